@@ -1,0 +1,107 @@
+"""What the cache asks of an index. Times are Unix seconds; sizes are bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from registry_proxy.oci.digest import Digest
+    from registry_proxy.oci.manifest import Descriptor, Manifest
+    from registry_proxy.oci.reference import Source
+
+
+class IndexFailedError(Exception):
+    """The index can't do it: the text names the file and SQLite's reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The upstream's word that a repository holds a digest, and when it was given."""
+
+    digest: Digest
+    size: int | None
+    confirmed_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class TagRecord:
+    """Where a tag pointed when the upstream was last asked."""
+
+    digest: Digest
+    checked_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Content in the store. `media_type` is set for manifests."""
+
+    digest: Digest
+    size: int
+    media_type: str | None
+    used_at: float
+
+
+class Index(Protocol):
+    """Reads are synchronous and take microseconds; writes are batched by a writer and durable when awaited."""
+
+    def link(self, source: Source, digest: Digest) -> Link | None: ...
+    def tag(self, source: Source, name: str) -> TagRecord | None:
+        """`name` is a tag, or another key of a repository's documents that can't be a tag (it has a colon)."""
+        ...
+
+    def content(self, digest: Digest) -> Content | None: ...
+    def tags(self, source: Source) -> list[str]:
+        """The known tags of a repository in lexical order."""
+        ...
+
+    def repositories(self, registry: str | None, after: str, limit: int) -> list[Source]:
+        """Repositories with at least one link, ordered by their full name, those after `after` (a full name)."""
+        ...
+
+    def used_bytes(self) -> int:
+        """The sizes of all content, each counted once, and of all reservations."""
+        ...
+
+    def coldest(self, limit: int) -> list[Content]:
+        """The least recently used content, coldest first."""
+        ...
+
+    def reserved(self) -> Mapping[Digest, int]:
+        """The reservations: running ingests and the bytes they may come to."""
+        ...
+
+    async def record_manifest(self, source: Source, manifest: Manifest, tag: str | None, now: float) -> None:
+        """The manifest is content; the repository holds it and all its children; with `tag`, that points to it."""
+        ...
+
+    async def record_blob(self, source: Source, descriptor: Descriptor, now: float) -> None:
+        """The blob is content and the repository holds it; its reservation ends."""
+        ...
+
+    async def record_link(self, source: Source, digest: Digest, size: int | None, now: float) -> None: ...
+    async def refresh_tag(self, source: Source, tag: str, digest: Digest, now: float) -> None:
+        """The upstream confirmed that the tag still points to `digest`: tag and link are confirmed at `now`."""
+        ...
+
+    async def drop_tag(self, source: Source, tag: str) -> None: ...
+    async def drop_link(self, source: Source, digest: Digest) -> None: ...
+    async def reserve(self, digest: Digest, size: int, now: float) -> None: ...
+    async def release(self, digest: Digest) -> None: ...
+    async def forget(self, digests: Iterable[Digest]) -> None:
+        """Content is gone or about to go: no row, no link of it is left (tags that point to it stay)."""
+        ...
+
+    async def adopt(self, contents: Iterable[tuple[Digest, int]], now: float) -> None:
+        """Content was found in the store that no row names: count it from now on."""
+        ...
+
+    async def touch(self, uses: Mapping[Digest, float]) -> None:
+        """Note last uses, to the second or so."""
+        ...
+
+    async def close(self) -> None:
+        """Write what is pending and end the writer."""
+        ...

@@ -1,0 +1,45 @@
+"""Registry errors (OCI distribution-spec, "Error Codes"), without a word about HTTP."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ErrorCode(StrEnum):
+    """Codes of the specification, and two of our own for an upstream that is at fault."""
+
+    BLOB_UNKNOWN = "BLOB_UNKNOWN"
+    DENIED = "DENIED"
+    DIGEST_INVALID = "DIGEST_INVALID"
+    MANIFEST_INVALID = "MANIFEST_INVALID"
+    MANIFEST_UNKNOWN = "MANIFEST_UNKNOWN"
+    NAME_INVALID = "NAME_INVALID"
+    NAME_UNKNOWN = "NAME_UNKNOWN"
+    TAG_INVALID = "TAG_INVALID"
+    TOOMANYREQUESTS = "TOOMANYREQUESTS"
+    UNAUTHORIZED = "UNAUTHORIZED"
+    UNSUPPORTED = "UNSUPPORTED"
+    UPSTREAM_BROKEN = "UPSTREAM_BROKEN"
+    UPSTREAM_TIMEOUT = "UPSTREAM_TIMEOUT"
+
+
+class RegistryError(Exception):
+    """An answer to a client in the registry's own terms.
+
+    `message` names the thing, the cause and the next step; `detail` holds facts for programs;
+    `retry_after` is in seconds and goes with TOOMANYREQUESTS.
+    """
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: str,
+        detail: dict[str, str] | None = None,
+        *,
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.detail = detail or {}
+        self.retry_after = retry_after

@@ -1,0 +1,110 @@
+"""Manifests and indexes: what they say, while their bytes stay as they came."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from registry_proxy.oci import media_types
+from registry_proxy.oci.digest import Digest, InvalidDigestError
+
+# The limit that registries keep themselves (distribution: 4 MiB); more is an attack on memory.
+MAX_MANIFEST_SIZE = 4 * 1024 * 1024
+
+
+class InvalidManifestError(ValueError):
+    """The document is not a manifest that can be served."""
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """A reference to content: its digest, its size in bytes and its media type (image-spec, descriptor.md)."""
+
+    digest: Digest
+    size: int
+    media_type: str = "application/octet-stream"
+
+    def __post_init__(self) -> None:
+        if self.size < 0:
+            raise InvalidManifestError(f"the descriptor of {self.digest} has the negative size {self.size}")
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One manifest or index: its exact bytes, and what the cache needs of their meaning."""
+
+    raw: bytes
+    digest: Digest
+    media_type: str
+    children: tuple[Descriptor, ...]
+    subject: Digest | None = None
+
+
+class _Descriptor(msgspec.Struct, rename="camel"):
+    digest: str
+    size: int = 0
+    media_type: str = "application/octet-stream"
+
+
+class _Document(msgspec.Struct, rename="camel"):
+    schema_version: int
+    media_type: str | None = None
+    config: _Descriptor | None = None
+    layers: list[_Descriptor] | None = None
+    manifests: list[_Descriptor] | None = None
+    blobs: list[_Descriptor] | None = None
+    subject: _Descriptor | None = None
+
+
+_decoder = msgspec.json.Decoder(_Document)
+
+
+def parse_manifest(raw: bytes, content_type: str, expected: Digest | None = None) -> Manifest:
+    """Read a manifest that a registry sent as `content_type` (a `Content-Type` value).
+
+    With `expected` the bytes must have that digest. Raises InvalidManifestError. A document that is both manifest
+    and index, or whose types disagree, is refused: clients would not agree on what it is (CVE-2021-41190).
+    """
+    if len(raw) > MAX_MANIFEST_SIZE:
+        raise InvalidManifestError(f"it has {len(raw)} bytes, more than the {MAX_MANIFEST_SIZE} allowed")
+    digest = Digest.of(raw, expected.algorithm if expected else "sha256")
+    if expected and digest != expected:
+        raise InvalidManifestError(f"its bytes have the digest {digest}, not {expected}")
+    try:
+        document = _decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidManifestError(f"it is not a manifest: {error}") from None
+    media_type = _media_type(document, content_type)
+    try:
+        children = tuple(_descriptor(child) for child in _children(document))
+        subject = Digest.parse(document.subject.digest) if document.subject else None
+    except InvalidDigestError as error:
+        raise InvalidManifestError(str(error)) from None
+    return Manifest(raw, digest, media_type, children, subject)
+
+
+def _media_type(document: _Document, content_type: str) -> str:
+    sent = content_type.partition(";")[0].strip().lower()
+    if sent in media_types.DOCKER_SCHEMA1 or document.schema_version == 1:
+        raise InvalidManifestError("it has Docker's schema 1, which is not supported; push the image anew")
+    is_index = document.manifests is not None
+    if is_index and (document.layers is not None or document.config is not None):
+        raise InvalidManifestError("it is both a manifest and an index")
+    stated = document.media_type or (sent if sent in media_types.MANIFESTS else None)
+    if stated is None:
+        return media_types.OCI_INDEX if is_index else media_types.OCI_MANIFEST
+    if sent in media_types.MANIFESTS and sent != stated:
+        raise InvalidManifestError(f"it was sent as {sent} but says it is {stated}")
+    if (is_index and stated in media_types.IMAGES) or (not is_index and stated in media_types.INDEXES):
+        raise InvalidManifestError(f"its fields don't fit its media type {stated}")
+    return stated
+
+
+def _children(document: _Document) -> list[_Descriptor]:
+    config = [document.config] if document.config else []
+    return config + (document.layers or []) + (document.manifests or []) + (document.blobs or [])
+
+
+def _descriptor(child: _Descriptor) -> Descriptor:
+    return Descriptor(Digest.parse(child.digest), child.size, child.media_type)

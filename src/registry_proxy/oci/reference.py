@@ -1,0 +1,75 @@
+"""Repository names and references (OCI distribution-spec, "Pulling manifests")."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from registry_proxy.oci.digest import Digest
+
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
+_TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}", re.ASCII)
+
+# Clients limit the whole name with its registry to 255 characters; no registry issues longer ones.
+MAX_REPOSITORY_LENGTH = 255
+
+
+class InvalidNameError(ValueError):
+    """The text is not a repository name by the specification's grammar."""
+
+
+class InvalidTagError(ValueError):
+    """The text is not a tag by the specification's grammar."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository's name inside its registry, such as `library/alpine`."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        if len(self.name) > MAX_REPOSITORY_LENGTH or not _REPOSITORY.fullmatch(self.name):
+            raise InvalidNameError(f"{self.name[:80]!r} is not a repository name")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A tag, such as `latest`."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        if not _TAG.fullmatch(self.name):
+            raise InvalidTagError(f"{self.name[:80]!r} is not a tag")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Reference = Tag | Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A repository at its registry, such as `docker.io/library/alpine`: what content comes from, and access goes by."""
+
+    registry: str
+    repository: Repository
+
+    def __str__(self) -> str:
+        return f"{self.registry}/{self.repository}"
+
+
+def parse_reference(text: str) -> Reference:
+    """A digest when there is a colon, else a tag; raises InvalidDigestError or InvalidTagError."""
+    return Digest.parse(text) if ":" in text else Tag(text)
+
+
+def referrers_tag(subject: Digest) -> Tag:
+    """The tag that replaces the referrers API where it is missing (distribution-spec, "Referrers Tag Schema")."""
+    return Tag(f"{subject.algorithm}-{subject.hex}"[:128])

@@ -1,0 +1,1 @@
+"""One remote registry: its requests, its authentication, its ways."""

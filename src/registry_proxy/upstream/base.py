@@ -1,0 +1,105 @@
+"""What the cache asks of an upstream registry, and what can go wrong there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
+
+    from registry_proxy.oci.digest import Digest
+    from registry_proxy.oci.reference import Reference, Repository
+
+
+class UpstreamError(Exception):
+    """The upstream did not do it. The text says what was asked of which host, and why it failed; never a secret."""
+
+
+class UpstreamNotFoundError(UpstreamError):
+    """404: the upstream doesn't have it, or not for us."""
+
+
+class UpstreamDeniedError(UpstreamError):
+    """401 or 403, after authenticating as well as we can; `login_required` tells 401 from 403."""
+
+    def __init__(self, message: str, *, login_required: bool) -> None:
+        super().__init__(message)
+        self.login_required = login_required
+
+
+class UpstreamLimitedError(UpstreamError):
+    """429, from the registry or its token service; `retry_after` in seconds where it said so."""
+
+    def __init__(self, message: str, *, retry_after: int | None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class UpstreamBrokenError(UpstreamError):
+    """It can't be reached, answers 5xx or nonsense, breaks off, or sends us where we don't go."""
+
+
+class UpstreamTimeoutError(UpstreamError):
+    """It didn't connect, answer or send in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedManifest:
+    """A manifest's bytes (at most 4 MiB) as the upstream sent them, not yet verified, and their `Content-Type`."""
+
+    raw: bytes
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class TagPage:
+    """One page of a tag list, and whether the upstream has more after it."""
+
+    tags: tuple[str, ...]
+    more: bool
+
+
+class BlobStream(Protocol):
+    """A blob's transfer: the bytes from `offset` on. Not verified."""
+
+    @property
+    def offset(self) -> int:
+        """Where it begins: what was asked for, or 0 when the upstream ignored the range."""
+        ...
+
+    @property
+    def size(self) -> int | None:
+        """The whole blob's size in bytes, where the upstream tells."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The bytes as they come in. Raises UpstreamError when they break off or stall."""
+        ...
+
+
+class Upstream(Protocol):
+    """A registry. Every method may raise any UpstreamError."""
+
+    @property
+    def registry(self) -> str:
+        """Its name in image references, such as `docker.io`."""
+        ...
+
+    async def resolve(self, repository: Repository, reference: Reference) -> Digest | None:
+        """The digest a HEAD tells; None when it can't be told without a GET."""
+        ...
+
+    async def manifest(self, repository: Repository, reference: Reference) -> FetchedManifest: ...
+    def blob(
+        self, repository: Repository, digest: Digest, offset: int = 0
+    ) -> AbstractAsyncContextManager[BlobStream]: ...
+    async def probe_blob(self, repository: Repository, digest: Digest) -> int | None:
+        """Whether the repository really holds the blob, by one small request; its size where it is told."""
+        ...
+
+    async def tags(self, repository: Repository, limit: int | None, last: str | None) -> TagPage: ...
+    async def referrers(self, repository: Repository, subject: Digest) -> bytes:
+        """An image index of all manifests that refer to `subject` (unfiltered, all pages); an empty one if none."""
+        ...
