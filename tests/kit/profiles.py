@@ -1,0 +1,171 @@
+"""How each upstream registry behaves, as data. The simulated servers read these and know no names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One registry's ways. Host names are the real ones; on loopback each role has its own port instead."""
+
+    name: str
+    registry_host: str = "registry.test"
+    auth: Literal["bearer", "basic", "none"] = "bearer"
+    ping_needs_auth: bool = True
+
+    token_host: str = ""  # empty: on the registry itself
+    token_path: str = "/token"
+    token_names: tuple[str, ...] = ("token",)
+    service: str | None = ""  # None: the challenge names no service
+    scope: str | None = None  # None: repository:NAME:pull
+    token_seconds: int = 300
+    token_tells_expiry: bool = True
+    expired_token_status: int = 401
+    expired_token_challenge: bool = True
+    expired_token_realm: str = ""  # a realm of its own in the challenge after an expired token
+    bad_login_status: int = 401
+    unknown_repository: Literal["unauthorized", "denied", "not-found", "no-token"] = "unauthorized"
+
+    blob_redirect: int = 0  # 0: served by the registry itself
+    storage_host: str = ""  # empty: a relative Location on the registry
+    storage_path: str = "/blobs/"
+    storage_signed: bool = True
+    storage_head: bool = True  # False: a HEAD of a signed GET address is 403
+    redirect_headers: Mapping[str, str] = field(default_factory=dict)
+    missing_blob_redirects: bool = False
+    missing_object_status: int = 404
+
+    manifest_redirect: int = 0  # everything but blobs lives on backend_host
+    backend_host: str = ""
+    backend_prefix: str = ""
+
+    counts_pulls: bool = False
+    referrers: Literal["api", "not-found", "astray"] = "api"
+    absolute_links: bool = False
+    ranges: bool = True
+    head_blob_status: int = 200
+    bare_manifest_head: bool = False  # no digest, no length
+    padding_header: int = 0  # bytes of a header that is nothing but large
+
+
+DOCKERHUB = Profile(
+    "dockerhub",
+    registry_host="registry-1.docker.io",
+    token_host="auth.docker.io",
+    token_names=("token", "access_token"),
+    service="registry.docker.io",
+    blob_redirect=307,
+    storage_host="production.cloudflare.docker.com",
+    counts_pulls=True,
+    referrers="not-found",
+)
+GHCR = Profile(
+    "ghcr",
+    registry_host="ghcr.io",
+    service="ghcr.io",
+    token_tells_expiry=False,
+    bad_login_status=403,
+    unknown_repository="no-token",
+    blob_redirect=307,
+    storage_host="pkg-containers.githubusercontent.com",
+    storage_head=False,
+    referrers="not-found",
+)
+QUAY = Profile(
+    "quay",
+    registry_host="quay.io",
+    token_path="/v2/auth",
+    service="quay.io",
+    token_tells_expiry=False,
+    blob_redirect=302,
+    storage_host="cdn01.quay.io",
+    redirect_headers={"Cache-Control": "max-age=31536000"},
+)
+GCR = Profile(
+    "gcr",
+    registry_host="gcr.io",
+    token_path="/v2/token",
+    service="gcr.io",
+    token_seconds=3600,
+    unknown_repository="denied",
+    blob_redirect=302,
+    storage_path="/artifacts-downloads/namespaces/test/repositories/test/downloads/",
+    padding_header=60_000,
+)
+K8S = Profile(
+    "k8s",
+    registry_host="registry.k8s.io",
+    auth="none",
+    ping_needs_auth=False,
+    unknown_repository="not-found",
+    blob_redirect=307,
+    storage_host="prod-registry-k8s-io-us-east-1.s3.dualstack.us-east-1.amazonaws.com",
+    storage_path="/containers/images/",
+    storage_signed=False,
+    missing_blob_redirects=True,
+    missing_object_status=403,  # S3 answers 403 where the caller may not list the bucket
+    manifest_redirect=307,
+    backend_host="us-docker.pkg.dev",
+    backend_prefix="k8s-artifacts-prod/images/",
+)
+ECR_PUBLIC = Profile(
+    "ecr-public",
+    registry_host="public.ecr.aws",
+    token_path="/token/",
+    service="public.ecr.aws",
+    scope="aws",
+    token_tells_expiry=False,
+    expired_token_status=400,
+    expired_token_challenge=False,
+    unknown_repository="not-found",
+    blob_redirect=307,
+    storage_host="d5l0dvt14r5h8.cloudfront.net",
+    head_blob_status=401,
+    bare_manifest_head=True,
+    referrers="not-found",
+)
+GITLAB = Profile(
+    "gitlab",
+    registry_host="registry.gitlab.com",
+    token_host="gitlab.com",
+    token_path="/jwt/auth",
+    service="container_registry",
+    blob_redirect=307,
+    storage_host="cdn.registry.gitlab-static.net",
+    absolute_links=True,
+)
+CODEBERG = Profile(
+    "codeberg",
+    registry_host="codeberg.org",
+    token_path="/v2/token",
+    service="container_registry",
+    scope="*",
+    unknown_repository="not-found",
+)
+NVCR = Profile(
+    "nvcr",
+    registry_host="nvcr.io",
+    token_path="/proxy_auth",
+    service=None,
+    expired_token_realm="https://expired-token.nvcr.invalid/proxy_auth",
+    unknown_repository="not-found",
+)
+BASIC = Profile("basic", auth="basic")
+PLAIN = Profile("plain", auth="none", ping_needs_auth=False, unknown_repository="not-found")
+
+
+def profile(name: str) -> Profile:
+    """Return a profile by name.
+
+    Raises KeyError when there is none of that name.
+    """
+    return {each.name: each for each in ALL}[name]
+
+
+FIVE = (DOCKERHUB, GHCR, QUAY, GCR, K8S)
+ALL = (*FIVE, ECR_PUBLIC, GITLAB, CODEBERG, NVCR, BASIC, PLAIN)
