@@ -43,7 +43,10 @@ class Ingest(Protocol):
         ...
 
     def view(self) -> FileIO:
-        """A file of one's own to read from; it stays readable after the commit. The caller closes it."""
+        """A file of one's own to read from; it stays readable after the commit. The caller closes it.
+
+        Raises StoreError; also once the ingest has ended in any way but a commit.
+        """
         ...
 
     def append(self, chunks: Sequence[bytes]) -> None:
@@ -51,7 +54,7 @@ class Ingest(Protocol):
         ...
 
     def truncate(self) -> None:
-        """Forget all bytes, to begin anew."""
+        """Forget all bytes, to begin anew. Views and followers from before see an empty file, never the new bytes."""
         ...
 
     def mark_verified(self) -> None:
@@ -59,7 +62,10 @@ class Ingest(Protocol):
         ...
 
     def commit(self) -> None:
-        """Make it durable content of the store: sync, then rename. Ends the ingest."""
+        """Make it durable content of the store: sync, then rename. Ends the ingest.
+
+        Raises StoreFullError or StoreError; the bytes are then deleted, since a failed sync leaves none to rely on.
+        """
         ...
 
     def discard(self) -> None:
@@ -82,6 +88,10 @@ class Followed(Protocol):
 
     def verified(self) -> bool:
         """Whether the owner found the bytes complete and right (see `Ingest.mark_verified`)."""
+        ...
+
+    def discarded(self) -> bool:
+        """Whether the owner threw these bytes away: what was read of them may be wrong."""
         ...
 
     def close(self) -> None: ...
