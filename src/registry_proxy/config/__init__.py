@@ -1,0 +1,28 @@
+"""The configuration: read, checked as a whole, handed on as values."""
+
+from registry_proxy.config.load import KnownRegistry, find_config_file, load
+from registry_proxy.config.problems import ConfigError, Problem
+from registry_proxy.config.quantities import Address
+from registry_proxy.config.settings import (
+    CacheSettings,
+    LogSettings,
+    ServerSettings,
+    Settings,
+    StorageSettings,
+    UpstreamSettings,
+)
+
+__all__ = [
+    "Address",
+    "CacheSettings",
+    "ConfigError",
+    "KnownRegistry",
+    "LogSettings",
+    "Problem",
+    "ServerSettings",
+    "Settings",
+    "StorageSettings",
+    "UpstreamSettings",
+    "find_config_file",
+    "load",
+]

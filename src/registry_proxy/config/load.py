@@ -1,0 +1,182 @@
+"""From file and environment to `Settings`, or to a list of everything that is wrong with them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from registry_proxy.config import layers
+from registry_proxy.config.checks import clashes, clear_text_passwords, readable_secrets, with_password
+from registry_proxy.config.layers import Entry, Key, Layer
+from registry_proxy.config.problems import ConfigError, Problem, suggest
+from registry_proxy.config.quantities import InvalidValueError
+from registry_proxy.config.settings import SECTIONS, Settings, UpstreamSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic_core import ErrorDetails
+
+# These are on unless the configuration turns them off; other known registries once it names them.
+DEFAULT_UPSTREAMS = ("dockerhub", "ghcr", "quay", "gcr", "k8s")
+
+_CONFIG_FILES = (Path("registry-proxy.toml"), Path("/etc/registry-proxy/registry-proxy.toml"))
+_STATE = Path("/var/lib/registry-proxy")
+_PATHS = {"path", "password_file"}
+_ALTERNATIVES = {"password": "password_file", "password_file": "password"}
+# What may hold a secret, also one that was written into the wrong key.
+_NEVER_SHOWN = {"username", "password", "url"}
+_KINDS = {
+    "bool_type": ("is neither true nor false", "Write true or false, without quotes."),
+    "int_type": ("is not a whole number", "Write it in digits, without quotes."),
+    "string_type": ("is not a text", "Put it in quotes."),
+    "path_type": ("is not a text", "Put it in quotes."),
+}
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class KnownRegistry(Protocol):
+    """What `load` needs of a preset: the registry's name in image references, and the address of its API."""
+
+    @property
+    def registry(self) -> str: ...
+    @property
+    def url(self) -> str: ...
+
+
+def find_config_file() -> Path | None:
+    """The configuration file where none was named: in the working directory, or else in /etc; None without one."""
+    return next((path for path in _CONFIG_FILES if path.is_file()), None)
+
+
+def default_storage_path(environ: Mapping[str, str]) -> Path:
+    """The system's folder for root and for those who may write to it, or else the user's own."""
+    if os.geteuid() == 0 or os.access(_STATE, os.W_OK | os.X_OK):
+        return _STATE
+    data = environ.get("XDG_DATA_HOME", "")
+    # XDG base directory specification: a relative path counts as unset.
+    home = (
+        Path(data) if data.startswith("/") else Path(environ.get("HOME") or "~").expanduser() / ".local/share"
+    )
+    return home / "registry-proxy"
+
+
+def load(path: Path | None, environ: Mapping[str, str], known: Mapping[str, KnownRegistry]) -> Settings:
+    """The settings of the file at `path` (None: no file), of `.env` beside it, and of `environ`; the last wins.
+
+    `known` are the registries that need no `registry` key, by the name of their upstream. Raises ConfigError
+    with everything that is wrong.
+    """
+    problems: list[Problem] = []
+    layer = _merged(path, environ, known, problems)
+    layer.setdefault(("storage", "path"), Entry(str(default_storage_path(environ)), "default"))
+    sections = {name: _validated(model, (name,), layer, problems) for name, model in SECTIONS.items()}
+    upstreams = _upstreams(layer, known, problems)
+    problems += clashes(upstreams, layer)
+    warnings = tuple(readable_secrets(layer, upstreams.values())) + tuple(clear_text_passwords(upstreams))
+    if problems:
+        raise ConfigError(problems)
+    return Settings.model_validate({**sections, "upstreams": upstreams, "warnings": warnings})
+
+
+def _merged(
+    path: Path | None, environ: Mapping[str, str], known: Mapping[str, KnownRegistry], problems: list[Problem]
+) -> Layer:
+    layer = layers.file_layer(path, problems) if path else {}
+    dotenv = layers.dotenv_entries((path.parent if path else Path()) / ".env", problems)
+    environment = layers.environment_entries(environ)
+    names = {*known, *_names(layer), *layers.upstreams_added([*dotenv, *environment])}
+    for variables in (dotenv, environment):
+        _override(layer, layers.variables_layer(variables, names, problems))
+    return layer
+
+
+def _names(layer: Layer) -> list[str]:
+    return sorted({key[1] for key in layer if key[0] == "upstreams"})
+
+
+def _override(layer: Layer, stronger: Layer) -> None:
+    """A stronger layer's password replaces a weaker one's password_file, and the other way round."""
+    for *parents, name in stronger:
+        if name in _ALTERNATIVES:
+            layer.pop((*parents, _ALTERNATIVES[name]), None)
+    layer.update(stronger)
+
+
+def _upstreams(
+    layer: Layer, known: Mapping[str, KnownRegistry], problems: list[Problem]
+) -> dict[str, UpstreamSettings]:
+    """Those that are on, by name."""
+    defaults = [name for name in DEFAULT_UPSTREAMS if name in known]
+    others = [name for name in _names(layer) if name not in defaults]
+    built = {name: _upstream(name, layer, known, problems) for name in (*defaults, *others)}
+    return {name: upstream for name, upstream in built.items() if upstream is not None and upstream.enabled}
+
+
+def _upstream(
+    name: str, layer: Layer, known: Mapping[str, KnownRegistry], problems: list[Problem]
+) -> UpstreamSettings | None:
+    key = ("upstreams", name)
+    preset = known.get(name)
+    if preset:
+        layer.setdefault((*key, "registry"), Entry(preset.registry, "default"))
+    elif (*key, "registry") not in layer:
+        origin = next(entry.origin for other, entry in layer.items() if other[:2] == key)
+        add = f'Add its registry, such as registry = "registry.example.com"; known are {", ".join(known)}.'
+        problems.append(Problem(origin, ".".join(key), "is not a known upstream", suggest(name, known, add)))
+        return None
+    upstream = _validated(UpstreamSettings, key, layer, problems)
+    if upstream is None or not upstream.enabled:
+        return upstream
+    if not upstream.url:
+        is_preset = preset and preset.registry == upstream.registry
+        url = preset.url if preset and is_preset else f"https://{upstream.registry}"
+        upstream = upstream.model_copy(update={"url": url})
+    return with_password(upstream, key, layer, problems)
+
+
+def _validated(model: type[Model], prefix: Key, layer: Layer, problems: list[Problem]) -> Model | None:
+    values = {key[-1]: _resolved(key, entry) for key, entry in layer.items() if key[:-1] == prefix}
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problems += [_problem(detail, prefix, layer, model) for detail in error.errors(include_url=False)]
+        return None
+
+
+def _resolved(key: Key, entry: Entry) -> object:
+    if key[-1] not in _PATHS or not isinstance(entry.value, str) or not entry.value:
+        return entry.value
+    base = entry.file.absolute().parent if entry.file else Path.cwd()
+    return base / os.path.expanduser(entry.value)  # noqa: PTH111 - Path's own raises where there is no home
+
+
+def _problem(detail: ErrorDetails, prefix: Key, layer: Layer, model: type[BaseModel]) -> Problem:
+    key = (*prefix, str(detail["loc"][0]))
+    text, remedy = _explained(detail, key, model)
+    if detail["type"] != "extra_forbidden":
+        shown = "it" if key[-1] in _NEVER_SHOWN else json.dumps(detail["input"], default=str)[:60]
+        text = f"{shown} {text}"
+    return Problem(layer[key].origin, ".".join(key), text, remedy)
+
+
+def _explained(detail: ErrorDetails, key: Key, model: type[BaseModel]) -> tuple[str, str]:
+    """What is wrong with a value, and what to do."""
+    context = detail.get("ctx", {})
+    cause = context.get("error")
+    if isinstance(cause, InvalidValueError):
+        return cause.text, cause.remedy
+    match detail["type"]:
+        case "extra_forbidden":
+            known = f"Known keys are {', '.join(model.model_fields)}."
+            return "is not a known key", suggest(key[-1], model.model_fields, known)
+        case "literal_error":
+            return "is not a known value", f"Write {context['expected']}."
+        case kind:
+            return _KINDS.get(kind, ("is out of range", f"{detail['msg']}."))

@@ -1,0 +1,38 @@
+"""What is wrong with a configuration: said in full, all at once, and never with a secret in it."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing to mend: where it stands (a file, or an environment variable), which key, what is wrong, what to do."""
+
+    origin: str
+    key: str | None
+    text: str
+    remedy: str
+
+    def __str__(self) -> str:
+        place = f"{self.origin}: {self.key}" if self.key else self.origin
+        return f"{place}: {self.text}. {self.remedy}"
+
+
+class ConfigError(Exception):
+    """The configuration can't be used; `problems` has everything that is wrong with it."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def suggest(wrong: str, known: Iterable[str], otherwise: str) -> str:
+    """The remedy for a misspelt name: the nearest known one, or else `otherwise`."""
+    nearest = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.6)
+    return f"Did you mean {nearest[0]}?" if nearest else otherwise

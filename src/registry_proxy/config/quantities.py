@@ -1,0 +1,102 @@
+"""Durations, byte sizes and addresses as people write them. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_BYTES: dict[str, int] = {
+    "": 1,
+    "b": 1,
+    **{f"{prefix}b": 1000**power for power, prefix in enumerate("kmgtp", 1)},
+    **{f"{prefix}ib": 1024**power for power, prefix in enumerate("kmgtp", 1)},
+}
+_DURATION_PART = re.compile(r"(\d{1,9})(ms|[smhdw])", re.ASCII)
+_DURATION = re.compile(rf"(?:{_DURATION_PART.pattern})+", re.ASCII)
+_SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,6})?)\s*([a-z]*)", re.ASCII | re.IGNORECASE)
+_ADDRESS = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9.-]+)):(\d{1,5})", re.ASCII | re.IGNORECASE)
+
+
+class InvalidValueError(ValueError):
+    """A value that can't be used: `text` says what it is not, `remedy` how to write it."""
+
+    def __init__(self, text: str, remedy: str) -> None:
+        super().__init__(f"{text}. {remedy}")
+        self.text = text
+        self.remedy = remedy
+
+
+def parse_duration(text: str | int) -> float:
+    """Seconds, from `30s`, `1h30m`, `7d` or a plain number of seconds; raises InvalidValueError."""
+    text = str(text).strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    if not _DURATION.fullmatch(text):
+        raise InvalidValueError("is not a duration", 'Write it like "30s", "5m", "12h" or "7d".')
+    return float(sum(int(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(text)))
+
+
+def format_duration(seconds: float) -> str:
+    """The shortest text that `parse_duration` reads as `seconds` (to the millisecond)."""
+    left = round(seconds * 1000)
+    parts = []
+    for unit in ("d", "h", "m", "s", "ms"):
+        count, left = divmod(left, round(_SECONDS[unit] * 1000))
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"
+
+
+def parse_size(text: str | int) -> int:
+    """Bytes, from `100GiB`, `1.5 TB` or a plain number of bytes; raises InvalidValueError."""
+    match = _SIZE.fullmatch(str(text).strip())
+    unit = _BYTES.get(match[2].lower()) if match else None
+    if match is None or unit is None:
+        raise InvalidValueError("is not a size", 'Write it like "500GB", "100GiB" or a number of bytes.')
+    number = match[1]
+    return round(float(number) * unit) if "." in number else int(number) * unit
+
+
+def format_size(size: int) -> str:
+    """The text with the largest binary unit that `parse_size` reads as exactly `size`."""
+    for prefix in "PTGMK":
+        unit = _BYTES[f"{prefix.lower()}ib"]
+        if size and size % unit == 0:
+            return f"{size // unit}{prefix}iB"
+    return str(size)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server listens: an IP address or a host name, and a port (0: any free one)."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Parse `HOST:PORT`, with an IPv6 host in brackets; raises InvalidValueError."""
+        match = _ADDRESS.fullmatch(text.strip())
+        if match is None or int(match[3]) > 65535 or not _is_host(match[1], match[2]):
+            raise InvalidValueError(
+                "is not an address to listen on", 'Write it like "127.0.0.1:5000" or "[::]:5000".'
+            )
+        return cls(match[1] or match[2], int(match[3]))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _is_host(ipv6: str | None, other: str) -> bool:
+    if ipv6 is not None:
+        return _is_ip(ipv6, 6)
+    return bool(other.strip("0123456789.")) or _is_ip(other, 4)
+
+
+def _is_ip(text: str, version: int) -> bool:
+    try:
+        return ipaddress.ip_address(text).version == version
+    except ValueError:
+        return False

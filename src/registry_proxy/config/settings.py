@@ -1,0 +1,181 @@
+"""The settings: every key, its type and its default. `docs/configuration.md` tells what each is for."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal, TypeGuard
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+from registry_proxy.config.quantities import Address, InvalidValueError, parse_duration, parse_size
+
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_HOST = rf"{_LABEL}(?:\.{_LABEL})*"
+_HOSTNAME = re.compile(_HOST, re.ASCII)
+_AUTHORITY = rf"(?:{_HOST}|\[[0-9a-f:.]+\])(?P<port>:\d{{1,5}})?"
+_REGISTRY = re.compile(_AUTHORITY, re.ASCII)
+_URL = re.compile(rf"(https?://{_AUTHORITY})/?", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def _duration(value: object) -> float:
+    return parse_duration(value if _is_text_or_number(value) else "")
+
+
+def _size(value: object) -> int:
+    return parse_size(value if _is_text_or_number(value) else "")
+
+
+def _is_text_or_number(value: object) -> TypeGuard[str | int]:
+    return isinstance(value, str | int) and not isinstance(value, bool)
+
+
+def _texts(value: object, remedy: str) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise InvalidValueError("is not a list of texts", remedy)
+    return value
+
+
+def _addresses(value: object) -> tuple[Address, ...]:
+    remedy = 'Write it like ["127.0.0.1:5000", "[::1]:5000"].'
+    addresses = tuple(Address.parse(item) for item in _texts(value, remedy))
+    if not addresses or len(set(addresses)) < len(addresses):
+        raise InvalidValueError("names no address, or one twice", remedy)
+    return addresses
+
+
+def _hostname(value: str) -> str:
+    name = value.lower().rstrip(".")
+    if len(name) > 253 or not _HOSTNAME.fullmatch(name):
+        raise InvalidValueError(
+            "is not a host name", "Write it without scheme, port and path, and international names as xn--…"
+        )
+    return name
+
+
+def _hostnames(value: object) -> tuple[str, ...]:
+    return tuple(_hostname(item) for item in _texts(value, 'Write it like ["auth.example.com"].'))
+
+
+def _registry(value: str) -> str:
+    name = value.lower()
+    match = _REGISTRY.fullmatch(name)
+    # Clients take the first part of a name for a registry by this rule (distribution/reference, "domain").
+    if match is None or ("." not in name and match["port"] is None and name != "localhost"):
+        raise InvalidValueError(
+            "is not a registry", 'Write it as it stands in image names, like "ghcr.io" or "registry:5000".'
+        )
+    return name
+
+
+def _url(value: str) -> str:
+    match = _URL.fullmatch(value.lower())
+    if "@" in value:
+        raise InvalidValueError("has credentials in it", "Use username and password instead.")
+    if match is None:
+        raise InvalidValueError(
+            "is not the address of a registry",
+            'Write it like "https://registry.example.com:5000", with no path behind.',
+        )
+    return match[1]
+
+
+def _username(value: str) -> str:
+    # RFC 7617, section 2: a user name with a colon can't be sent.
+    if not value or ":" in value or _CONTROL.search(value):
+        raise InvalidValueError(
+            "is not a user name", "It must have at least one character, no colon and no control character."
+        )
+    return value
+
+
+def _path(value: Path) -> Path:
+    if not value.is_absolute():
+        raise InvalidValueError("is not a path", 'Write it like "/var/lib/registry-proxy".')
+    return value
+
+
+def check_password(value: SecretStr) -> SecretStr:
+    """The password itself; raises InvalidValueError when it can't be sent."""
+    if not value.get_secret_value() or _CONTROL.search(value.get_secret_value()):
+        raise InvalidValueError(
+            "is not a password",
+            "It must have at least one character, no line break and no control character.",
+        )
+    return value
+
+
+Duration = Annotated[float, BeforeValidator(_duration)]
+PositiveDuration = Annotated[Duration, Field(gt=0)]
+ByteSize = Annotated[int, BeforeValidator(_size)]
+Hostname = Annotated[str, AfterValidator(_hostname)]
+AbsolutePath = Annotated[Path, Field(strict=False), AfterValidator(_path)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class ServerSettings(_Section):
+    """`[server]`; durations are seconds."""
+
+    listen: Annotated[tuple[Address, ...], BeforeValidator(_addresses)] = (Address("127.0.0.1", 5000),)
+    workers: Annotated[int, Field(ge=0, le=256)] = 0
+    grace_period: Duration = 30.0
+    header_timeout: PositiveDuration = 10.0
+    idle_timeout: PositiveDuration = 75.0
+
+
+class StorageSettings(_Section):
+    """`[storage]`; `max_size` is bytes, 0 for no limit. `load` finds the default of `path`."""
+
+    path: AbsolutePath
+    max_size: ByteSize = 100 * 1024**3
+
+
+class CacheSettings(_Section):
+    """`[cache]`; durations are seconds."""
+
+    tag_ttl: Duration = 60.0
+    deleted_upstream: Literal["keep", "drop"] = "keep"
+    access_ttl: Duration = 7 * 86400.0
+
+
+class LogSettings(_Section):
+    """`[log]`."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+
+
+class UpstreamSettings(_Section):
+    """`[upstreams.NAME]`. After `load`, `url` is set, and `password` also when it came from `password_file`."""
+
+    registry: Annotated[str, AfterValidator(_registry)]
+    url: Annotated[str, AfterValidator(_url)] = ""
+    hostname: Hostname | None = None
+    username: Annotated[str, AfterValidator(_username)] | None = None
+    password: Annotated[SecretStr, AfterValidator(check_password)] | None = None
+    password_file: AbsolutePath | None = None
+    enabled: bool = True
+    realms: Annotated[tuple[str, ...], BeforeValidator(_hostnames)] = ()
+
+
+class Settings(_Section):
+    """Everything that is configured. `upstreams` has those that are on, by name; `warnings` are for the log."""
+
+    server: ServerSettings
+    storage: StorageSettings
+    cache: CacheSettings
+    upstreams: dict[str, UpstreamSettings]
+    log: LogSettings
+    warnings: tuple[str, ...] = Field(default=(), exclude=True, repr=False)
+
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "server": ServerSettings,
+    "storage": StorageSettings,
+    "cache": CacheSettings,
+    "log": LogSettings,
+}
