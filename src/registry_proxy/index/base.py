@@ -44,8 +44,45 @@ class Content:
     used_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class RegistryUsage:
+    """What is kept of one registry: `size` counts content that its repositories share once."""
+
+    registry: str
+    repositories: int
+    tags: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A tag of a repository. `size` is what is kept of it: the manifest and all below it that is in the store.
+
+    `used_at` is the manifest's, and None when that is not in the store.
+    """
+
+    source: Source
+    tag: str
+    digest: Digest
+    size: int
+    checked_at: float
+    used_at: float | None
+
+
 class Index(Protocol):
-    """Reads are synchronous and take microseconds; writes are batched by a writer and durable when awaited."""
+    """Reads are synchronous and, but for the lists, take microseconds. Writes are batched by a writer.
+
+    An awaited write shows in every process's reads and survives the end of this process; a power loss may undo the last
+    ones, never a part of one. Every method raises IndexFailedError.
+    """
+
+    @property
+    def is_new(self) -> bool:
+        """Whether content may be in the store that no row names: scan it, `adopt` what is there, then `end_scan`.
+
+        Of several processes on one index, one is told.
+        """
+        ...
 
     def link(self, source: Source, digest: Digest) -> Link | None: ...
     def tag(self, source: Source, name: str) -> TagRecord | None:
@@ -73,6 +110,14 @@ class Index(Protocol):
         """The reservations: running ingests and the bytes they may come to."""
         ...
 
+    def usage(self) -> list[RegistryUsage]:
+        """The registries that are linked to content, by name. Reads all links: not for a request's way."""
+        ...
+
+    def images(self, registry: str | None) -> list[Image]:
+        """The tags of one registry or of all, by full name and tag. Reads all of them: not for a request's way."""
+        ...
+
     async def record_manifest(self, source: Source, manifest: Manifest, tag: str | None, now: float) -> None:
         """The manifest is content; the repository holds it and all its children; with `tag`, that points to it."""
         ...
@@ -81,13 +126,20 @@ class Index(Protocol):
         """The blob is content and the repository holds it; its reservation ends."""
         ...
 
-    async def record_link(self, source: Source, digest: Digest, size: int | None, now: float) -> None: ...
+    async def record_link(self, source: Source, digest: Digest, size: int | None, now: float) -> None:
+        """The repository holds it; `size` None keeps a size that is known."""
+        ...
+
     async def refresh_tag(self, source: Source, tag: str, digest: Digest, now: float) -> None:
         """The upstream confirmed that the tag still points to `digest`: tag and link are confirmed at `now`."""
         ...
 
     async def drop_tag(self, source: Source, tag: str) -> None: ...
     async def drop_link(self, source: Source, digest: Digest) -> None: ...
+    async def drop_repository(self, source: Source) -> list[Digest]:
+        """Drop its tags and links. Returns the content that no repository holds any more, to be deleted."""
+        ...
+
     async def reserve(self, digest: Digest, size: int, now: float) -> None: ...
     async def release(self, digest: Digest) -> None: ...
     async def forget(self, digests: Iterable[Digest]) -> None:
@@ -98,8 +150,12 @@ class Index(Protocol):
         """Content was found in the store that no row names: count it from now on."""
         ...
 
+    async def end_scan(self) -> None:
+        """All of the store was adopted: `is_new` is false from the next start on."""
+        ...
+
     async def touch(self, uses: Mapping[Digest, float]) -> None:
-        """Note last uses, to the second or so."""
+        """Note last uses, to the second or so; an earlier one than is known changes nothing."""
         ...
 
     async def close(self) -> None:

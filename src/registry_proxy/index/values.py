@@ -1,0 +1,21 @@
+"""How values stand in the tables."""
+
+from __future__ import annotations
+
+from registry_proxy.oci.digest import Digest
+from registry_proxy.oci.reference import Repository, Source
+
+_ALGORITHM_BY_LENGTH = {32: "sha256", 64: "sha512"}
+
+
+def to_key(digest: Digest) -> bytes:
+    """A digest's bytes; their number tells the algorithm."""
+    return bytes.fromhex(digest.hex)
+
+
+def from_key(key: bytes) -> Digest:
+    return Digest(_ALGORITHM_BY_LENGTH[len(key)], key.hex())
+
+
+def to_source(registry: str, full_name: str) -> Source:
+    return Source(registry, Repository(full_name[len(registry) + 1 :]))

@@ -1,0 +1,100 @@
+"""The one thread of a process that writes: what is queued while a transaction runs makes the next one."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from registry_proxy.index.base import IndexFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Result = TypeVar("Result")
+
+# Bounds how long a write waits for those before it, and other processes for the lock.
+_MAX_BATCH = 1000
+
+
+class _Write(NamedTuple):
+    operation: Callable[[sqlite3.Connection], Any]
+    future: asyncio.Future[Any]
+
+
+class BatchingWriter:
+    """Runs operations on `connection` in a thread, for one event loop; `name` is what errors call the index.
+
+    The connection must be in autocommit mode. The writer closes it at its end.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, name: str) -> None:
+        self._connection = connection
+        self._name = name
+        self._queue: SimpleQueue[_Write | None] = SimpleQueue()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="index-writer", daemon=True)
+        self._thread.start()
+
+    async def write(self, operation: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Run `operation` in a transaction; returns what it returns, once that is committed.
+
+        Raises IndexFailedError. Who is cancelled while waiting doesn't take the write back.
+        """
+        if self._closed:
+            raise IndexFailedError(f"can't write to {self._name}: it is closed")
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._queue.put(_Write(operation, future))
+        return await future
+
+    async def close(self) -> None:
+        """Write what is queued, then end the thread; a second call only waits."""
+        if not self._closed:
+            self._closed = True
+            self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _run(self) -> None:
+        more = True
+        while more:
+            batch, more = self._next_batch()
+            if batch:
+                self._commit(batch)
+        self._connection.close()
+
+    def _next_batch(self) -> tuple[list[_Write], bool]:
+        """What waits now, at least one write; and whether more may follow."""
+        batch: list[_Write] = []
+        while (write := self._queue.get()) is not None:
+            batch.append(write)
+            if len(batch) == _MAX_BATCH or self._queue.empty():
+                return batch, True
+        return batch, False
+
+    def _commit(self, batch: list[_Write]) -> None:
+        results: list[Any] = []
+        failure = None
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            results = [write.operation(self._connection) for write in batch]
+            self._connection.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001 - a thread that died of one batch would leave all later ones waiting
+            failure = f"can't write to {self._name}: {error}"
+            with suppress(sqlite3.Error):
+                self._connection.rollback()
+        # A loop that was closed has nobody left who waits.
+        with suppress(RuntimeError):
+            batch[0].future.get_loop().call_soon_threadsafe(_settle, batch, results, failure)
+
+
+def _settle(batch: list[_Write], results: list[Any], failure: str | None) -> None:
+    for position, write in enumerate(batch):
+        if write.future.done():
+            continue
+        if failure is None:
+            write.future.set_result(results[position])
+        else:
+            write.future.set_exception(IndexFailedError(failure))

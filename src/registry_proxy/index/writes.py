@@ -1,0 +1,138 @@
+"""What each write does, inside a transaction that the caller began."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from registry_proxy.index.values import from_key, to_key
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Mapping
+
+    from registry_proxy.oci.digest import Digest
+    from registry_proxy.oci.manifest import Descriptor, Manifest
+    from registry_proxy.oci.reference import Source
+
+_PUT_CONTENT = """
+    INSERT INTO content (digest, size, media_type, used_at) VALUES (?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET size = excluded.size, media_type = coalesce(excluded.media_type, media_type),
+        used_at = max(excluded.used_at, used_at)
+"""
+_PUT_LINK = """
+    INSERT INTO link (repository, digest, size, confirmed_at) VALUES (?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET size = coalesce(excluded.size, size), confirmed_at = excluded.confirmed_at
+"""
+_PUT_TAG = """
+    INSERT INTO tag (repository, name, digest, checked_at) VALUES (?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET digest = excluded.digest, checked_at = excluded.checked_at
+"""
+# Known content keeps its last use.
+_ADOPT = """
+    INSERT INTO content (digest, size, used_at) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET size = excluded.size
+"""
+_RESERVE = """
+    INSERT INTO reservation (digest, size, reserved_at) VALUES (?, ?, ?)
+    ON CONFLICT DO UPDATE SET size = excluded.size, reserved_at = excluded.reserved_at
+"""
+_ORPHANS = """
+    SELECT digest FROM link AS mine JOIN content USING (digest) WHERE repository = ?
+    AND NOT EXISTS (SELECT 1 FROM link WHERE digest = mine.digest AND repository <> mine.repository)
+"""
+
+
+def record_manifest(
+    db: sqlite3.Connection, source: Source, manifest: Manifest, tag: str | None, now: float
+) -> None:
+    repository = _repository(db, source)
+    key, size = to_key(manifest.digest), len(manifest.raw)
+    children = {to_key(child.digest): child.size for child in manifest.children}
+    db.execute(_PUT_CONTENT, (key, size, manifest.media_type, now))
+    db.executemany(_PUT_LINK, [(repository, child, of, now) for child, of in children.items()])
+    db.execute(_PUT_LINK, (repository, key, size, now))
+    db.executemany(
+        "INSERT INTO child VALUES (?, ?) ON CONFLICT DO NOTHING", [(key, child) for child in children]
+    )
+    if tag is not None:
+        db.execute(_PUT_TAG, (repository, tag, key, now))
+    release(db, manifest.digest)
+
+
+def record_blob(db: sqlite3.Connection, source: Source, descriptor: Descriptor, now: float) -> None:
+    db.execute(_PUT_CONTENT, (to_key(descriptor.digest), descriptor.size, None, now))
+    record_link(db, source, descriptor.digest, descriptor.size, now)
+    release(db, descriptor.digest)
+
+
+def record_link(db: sqlite3.Connection, source: Source, digest: Digest, size: int | None, now: float) -> None:
+    db.execute(_PUT_LINK, (_repository(db, source), to_key(digest), size, now))
+
+
+def refresh_tag(db: sqlite3.Connection, source: Source, tag: str, digest: Digest, now: float) -> None:
+    repository = _repository(db, source)
+    db.execute(_PUT_TAG, (repository, tag, to_key(digest), now))
+    db.execute(_PUT_LINK, (repository, to_key(digest), None, now))
+
+
+def drop_tag(db: sqlite3.Connection, source: Source, tag: str) -> None:
+    db.execute(
+        "DELETE FROM tag WHERE repository = (SELECT id FROM repository WHERE full_name = ?) AND name = ?",
+        (str(source), tag),
+    )
+
+
+def drop_link(db: sqlite3.Connection, source: Source, digest: Digest) -> None:
+    db.execute(
+        "DELETE FROM link WHERE repository = (SELECT id FROM repository WHERE full_name = ?) AND digest = ?",
+        (str(source), to_key(digest)),
+    )
+
+
+def drop_repository(db: sqlite3.Connection, source: Source) -> list[Digest]:
+    row = db.execute("SELECT id FROM repository WHERE full_name = ?", (str(source),)).fetchone()
+    if row is None:
+        return []
+    orphans = [from_key(key) for (key,) in db.execute(_ORPHANS, row)]
+    db.execute("DELETE FROM tag WHERE repository = ?", row)
+    db.execute("DELETE FROM link WHERE repository = ?", row)
+    db.execute("DELETE FROM repository WHERE id = ?", row)
+    return orphans
+
+
+def reserve(db: sqlite3.Connection, digest: Digest, size: int, now: float) -> None:
+    db.execute(_RESERVE, (to_key(digest), size, now))
+
+
+def release(db: sqlite3.Connection, digest: Digest) -> None:
+    db.execute("DELETE FROM reservation WHERE digest = ?", (to_key(digest),))
+
+
+def forget(db: sqlite3.Connection, digests: Iterable[Digest]) -> None:
+    keys = [(to_key(digest),) for digest in digests]
+    db.executemany("DELETE FROM content WHERE digest = ?", keys)
+    db.executemany("DELETE FROM link WHERE digest = ?", keys)
+    db.executemany("DELETE FROM child WHERE manifest = ?", keys)
+
+
+def adopt(db: sqlite3.Connection, contents: Iterable[tuple[Digest, int]], now: float) -> None:
+    db.executemany(_ADOPT, [(to_key(digest), size, now) for digest, size in contents])
+
+
+def end_scan(db: sqlite3.Connection) -> None:
+    db.execute("UPDATE state SET scanned = 1")
+
+
+def touch(db: sqlite3.Connection, uses: Mapping[Digest, float]) -> None:
+    rows = [(at, to_key(digest), at) for digest, at in uses.items()]
+    db.executemany("UPDATE content SET used_at = ? WHERE digest = ? AND used_at < ?", rows)
+
+
+def _repository(db: sqlite3.Connection, source: Source) -> int:
+    """The repository's id, given to it now if it has none."""
+    row = db.execute("SELECT id FROM repository WHERE full_name = ?", (str(source),)).fetchone()
+    if row is None:
+        row = db.execute(
+            "INSERT INTO repository (full_name, registry) VALUES (?, ?) RETURNING id",
+            (str(source), source.registry),
+        ).fetchone()
+    return int(row[0])
