@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from aiohttp import web
@@ -68,7 +68,6 @@ class Edge:
     journal: Journal
     faults: FaultBook
     pace: Pace
-    connections: set[asyncio.BaseTransport] = field(default_factory=set)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
@@ -155,7 +154,7 @@ def _without_range(call: Call, armed: list[Armed]) -> Call:
 
 def _apply(made: Reply, armed: list[Armed]) -> int | None:
     """Change a reply as the faults say; return the Content-Length to announce, None for none."""
-    off, announced = 0, True
+    off, announced = 0, made.announced
     for _, fault in _each(armed):
         match fault:
             case Tamper():

@@ -155,7 +155,7 @@ NVCR = Profile(
     expired_token_realm="https://expired-token.nvcr.invalid/proxy_auth",
     unknown_repository="not-found",
 )
-BASIC = Profile("basic", auth="basic")
+BASIC = Profile("basic", auth="basic", unknown_repository="denied")
 PLAIN = Profile("plain", auth="none", ping_needs_auth=False, unknown_repository="not-found")
 
 

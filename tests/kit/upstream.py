@@ -198,7 +198,7 @@ class SimulatedUpstream:
     async def _listen(self, role: Role, edge: Edge) -> None:
         place = self._places[role]
         server = web.Server(edge.handle, handler_cancellation=True, max_field_size=1 << 17)
-        runner = web.ServerRunner(server, shutdown_timeout=0)
+        runner = web.ServerRunner(server, shutdown_timeout=0.01)  # 0 would wait for ever
         await runner.setup()
         self._runners.append(runner)
         site = web.TCPSite(runner, place.address, place.port, ssl_context=self._tls)

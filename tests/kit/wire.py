@@ -48,11 +48,15 @@ class Target:
 
 @dataclass(slots=True)
 class Reply:
-    """An answer before faults are applied to it; `body` is what a GET gets."""
+    """An answer before faults are applied to it.
+
+    `body` is what a GET gets; `announced` says whether Content-Length is sent.
+    """
 
     status: int
     body: bytes | memoryview = b""
     headers: CIMultiDict[str] = field(default_factory=CIMultiDict)
+    announced: bool = True
 
 
 def locate(path: str) -> Target:
