@@ -47,10 +47,14 @@ class UpstreamTimeoutError(UpstreamError):
 
 @dataclass(frozen=True, slots=True)
 class FetchedManifest:
-    """A manifest's bytes (at most 4 MiB) as the upstream sent them, not yet verified, and their `Content-Type`."""
+    """A manifest's bytes (at most 4 MiB) as the upstream sent them, not yet verified.
+
+    `content_type` is the header's value; `digest` is what `Docker-Content-Digest` claims, where it is sent.
+    """
 
     raw: bytes
     content_type: str
+    digest: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,119 @@
+"""Whether a repository may give a digest: by link, or by the upstream's word."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from registry_proxy.cache.failures import failure_of, to_registry_error
+from registry_proxy.cache.results import Outcome
+from registry_proxy.policy.freshness import Fallback, Freshness, access_is_trusted, fall_back
+from registry_proxy.upstream.base import UpstreamError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from registry_proxy.cache.flights import Flights
+    from registry_proxy.cache.guard import Guard
+    from registry_proxy.index.base import Index, Link
+    from registry_proxy.oci.digest import Digest
+    from registry_proxy.oci.errors import ErrorCode
+    from registry_proxy.oci.reference import Source
+    from registry_proxy.upstream.base import Upstream
+
+
+class Access:
+    """Links: kept in the index, made and confirmed by the upstream's answers."""
+
+    def __init__(
+        self,
+        index: Index,
+        guard: Guard,
+        flights: Flights[int | None],
+        rules: Freshness,
+        clock: Callable[[], float],
+    ) -> None:
+        self._index = index
+        self._guard = guard
+        self._flights = flights
+        self._rules = rules
+        self._clock = clock
+
+    def link(self, source: Source, digest: Digest) -> Link | None:
+        """The link, however old."""
+        return self._index.link(source, digest)
+
+    def is_trusted(self, link: Link | None) -> bool:
+        """Whether the link alone is enough."""
+        return link is not None and access_is_trusted(link.confirmed_at, self._clock(), self._rules)
+
+    async def permit(
+        self,
+        upstream: Upstream,
+        source: Source,
+        digest: Digest,
+        unknown: ErrorCode,
+        confirm: Callable[[], Awaitable[object]],
+    ) -> Outcome:
+        """Let content that is here go out through `source`: by a link that counts, else by the upstream's word.
+
+        `confirm` asks the upstream. Raises RegistryError when the access is not given.
+        """
+        link = self.link(source, digest)
+        if self.is_trusted(link):
+            return Outcome.HIT
+        if link is not None and not self._guard.may_ask(upstream):
+            return Outcome.STALE
+        try:
+            await confirm()
+        except UpstreamError as error:
+            if link is not None:
+                match fall_back(failure_of(error), link.confirmed_at, self._clock(), self._rules):
+                    case Fallback.SERVE_STALE:
+                        return Outcome.STALE
+                    case Fallback.FORGET:
+                        await self._index.drop_link(source, digest)
+                    case Fallback.REPORT:
+                        pass
+            raise to_registry_error(error, upstream, unknown) from error
+        return Outcome.REVALIDATED
+
+    async def confirm_blob(self, upstream: Upstream, source: Source, digest: Digest) -> int | None:
+        """Ask the upstream whether the repository holds the blob, and link it; its size where it was told.
+
+        Raises UpstreamError.
+        """
+        return await self._flights.join(
+            (source, digest), lambda: self._confirm_blob(upstream, source, digest)
+        )
+
+    async def grant(self, source: Source, digest: Digest, size: int | None) -> None:
+        """The upstream has given the content through this repository: link it."""
+        await self._index.record_link(source, digest, size, self._clock())
+
+    async def _confirm_blob(self, upstream: Upstream, source: Source, digest: Digest) -> int | None:
+        size = await self._guard.ask(upstream, upstream.probe_blob(source.repository, digest))
+        await self.grant(source, digest, size)
+        return size
+
+
+class FillAccess:
+    """The access of the repository that a fill is made for."""
+
+    def __init__(self, access: Access, upstream: Upstream, source: Source, digest: Digest) -> None:
+        self._access = access
+        self._upstream = upstream
+        self._source = source
+        self._digest = digest
+
+    def is_trusted(self) -> bool:
+        """Whether a link allows it already."""
+        return self._access.is_trusted(self._access.link(self._source, self._digest))
+
+    async def confirm(self) -> None:
+        """Make sure that the repository holds the digest, before bytes of another's transfer are used."""
+        if not self.is_trusted():
+            await self._access.confirm_blob(self._upstream, self._source, self._digest)
+
+    async def grant(self, size: int | None) -> None:
+        """The upstream is sending it."""
+        await self._access.grant(self._source, self._digest, size)

@@ -1,0 +1,67 @@
+"""Content in the store, with what the index knows of it. The file is believed, not the row."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from registry_proxy.storage.base import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from registry_proxy.cache.uses import Uses
+    from registry_proxy.index.base import Content, Index
+    from registry_proxy.oci.digest import Digest
+    from registry_proxy.storage.base import BlobStore, StoredBlob
+
+log = logging.getLogger(__name__)
+
+
+class Contents:
+    """Opening, damage and last uses of stored content."""
+
+    def __init__(self, store: BlobStore, index: Index, uses: Uses, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._index = index
+        self._uses = uses
+        self._clock = clock
+
+    def known(self, digest: Digest) -> Content | None:
+        """What the index says of it."""
+        return self._index.content(digest)
+
+    async def open(self, digest: Digest) -> StoredBlob | None:
+        """The content, if it is there and whole by its size. A store that can't be read counts as a miss."""
+        try:
+            stored = self._store.open(digest)
+        except StoreError as error:
+            log.error("%s can't be read and is fetched anew: %s. Check the disk.", digest, error)  # noqa: TRY400
+            return None
+        if stored is None:
+            return None
+        content = self._index.content(digest)
+        if content is None or content.size == stored.size:
+            return stored
+        log.error("%s has %d bytes instead of %d and is fetched anew", digest, stored.size, content.size)
+        stored.close()
+        await self.remove(digest)
+        return None
+
+    async def ensure_counted(self, digest: Digest, size: int) -> None:
+        """Count content that the index doesn't know, as after the loss of the index."""
+        if self._index.content(digest) is None:
+            await self._index.adopt([(digest, size)], self._clock())
+
+    async def remove(self, digest: Digest) -> None:
+        """Forget damaged content: row first, file second."""
+        await self._index.forget([digest])
+        try:
+            await asyncio.to_thread(self._store.delete, digest)
+        except StoreError as error:
+            log.error("damaged %s can't be deleted: %s. Check the disk.", digest, error)  # noqa: TRY400
+
+    def note_use(self, digest: Digest) -> None:
+        """It was used now."""
+        self._uses.note(digest)

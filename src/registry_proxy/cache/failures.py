@@ -1,0 +1,53 @@
+"""What an upstream's failure means: for the copy that is there, and for the client."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from registry_proxy.oci.errors import ErrorCode, RegistryError
+from registry_proxy.policy.freshness import Failure
+from registry_proxy.upstream.base import (
+    UpstreamDeniedError,
+    UpstreamError,
+    UpstreamLimitedError,
+    UpstreamNotFoundError,
+    UpstreamTimeoutError,
+)
+
+if TYPE_CHECKING:
+    from registry_proxy.upstream.base import Upstream
+
+# What a client is told to wait after a 429 that named no time of its own, in seconds.
+DEFAULT_RETRY_AFTER = 60
+
+
+def failure_of(error: UpstreamError) -> Failure:
+    """The kind of failure, as the freshness rules know it."""
+    match error:
+        case UpstreamNotFoundError():
+            return Failure.GONE
+        case UpstreamDeniedError():
+            return Failure.REFUSED
+        case _:
+            return Failure.OUTAGE
+
+
+def to_registry_error(error: UpstreamError, upstream: Upstream, unknown: ErrorCode) -> RegistryError:
+    """The failure in the registry's terms; `unknown` is the code for content that the upstream doesn't have."""
+    detail = {"upstream": upstream.registry}
+    cause = f"{upstream.registry}: {error}"
+    match error:
+        case UpstreamNotFoundError():
+            return RegistryError(unknown, cause, detail)
+        case UpstreamDeniedError(login_required=login_required):
+            code = ErrorCode.UNAUTHORIZED if login_required else ErrorCode.DENIED
+            hint = "If it is private, give this cache credentials for that registry."
+            return RegistryError(code, f"{cause}. {hint}", detail)
+        case UpstreamLimitedError(retry_after=retry_after):
+            seconds = DEFAULT_RETRY_AFTER if retry_after is None else max(1, math.ceil(retry_after))
+            return RegistryError(ErrorCode.TOOMANYREQUESTS, cause, detail, retry_after=seconds)
+        case UpstreamTimeoutError():
+            return RegistryError(ErrorCode.UPSTREAM_TIMEOUT, cause, detail)
+        case _:
+            return RegistryError(ErrorCode.UPSTREAM_BROKEN, cause, detail)

@@ -1,0 +1,146 @@
+"""A blob that is coming in: how far it is, for everyone who reads it meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+from io import FileIO
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+    from registry_proxy.oci.digest import Digest
+    from registry_proxy.oci.reference import Source
+
+
+def duplicate(file: FileIO) -> FileIO:
+    """Another handle on the open file; reading at explicit offsets, the two don't disturb each other."""
+    return FileIO(os.dup(file.fileno()))
+
+
+@dataclass(frozen=True, slots=True)
+class Spill:
+    """Where the store took no more bytes, and the hash of all bytes before."""
+
+    offset: int
+    hasher: _Hash
+
+
+class Fill:
+    """The state of one incoming blob. One task drives it (`filler.Filler`), any number of bodies read it.
+
+    `available` bytes are in the file. Until the digest is verified the last byte counts as not readable.
+    """
+
+    def __init__(self, digest: Digest, source: Source, size: int | None) -> None:
+        self.digest = digest
+        self.source = source
+        self.size = size
+        self.available = 0
+        self.started = False
+        self.verified = False
+        self.spill: Spill | None = None
+        self._error: Exception | None = None
+        self._file: FileIO | None = None
+        self._users = 1  # the driver
+        self._waiting: list[asyncio.Future[None]] = []
+
+    # For readers.
+
+    async def wait_started(self) -> None:
+        """Until the upstream has answered and the size is known. Raises what ended the fill before."""
+        while not (self.started and self.size is not None):
+            self._raise_failure()
+            await self._change()
+
+    async def readable(self, offset: int) -> int:
+        """Wait for bytes after `offset`, and tell up to where there are some; `offset` itself: the rest won't be stored.
+
+        Raises what ended the fill.
+        """
+        while True:
+            limit = self._limit()
+            if limit > offset:
+                return limit
+            self._raise_failure()
+            if self.spill is not None:
+                return offset
+            await self._change()
+
+    def view(self) -> FileIO:
+        """A file of one's own on the incoming bytes."""
+        assert self._file is not None, "nothing was written yet"
+        return duplicate(self._file)
+
+    def retain(self) -> None:
+        """One more user: the file stays open until each has called `release`."""
+        self._users += 1
+
+    def release(self) -> None:
+        """One user less."""
+        self._users -= 1
+        if self._users == 0 and self._file is not None:
+            self._file.close()
+
+    # For the driver.
+
+    @property
+    def attached(self) -> bool:
+        """Whether there is a file to read from."""
+        return self._file is not None
+
+    def attach(self, file: FileIO) -> None:
+        """The file that the bytes are in; it is closed after the last user."""
+        if self._file is not None:
+            self._file.close()
+        self._file = file
+
+    def start(self, size: int | None) -> None:
+        """The upstream has answered; `size` where it is known by now."""
+        self.size = size
+        self.started = True
+        self._notify()
+
+    def advance(self, available: int) -> None:
+        """So many bytes are in the file now."""
+        self.available = available
+        self._notify()
+
+    def verify(self) -> None:
+        """All bytes are there and have the digest."""
+        self.size = self.available
+        self.verified = self.started = True
+        self._notify()
+
+    def stop_storing(self, spill: Spill) -> None:
+        """The store takes no more: each reader fetches the rest for itself."""
+        self.available = spill.offset
+        self.spill = spill
+        self._notify()
+
+    def fail(self, error: Exception) -> None:
+        """It won't be completed."""
+        self._error = error
+        self._notify()
+
+    def _limit(self) -> int:
+        if self.verified or self.size is None:
+            return self.available if self.verified else 0
+        return min(self.available, self.size - 1)
+
+    def _raise_failure(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    async def _change(self) -> None:
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        await future
+
+    def _notify(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)

@@ -1,0 +1,79 @@
+"""All fills of this process: one a digest."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from registry_proxy.cache.failures import to_registry_error
+from registry_proxy.cache.fill import Fill
+from registry_proxy.cache.filler import Filler, FillPorts
+from registry_proxy.oci.errors import ErrorCode
+from registry_proxy.oci.manifest import Descriptor
+from registry_proxy.storage.base import StoreError
+from registry_proxy.upstream.base import UpstreamError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from registry_proxy.cache.access import FillAccess
+    from registry_proxy.cache.background import Background
+    from registry_proxy.cache.transfer import Transfer
+    from registry_proxy.oci.digest import Digest
+    from registry_proxy.oci.reference import Source
+    from registry_proxy.storage.base import Ingest
+    from registry_proxy.upstream.base import Upstream
+
+log = logging.getLogger(__name__)
+
+
+class Fills:
+    """Running fills, by digest. They are the service's: a client that leaves doesn't end one."""
+
+    def __init__(self, ports: FillPorts, background: Background, clock: Callable[[], float]) -> None:
+        self._ports = ports
+        self._background = background
+        self._clock = clock
+        self._running: dict[Digest, Fill] = {}
+
+    def running(self, digest: Digest) -> Fill | None:
+        """The fill of this digest, if one is under way."""
+        return self._running.get(digest)
+
+    def start(
+        self, upstream: Upstream, source: Source, digest: Digest, transfer: Transfer, access: FillAccess
+    ) -> Fill:
+        """Begin a fill. There is no other one: no `await` lies between `running` and this call."""
+        assert digest not in self._running, "one fill a digest"
+        fill = Fill(digest, source, transfer.size)
+        self._running[digest] = fill
+        filler = Filler(fill, transfer, access, self._ports)
+        self._background.spawn(self._drive(upstream, fill, filler), f"fill {transfer.name}")
+        return fill
+
+    async def _drive(self, upstream: Upstream, fill: Fill, filler: Filler) -> None:
+        try:
+            ingest = await filler.run()
+            if ingest is not None:
+                await self._commit(fill, ingest)
+        except UpstreamError as error:
+            log.warning("the fill of %s from %s failed: %s", fill.digest, fill.source, error)
+            fill.fail(to_registry_error(error, upstream, ErrorCode.BLOB_UNKNOWN))
+        except BaseException as error:
+            fill.fail(error if isinstance(error, Exception) else ConnectionAbortedError("the server stops"))
+            raise
+        finally:
+            del self._running[fill.digest]
+            fill.release()
+
+    async def _commit(self, fill: Fill, ingest: Ingest) -> None:
+        assert fill.size is not None, "a verified fill knows its size"
+        try:
+            await asyncio.to_thread(ingest.commit)
+        except StoreError as error:
+            # The clients have all bytes, verified; only the cache doesn't keep them.
+            log.error("%s was not stored: %s. Check the disk under the storage path.", fill.digest, error)  # noqa: TRY400
+            await self._ports.index.release(fill.digest)
+            return
+        await self._ports.index.record_blob(fill.source, Descriptor(fill.digest, fill.size), self._clock())

@@ -1,0 +1,50 @@
+"""One run of an operation for all who want its result at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Hashable
+
+    from registry_proxy.cache.background import Background
+
+Result = TypeVar("Result")
+
+
+class Flights(Generic[Result]):
+    """Operations under way, by key. They are the service's: a caller that leaves doesn't end one."""
+
+    def __init__(self, background: Background) -> None:
+        self._background = background
+        self._running: dict[Hashable, asyncio.Future[Result]] = {}
+
+    def start(self, key: Hashable, operation: Callable[[], Awaitable[Result]]) -> asyncio.Future[Result]:
+        """The future of the running operation of this key; one is begun where there is none."""
+        future = self._running.get(key)
+        if future is None:
+            future = asyncio.get_running_loop().create_future()
+            self._running[key] = future
+            self._background.spawn(self._run(key, operation, future), f"flight {key}")
+        return future
+
+    async def join(self, key: Hashable, operation: Callable[[], Awaitable[Result]]) -> Result:
+        """The result of the one operation for this key."""
+        return await asyncio.shield(self.start(key, operation))
+
+    async def _run(
+        self, key: Hashable, operation: Callable[[], Awaitable[Result]], future: asyncio.Future[Result]
+    ) -> None:
+        try:
+            result = await operation()
+        except asyncio.CancelledError:
+            future.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001  handed to everyone who waits
+            future.set_exception(error)
+            future.exception()  # nobody may be left to read it
+        else:
+            future.set_result(result)
+        finally:
+            del self._running[key]

@@ -1,0 +1,148 @@
+"""Writing and hashing an incoming blob, in a thread, while its next bytes arrive."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor
+    from hashlib import _Hash
+
+    from registry_proxy.storage.base import Ingest
+
+# A hop to a thread costs about 100 µs: bytes are handed over in batches of this size, or after this time.
+_BATCH = 1024 * 1024
+_LONGEST_DELAY = 0.01
+# More than this never waits in memory: the upstream's transfer pauses until the disk has caught up.
+_LIMIT = 4 * 1024 * 1024
+_READ_SIZE = 1024 * 1024
+
+
+class IngestWriter:
+    """Appends to an ingest, in order, and keeps the hash of just the bytes that are in it.
+
+    `on_written` is called in the loop with the ingest's size after each batch.
+    """
+
+    def __init__(self, ingest: Ingest, executor: Executor, on_written: Callable[[int], None]) -> None:
+        self.hasher: _Hash = ingest.digest.hasher()
+        self._ingest = ingest
+        self._executor = executor
+        self._on_written = on_written
+        self._loop = asyncio.get_running_loop()
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        self._job: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._error: Exception | None = None
+        self._written = ingest.size
+
+    async def hash_existing(self) -> None:
+        """Hash what an earlier process left in the ingest, so that the transfer resumes after it."""
+        if self._ingest.size:
+            await self._loop.run_in_executor(self._executor, self._hash_existing)
+            self._on_written(self._ingest.size)
+
+    async def put(self, chunk: bytes) -> None:
+        """Take a chunk; waits while too much is pending. Raises StoreError (then see `retry`)."""
+        self._pending.append(chunk)
+        self._pending_bytes += len(chunk)
+        if self._pending_bytes >= _BATCH:
+            self._start()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(_LONGEST_DELAY, self._start)
+        self._raise_failure()
+        while self._pending_bytes >= _LIMIT:
+            await self._settled()
+
+    async def flush(self) -> None:
+        """Wait until everything is written and hashed. Raises StoreError (then see `retry`)."""
+        self._start()
+        while self._job is not None:
+            await self._settled()
+            self._start()
+        self._raise_failure()
+
+    async def retry(self) -> None:
+        """After a StoreError: try once more to write what is pending. Raises StoreError."""
+        self._error = None
+        await self.flush()
+
+    async def abandon(self) -> None:
+        """Drop what is pending, and wait for the batch in the thread: nothing touches the ingest afterwards."""
+        self._pending = []
+        self._pending_bytes = 0
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._job is not None:
+            await asyncio.wait([self._job])
+
+    def _start(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._job is None and self._pending and self._error is None:
+            chunks, self._pending = self._pending, []
+            self._job = self._loop.run_in_executor(self._executor, self._write, chunks)
+            self._job.add_done_callback(lambda job: self._finish(job, chunks))
+
+    def _write(self, chunks: list[bytes]) -> None:
+        before = self._ingest.size
+        try:
+            self._ingest.append(chunks)
+        finally:
+            for part in _first_bytes(chunks, self._ingest.size - before):
+                self.hasher.update(part)
+
+    def _finish(self, job: asyncio.Future[None], chunks: list[bytes]) -> None:
+        self._job = None
+        if not job.cancelled():
+            self._error = job.exception()  # type: ignore[assignment]  # the thread raises no BaseException
+        written = self._ingest.size - self._written
+        self._written += written
+        if self._error is not None:
+            self._pending[:0] = _bytes_after(chunks, written)
+        self._pending_bytes -= written
+        self._on_written(self._ingest.size)
+        if self._pending_bytes >= _BATCH:
+            self._start()
+
+    async def _settled(self) -> None:
+        if self._job is None:
+            self._start()
+        if self._job is not None:
+            await asyncio.wait([self._job])
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _hash_existing(self) -> None:
+        with self._ingest.view() as file:
+            left = self._ingest.size
+            while left and (block := file.read(min(_READ_SIZE, left))):
+                self.hasher.update(block)
+                left -= len(block)
+
+
+def _first_bytes(chunks: list[bytes], count: int) -> list[bytes | memoryview]:
+    parts: list[bytes | memoryview] = []
+    for chunk in chunks:
+        if count < len(chunk):
+            parts.append(memoryview(chunk)[:count])
+            break
+        parts.append(chunk)
+        count -= len(chunk)
+    return parts
+
+
+def _bytes_after(chunks: list[bytes], count: int) -> list[bytes]:
+    rest: list[bytes] = []
+    for chunk in chunks:
+        if count < len(chunk):
+            rest.append(chunk[count:])
+        count = max(0, count - len(chunk))
+    return rest

@@ -1,0 +1,52 @@
+"""Waiting for the locks that hold between worker processes."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+_FIRST_PAUSE = 0.002
+_LONGEST_PAUSE = 0.05
+
+
+class ProcessLocks(Protocol):
+    """Named locks between processes (`storage.locks.FileLocks`)."""
+
+    def try_acquire(self, name: str) -> bool: ...
+    def release(self, name: str) -> None: ...
+
+
+class Locks:
+    """Named locks that hold between the tasks of this process and between processes."""
+
+    def __init__(self, processes: ProcessLocks) -> None:
+        self._processes = processes
+        self._tasks: dict[str, tuple[asyncio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def hold(self, name: str) -> AsyncIterator[None]:
+        """Wait for the lock `name` and have it for the block."""
+        lock, holders = self._tasks.get(name, (asyncio.Lock(), 0))
+        self._tasks[name] = (lock, holders + 1)
+        try:
+            async with lock:
+                await self._acquire(name)
+                try:
+                    yield
+                finally:
+                    self._processes.release(name)
+        finally:
+            lock, holders = self._tasks.pop(name)
+            if holders > 1:
+                self._tasks[name] = (lock, holders - 1)
+
+    async def _acquire(self, name: str) -> None:
+        # The kernel wakes nobody without a blocked thread, so other processes' locks are polled.
+        pause = _FIRST_PAUSE
+        while not self._processes.try_acquire(name):
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)

@@ -1,0 +1,91 @@
+"""Manifests in the store: small content that is parsed when it is read and kept in memory for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from registry_proxy.cache.recent import RecentManifests
+from registry_proxy.oci.manifest import MAX_MANIFEST_SIZE, InvalidManifestError, Manifest, parse_manifest
+from registry_proxy.storage.base import StoreError
+
+if TYPE_CHECKING:
+    from registry_proxy.cache.contents import Contents
+    from registry_proxy.cache.evictor import Evictor
+    from registry_proxy.oci.digest import Digest
+    from registry_proxy.storage.base import BlobStore, StoredBlob
+
+log = logging.getLogger(__name__)
+
+
+class ManifestStore:
+    """Reads and writes manifests. What can't be stored is still served."""
+
+    def __init__(self, store: BlobStore, contents: Contents, evictor: Evictor) -> None:
+        self._store = store
+        self._contents = contents
+        self._evictor = evictor
+        self._recent = RecentManifests()
+
+    async def load(self, digest: Digest) -> Manifest | None:
+        """The manifest, or None when it isn't here; damaged ones are removed."""
+        manifest = self._recent.get(digest)
+        if manifest is None:
+            manifest = await self._read(digest)
+        if manifest is not None:
+            self._contents.note_use(digest)
+        return manifest
+
+    async def save(self, manifest: Manifest) -> bool:
+        """Store it; False when the store can't."""
+        self._recent.put(manifest)
+        try:
+            if not await self._evictor.reserve(manifest.digest, len(manifest.raw)):
+                return False
+            return await asyncio.to_thread(self._write, manifest)
+        except StoreError as error:
+            log.warning("manifest %s is not stored: %s. Check the disk.", manifest.digest, error)
+            return False
+
+    def _write(self, manifest: Manifest) -> bool:
+        ingest = self._store.begin(manifest.digest)
+        if ingest is None:
+            return True  # another process is just storing it
+        try:
+            ingest.truncate()
+            ingest.append([manifest.raw])
+            ingest.commit()
+        except BaseException:
+            ingest.discard()
+            raise
+        return True
+
+    async def _read(self, digest: Digest) -> Manifest | None:
+        stored = await self._contents.open(digest)
+        if stored is None:
+            return None
+        try:
+            if stored.size > MAX_MANIFEST_SIZE:
+                return None
+            raw = await asyncio.to_thread(_read_all, stored)
+        except OSError as error:
+            log.error("manifest %s can't be read and is fetched anew: %s", digest, error)  # noqa: TRY400
+            return None
+        finally:
+            stored.close()
+        if not digest.matches(raw):
+            log.error("manifest %s is damaged on disk and is fetched anew", digest)
+            await self._contents.remove(digest)
+            return None
+        known = self._contents.known(digest)
+        try:
+            manifest = parse_manifest(raw, (known and known.media_type) or "", digest)
+        except InvalidManifestError:
+            return None  # a blob's digest, asked for as a manifest
+        self._recent.put(manifest)
+        return manifest
+
+
+def _read_all(stored: StoredBlob) -> bytes:
+    return stored.file.readall()

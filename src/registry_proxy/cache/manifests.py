@@ -1,0 +1,99 @@
+"""Manifests, by tag and by digest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from registry_proxy.cache.failures import to_registry_error
+from registry_proxy.cache.results import Outcome, ServedManifest
+from registry_proxy.oci.errors import ErrorCode
+from registry_proxy.oci.reference import Reference, Repository, Source, Tag
+from registry_proxy.upstream.base import UpstreamError
+
+if TYPE_CHECKING:
+    from registry_proxy.cache.named import ManifestPorts, NamedManifests
+    from registry_proxy.index.base import TagRecord
+    from registry_proxy.oci.digest import Digest
+    from registry_proxy.oci.manifest import Manifest
+    from registry_proxy.upstream.base import Upstream
+
+# How long a digest's answer may be repeated from the server's memory, in seconds: what another process withdraws is
+# seen after it.
+_DIGEST_MEMO = 10.0
+
+
+class Manifests:
+    """Reads of manifests through a repository."""
+
+    def __init__(self, ports: ManifestPorts, named: NamedManifests) -> None:
+        self._ports = ports
+        self._named = named
+
+    async def get(self, upstream: Upstream, repository: Repository, reference: Reference) -> ServedManifest:
+        """The manifest. Raises RegistryError."""
+        source = Source(upstream.registry, repository)
+        if isinstance(reference, Tag):
+            return await self._named.get(
+                upstream,
+                source,
+                reference.name,
+                lambda record: self._ask(upstream, source, reference, record),
+            )
+        return await self._by_digest(upstream, source, reference)
+
+    async def _ask(
+        self, upstream: Upstream, source: Source, tag: Tag, record: TagRecord | None
+    ) -> ServedManifest:
+        """A tag that is known costs a HEAD, which Docker Hub doesn't count, and a GET only where it has moved."""
+        digest: Digest | None = None
+        if record is not None:
+            digest = await self._ports.guard.ask(upstream, upstream.resolve(source.repository, tag))
+        manifest = await self._ports.manifests.load(digest) if digest else None
+        if record is None or digest is None or manifest is None:
+            return await self._fetch(upstream, source, digest or tag, tag)
+        now = self._ports.clock()
+        if digest == record.digest:
+            await self._ports.index.refresh_tag(source, tag.name, digest, now)
+        else:
+            await self._ports.index.record_manifest(source, manifest, tag.name, now)
+        return ServedManifest(manifest, Outcome.REVALIDATED, now + self._ports.rules.tag_ttl)
+
+    async def _fetch(
+        self, upstream: Upstream, source: Source, reference: Reference, tag: Tag | None
+    ) -> ServedManifest:
+        fetched = await self._ports.guard.ask(upstream, upstream.manifest(source.repository, reference))
+        expected = None if isinstance(reference, Tag) else reference
+        return await self._named.accept(source, fetched, expected, tag.name if tag else None)
+
+    async def _by_digest(self, upstream: Upstream, source: Source, digest: Digest) -> ServedManifest:
+        """What a digest stands for can't be out of date; only the access to it can."""
+        manifest = await self._ports.manifests.load(digest)
+        if manifest is None:
+            return await self._ports.flights.join(
+                (source, digest), lambda: self._fetch_digest(upstream, source, digest)
+            )
+        outcome = await self._ports.access.permit(
+            upstream,
+            source,
+            digest,
+            ErrorCode.MANIFEST_UNKNOWN,
+            lambda: self._confirm(upstream, source, manifest),
+        )
+        memo = self._ports.clock() + _DIGEST_MEMO if outcome is Outcome.HIT else 0.0
+        return ServedManifest(manifest, outcome, memo)
+
+    async def _confirm(self, upstream: Upstream, source: Source, manifest: Manifest) -> None:
+        """Have the upstream say that the repository holds this manifest; link it and its children."""
+        await self._ports.guard.ask(upstream, upstream.resolve(source.repository, manifest.digest))
+        await self._ports.index.record_manifest(source, manifest, None, self._ports.clock())
+
+    async def _fetch_digest(self, upstream: Upstream, source: Source, digest: Digest) -> ServedManifest:
+        async with self._ports.locks.hold(f"{source}@{digest}"):
+            manifest = await self._ports.manifests.load(digest)
+            link = self._ports.access.link(source, digest)
+            if manifest is not None and self._ports.access.is_trusted(link):
+                return ServedManifest(manifest, Outcome.JOINED)  # another process has just fetched it
+            try:
+                return await self._fetch(upstream, source, digest, None)
+            except UpstreamError as error:
+                raise to_registry_error(error, upstream, ErrorCode.MANIFEST_UNKNOWN) from error

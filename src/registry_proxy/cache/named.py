@@ -1,0 +1,140 @@
+"""Manifests under a name that the upstream may point elsewhere: fresh, confirmed anew, or stale."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from registry_proxy.cache.failures import failure_of, to_registry_error
+from registry_proxy.cache.results import Outcome, ServedManifest
+from registry_proxy.oci.errors import ErrorCode
+from registry_proxy.oci.manifest import InvalidManifestError, parse_manifest
+from registry_proxy.policy.freshness import Decision, Fallback, Freshness, decide, fall_back
+from registry_proxy.upstream.base import FetchedManifest, UpstreamBrokenError, UpstreamError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from registry_proxy.cache.access import Access
+    from registry_proxy.cache.flights import Flights
+    from registry_proxy.cache.guard import Guard
+    from registry_proxy.cache.locks import Locks
+    from registry_proxy.cache.manifest_store import ManifestStore
+    from registry_proxy.index.base import Index, TagRecord
+    from registry_proxy.oci.digest import Digest
+    from registry_proxy.oci.reference import Source
+    from registry_proxy.upstream.base import Upstream
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestPorts:
+    """What manifests are served with. `clock` gives Unix seconds."""
+
+    index: Index
+    manifests: ManifestStore
+    access: Access
+    guard: Guard
+    locks: Locks
+    flights: Flights[ServedManifest]
+    rules: Freshness
+    clock: Callable[[], float]
+
+
+class NamedManifests:
+    """The freshness of names, and the coalescing of the questions that it takes."""
+
+    def __init__(self, ports: ManifestPorts) -> None:
+        self._ports = ports
+
+    async def get(
+        self,
+        upstream: Upstream,
+        source: Source,
+        name: str,
+        ask: Callable[[TagRecord | None], Awaitable[ServedManifest]],
+    ) -> ServedManifest:
+        """The manifest that `name` stands for. Raises RegistryError.
+
+        `ask` asks the upstream for it, given what is known; it may raise UpstreamError.
+        """
+        record = self._ports.index.tag(source, name)
+        served = await self._fresh(record)
+        if served is not None:
+            return served
+        question = self._ports.flights
+        if record is not None and self._ports.guard.is_failing(upstream):
+            # An outage must not slow down what is here: the next try, when it is due, runs behind the client's back.
+            stale = await self._stale(record)
+            if stale is not None:
+                if self._ports.guard.may_ask(upstream):
+                    question.start((source, name), lambda: self._refresh(upstream, source, name, ask))
+                return stale
+        return await question.join((source, name), lambda: self._refresh(upstream, source, name, ask))
+
+    async def accept(
+        self, source: Source, fetched: FetchedManifest, expected: Digest | None, name: str | None
+    ) -> ServedManifest:
+        """Verify, store and link a manifest that the upstream sent. Raises UpstreamBrokenError when it is wrong."""
+        try:
+            manifest = parse_manifest(fetched.raw, fetched.content_type, expected or fetched.digest)
+        except InvalidManifestError as error:
+            raise UpstreamBrokenError(
+                f"the manifest it sent for {source}, {name or expected}, is refused: {error}"
+            ) from None
+        if not await self._ports.manifests.save(manifest):
+            return ServedManifest(manifest, Outcome.PASSED)
+        now = self._ports.clock()
+        await self._ports.index.record_manifest(source, manifest, name, now)
+        return ServedManifest(manifest, Outcome.MISS, now + self._ports.rules.tag_ttl if name else 0.0)
+
+    async def _fresh(self, record: TagRecord | None) -> ServedManifest | None:
+        rules = self._ports.rules
+        if record is None or decide(record.checked_at, self._ports.clock(), rules) is not Decision.SERVE:
+            return None
+        manifest = await self._ports.manifests.load(record.digest)
+        if manifest is None:
+            return None
+        return ServedManifest(manifest, Outcome.HIT, record.checked_at + rules.tag_ttl)
+
+    async def _stale(self, record: TagRecord) -> ServedManifest | None:
+        manifest = await self._ports.manifests.load(record.digest)
+        return None if manifest is None else ServedManifest(manifest, Outcome.STALE)
+
+    async def _refresh(
+        self,
+        upstream: Upstream,
+        source: Source,
+        name: str,
+        ask: Callable[[TagRecord | None], Awaitable[ServedManifest]],
+    ) -> ServedManifest:
+        async with self._ports.locks.hold(f"{source}:{name}"):
+            record = self._ports.index.tag(source, name)
+            served = await self._fresh(record)  # another process may have refreshed it meanwhile
+            if served is not None:
+                return served
+            try:
+                return await ask(record)
+            except UpstreamError as error:
+                return await self._fall_back(upstream, source, name, record, error)
+
+    async def _fall_back(
+        self, upstream: Upstream, source: Source, name: str, record: TagRecord | None, error: UpstreamError
+    ) -> ServedManifest:
+        failure = to_registry_error(error, upstream, ErrorCode.MANIFEST_UNKNOWN)
+        if record is None:
+            raise failure from error
+        match fall_back(failure_of(error), record.checked_at, self._ports.clock(), self._ports.rules):
+            case Fallback.SERVE_STALE:
+                stale = await self._stale(record)
+                if stale is not None:
+                    log.warning("%s:%s is served stale: %s", source, name, error)
+                    return stale
+            case Fallback.FORGET:
+                await self._ports.index.drop_tag(source, name)
+                await self._ports.index.drop_link(source, record.digest)
+            case Fallback.REPORT:
+                pass
+        raise failure from error
