@@ -1,0 +1,97 @@
+"""Readers of blobs, as cheap as can be: Linux discards received bytes without copying them (tcp(7), MSG_TRUNC)."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import socket
+import threading
+from time import perf_counter
+
+from bench.content import MANIFEST_TYPE, Content
+from bench.processes import BenchError
+
+_TIMEOUT_SECONDS = 120.0
+_PIECE = 1 << 20
+
+
+def fetch(port: int, path: str, expected: Content) -> None:
+    """Get `path` and raise BenchError unless its content is `expected`."""
+    digest = hashlib.sha256()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_SECONDS)
+    try:
+        connection.request("GET", path, headers={"Accept": MANIFEST_TYPE})
+        with connection.getresponse() as response:
+            while piece := response.read(_PIECE):
+                digest.update(piece)
+            if response.status != 200 or f"sha256:{digest.hexdigest()}" != expected.digest:
+                raise BenchError(f"GET {path}: status {response.status}, content sha256:{digest.hexdigest()}")
+    finally:
+        connection.close()
+
+
+def counts(port: int) -> dict[str, int]:
+    """How often the upstream at `port` was asked for each "METHOD path"."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_SECONDS)
+    try:
+        connection.request("GET", "/counts")
+        result: dict[str, int] = json.loads(connection.getresponse().read())
+        return result
+    finally:
+        connection.close()
+
+
+def download(port: int, path: str, size: int, times: int = 1) -> float:
+    """Get `path`, of `size` bytes, over one connection, `times` in a row; return the seconds that all took.
+
+    Raises BenchError when an answer isn't 200 with `size` bytes.
+    """
+    request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+    buffer = bytearray(_PIECE)  # the kernel only takes its length: nothing is written to it
+    begin = perf_counter()
+    with socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_SECONDS) as connection:
+        for _ in range(times):
+            connection.sendall(request)
+            left = size - _body_received_with_head(connection, path)
+            while left > 0:
+                received = connection.recv_into(buffer, min(left, _PIECE), socket.MSG_TRUNC)
+                if not received:
+                    raise BenchError(f"GET {path}: the body ended {left} bytes early")
+                left -= received
+    return perf_counter() - begin
+
+
+def download_together(port: int, path: str, size: int, clients: int) -> list[float]:
+    """Get `path` with that many clients at the same time; return the seconds that each took, sorted."""
+    seconds: list[float] = []
+    errors: list[Exception] = []
+
+    def client() -> None:
+        try:
+            seconds.append(download(port, path, size))
+        except (OSError, BenchError) as error:
+            errors.append(error)
+
+    # Daemons, so that Ctrl-C doesn't wait for them.
+    threads = [threading.Thread(target=client, daemon=True) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise BenchError(f"{len(errors)} of {clients} clients failed, the first with: {errors[0]}")
+    return sorted(seconds)
+
+
+def _body_received_with_head(connection: socket.socket, path: str) -> int:
+    received = b""
+    while b"\r\n\r\n" not in received:
+        piece = connection.recv(4096)
+        if not piece:
+            raise BenchError(f"GET {path}: closed without an answer; the server's log may say why")
+        received += piece
+    head, _, body = received.partition(b"\r\n\r\n")
+    if not head.startswith(b"HTTP/1.1 200 "):
+        raise BenchError(f"GET {path}: {received[:500]!r}")
+    return len(body)

@@ -1,0 +1,110 @@
+"""The load generator for small requests: keep-alive connections that each send the next request at once.
+
+Of our own because wrk waits for a body after HEAD. One core of it saturates one core of nginx.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from bench.content import MANIFEST_TYPE
+from bench.processes import BenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_TIMEOUT_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a load saw: answers in `seconds`, and each answer's latency in seconds, sorted."""
+
+    seconds: float
+    latencies: list[float]
+
+    @property
+    def requests(self) -> int:
+        return len(self.latencies)
+
+    def percentile(self, percent: int) -> float:
+        """The latency that `percent` of the answers did not exceed."""
+        return self.latencies[(self.requests - 1) * percent // 100]
+
+
+@dataclass(slots=True)
+class _Client:
+    """One connection; `partial` is what has arrived of an answer that came in several pieces."""
+
+    receive: Callable[[bytearray], int]
+    send: Callable[[bytes], int]
+    started: float = 0.0
+    partial: bytearray = field(default_factory=bytearray)
+
+
+def run_load(port: int, method: str, path: str, size: int, *, connections: int, seconds: float) -> Load:
+    """Ask for `path`, whose body has `size` bytes, on all connections for `seconds`.
+
+    Raises BenchError when an answer isn't 200 with just that body, or none comes.
+    """
+    request = (
+        f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAccept: {MANIFEST_TYPE}\r\n\r\n".encode()
+    )
+    with ExitStack() as stack:
+        poll = stack.enter_context(select.epoll())
+        clients: dict[int, _Client] = {}
+        for _ in range(connections):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            connection.setblocking(False)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            poll.register(connection.fileno(), select.EPOLLIN)
+            clients[connection.fileno()] = _Client(connection.recv_into, connection.send)
+        try:
+            return _exchange(poll, clients, request, 0 if method == "HEAD" else size, seconds)
+        except OSError as error:
+            raise BenchError(f"{method} {path}: {error}; the server's log may say why") from error
+
+
+def _exchange(
+    poll: select.epoll, clients: dict[int, _Client], request: bytes, body: int, seconds: float
+) -> Load:
+    latencies: list[float] = []
+    buffer = bytearray(256 << 10)
+    begin = now = perf_counter()
+    for client in clients.values():
+        client.started = perf_counter()
+        client.send(request)
+    while now - begin < seconds:
+        events = poll.poll(_TIMEOUT_SECONDS)
+        if not events:
+            raise BenchError(f"no answer within {_TIMEOUT_SECONDS:.0f} s to {request.decode()!r}")
+        for descriptor, _ in events:
+            client = clients[descriptor]
+            length = client.receive(buffer)
+            # Nearly every answer comes in one piece: look at it where it lies.
+            if client.partial or not _is_whole(buffer, length, body):
+                client.partial += buffer[:length]
+                if length and not _is_whole(client.partial, len(client.partial), body):
+                    continue
+                _check(client.partial, body)
+                client.partial.clear()
+            now = perf_counter()
+            latencies.append(now - client.started)
+            client.started = now
+            client.send(request)
+    latencies.sort()
+    return Load(now - begin, latencies)
+
+
+def _is_whole(answer: bytearray, length: int, body: int) -> bool:
+    return answer.find(b"\r\n\r\n", 0, length) + 4 + body == length and answer.startswith(b"HTTP/1.1 200 ")
+
+
+def _check(answer: bytearray, body: int) -> None:
+    if not _is_whole(answer, len(answer), body):
+        raise BenchError(f"expected 200 with a body of {body} bytes, got {bytes(answer[:500])!r}")

@@ -1,0 +1,162 @@
+"""What is measured of one running server. Each measure returns figures by name; `figures` says what they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.content import Content, Image, request_path
+from bench.download import counts, download, download_together, fetch
+from bench.load import run_load
+from bench.processes import memory, processor_seconds, wait_until_quiet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from bench.servers import Server
+
+GIGABYTE = 1_000_000_000
+MEBIBYTE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is asked of each server; sizes in bytes."""
+
+    rounds: int
+    layer_size: int
+    load_seconds: float
+    warm_up_seconds: float
+    connections: int
+    warm_downloads: int
+    clients: int
+
+
+FULL = Plan(
+    rounds=3,
+    layer_size=192 << 20,
+    load_seconds=4.0,
+    warm_up_seconds=1.0,
+    connections=32,
+    warm_downloads=20,
+    clients=32,
+)
+QUICK = Plan(
+    rounds=1,
+    layer_size=16 << 20,
+    load_seconds=0.5,
+    warm_up_seconds=0.1,
+    connections=8,
+    warm_downloads=5,
+    clients=4,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One server, started with an empty store, and all that the measures need to know of it."""
+
+    server: Server
+    pid: int
+    port: int
+    upstream_port: int
+    image: Image
+    plan: Plan
+
+    def path(self, path: str) -> str:
+        """The server's own request path of `path` in the image's repository."""
+        return request_path(path, self.server.prefix)
+
+    def pull_manifest(self) -> None:
+        """What every client does first; it tells a cache the sizes of the layers, too."""
+        fetch(self.port, self.path(self.image.tag_path), self.image.manifest)
+
+    def upstream_transfers(self, layer: Content) -> int:
+        """How often the upstream has begun to send `layer`."""
+        return counts(self.upstream_port).get(f"GET {request_path(layer.blob_path)}", 0)
+
+
+def manifest(method: str, by: str) -> Callable[[Session], dict[str, float]]:
+    """A measure of `method` on the manifest by "tag" or "digest", warm."""
+
+    def measure(session: Session) -> dict[str, float]:
+        image, plan = session.image, session.plan
+        path = session.path(image.tag_path if by == "tag" else image.manifest.manifest_path)
+        fetch(session.port, path, image.manifest)
+        arguments = (session.port, method, path, image.manifest.size)
+        run_load(*arguments, connections=plan.connections, seconds=plan.warm_up_seconds)
+        before = processor_seconds(session.pid)
+        load = run_load(*arguments, connections=plan.connections, seconds=plan.load_seconds)
+        used = processor_seconds(session.pid) - before
+        return {
+            "rate": load.requests / load.seconds,
+            "p50": load.percentile(50) * 1e3,
+            "p99": load.percentile(99) * 1e3,
+            "processor": used / load.requests * 1e6,
+        }
+
+    return measure
+
+
+def cold(session: Session) -> dict[str, float]:
+    """One client and a blob that the cache doesn't have."""
+    return _cold(session, session.image.cold_layer, clients=1)
+
+
+def fanout(session: Session) -> dict[str, float]:
+    """Many clients at once and a blob that the cache doesn't have; the wall time is the slowest client's."""
+    return _cold(session, session.image.fanout_layer, session.plan.clients)
+
+
+def warm(session: Session) -> dict[str, float]:
+    """One client and a blob that the server has."""
+    layer, times = session.image.cold_layer, session.plan.warm_downloads
+    path = session.path(layer.blob_path)
+    session.pull_manifest()
+    fetch(session.port, path, layer)
+    before = wait_until_quiet(session.pid)
+    seconds = download(session.port, path, layer.size, times)
+    used = processor_seconds(session.pid) - before
+    return {"wall": seconds / times, "processor": used / (layer.size * times) * GIGABYTE}
+
+
+def idle_memory(session: Session) -> dict[str, float]:
+    """Before the first request."""
+    wait_until_quiet(session.pid)
+    held = memory(session.pid)
+    return {"idle": held.largest_rss / MEBIBYTE, "idle_pss": held.total_pss / MEBIBYTE}
+
+
+def peak_memory(session: Session) -> dict[str, float]:
+    """Since the start, through every measure before this one."""
+    return {"peak": memory(session.pid).largest_peak / MEBIBYTE}
+
+
+def _cold(session: Session, layer: Content, clients: int) -> dict[str, float]:
+    session.pull_manifest()
+    transfers, before = session.upstream_transfers(layer), wait_until_quiet(session.pid)
+    seconds = download_together(session.port, session.path(layer.blob_path), layer.size, clients)
+    used = wait_until_quiet(session.pid) - before  # a cache may store the blob after it has sent it
+    return {
+        "wall": seconds[-1],
+        "processor": used / (layer.size * clients) * GIGABYTE,
+        "transfers": session.upstream_transfers(layer) - transfers,
+    }
+
+
+# In the order in which they run; `cold` and `fanout` each need a layer that nobody has asked for yet.
+MEASURES: dict[str, Callable[[Session], dict[str, float]]] = {
+    "cold": cold,
+    "warm": warm,
+    "manifest-tag-get": manifest("GET", "tag"),
+    "manifest-tag-head": manifest("HEAD", "tag"),
+    "manifest-digest-get": manifest("GET", "digest"),
+    "manifest-digest-head": manifest("HEAD", "digest"),
+    "fanout": fanout,
+}
+_COLD_MEASURES = frozenset({"cold", "fanout"})
+
+
+def measures_of(server: Server, names: Sequence[str]) -> list[str]:
+    """Those of the measures `names` that make sense for `server`."""
+    return [name for name in names if server.caches or name not in _COLD_MEASURES]

@@ -1,0 +1,91 @@
+"""Runs the rounds: in each, every server once, with an empty store, and in another order."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from bench.content import Image, request_path, write_image
+from bench.download import download
+from bench.figures import DIRECT, Results
+from bench.measures import MEASURES, Plan, Session, idle_memory, measures_of, peak_memory
+from bench.processes import BenchError, free_port, running, usage
+from bench.servers import Server, Site
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_PROJECT = Path(__file__).parents[1]
+
+
+class Runner:
+    """One run of `measures` on `servers`; `progress` is told of every step before it begins."""
+
+    def __init__(
+        self, servers: Sequence[Server], measures: Sequence[str], plan: Plan, progress: Callable[[str], None]
+    ) -> None:
+        self._servers = servers
+        self._measures = measures
+        self._plan = plan
+        self._results = Results()
+        self._progress = progress
+
+    @property
+    def steps(self) -> int:
+        """How many steps `run` announces."""
+        a_round = sum(1 + len(measures_of(server, self._measures)) for server in self._servers)
+        return 1 + self._plan.rounds * (a_round + ("cold" in self._measures))
+
+    def run(self) -> Results:
+        """Measure everything; raises BenchError when something can't be measured.
+
+        This process and the upstream leave a core to the servers.
+        """
+        server_core = _leave_a_core_to_the_servers()
+        begin = usage()
+        with TemporaryDirectory(prefix="registry-proxy-bench-") as name:
+            folder = Path(name)
+            self._progress("writing the image")
+            image = write_image(folder / "content", self._plan.layer_size)
+            port = free_port()
+            command = [sys.executable, "-m", "bench.upstream", "--root", str(image.root), "--port", str(port)]
+            with running(command, port, folder / "upstream.log", folder=_PROJECT):
+                for number in range(self._plan.rounds):
+                    self._round(number, image, port, folder, server_core)
+        self._results.others_share = usage().others_share(begin)
+        return self._results
+
+    def _round(self, number: int, image: Image, upstream_port: int, folder: Path, core: int) -> None:
+        title = f"round {number + 1} of {self._plan.rounds}"
+        if "cold" in self._measures:
+            self._progress(f"{title}: direct download")
+            layer = image.cold_layer
+            seconds = download(upstream_port, request_path(layer.blob_path), layer.size)
+            self._results.add(DIRECT, "cold", {"wall": seconds})
+        first = number % len(self._servers)
+        for server in (*self._servers[first:], *self._servers[:first]):
+            with TemporaryDirectory(dir=folder) as name:
+                os.sync()  # else the disk still writes what the last server left
+                site = Site(Path(name), free_port(), upstream_port, image.root)
+                self._visit(server, site, image, core, title)
+
+    def _visit(self, server: Server, site: Site, image: Image, core: int, title: str) -> None:
+        with running(server.command(site), site.port, site.folder / "server.log", core=core) as pid:
+            session = Session(server, pid, site.port, site.upstream_port, image, self._plan)
+            self._progress(f"{title}: {server.name}, idle memory")
+            self._results.add(server.name, "memory", idle_memory(session))
+            for name in measures_of(server, self._measures):
+                self._progress(f"{title}: {server.name}, {name}")
+                self._results.add(server.name, name, MEASURES[name](session))
+            self._results.add(server.name, "memory", peak_memory(session))
+
+
+def _leave_a_core_to_the_servers() -> int:
+    server_core, *others = sorted(os.sched_getaffinity(0))
+    if not others:
+        raise BenchError("one core only: the benchmark needs one for the server and one for the load")
+    os.sched_setaffinity(0, others)
+    return server_core

@@ -1,0 +1,121 @@
+"""The servers that are compared, and how each is set up: at its best, logging errors only."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.content import MANIFEST_TYPE
+from bench.processes import BenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_REGISTRY = "bench.example"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where one server runs: an empty folder for its files, its port, the upstream's port, the image's tree."""
+
+    folder: Path
+    port: int
+    upstream_port: int
+    content: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server: `command` writes its configuration into the site and returns the command that starts it.
+
+    `prefix` stands before the repository in its request paths. One that does not cache has no cold figures.
+    """
+
+    name: str
+    command: Callable[[Site], list[str]]
+    prefix: str = ""
+    caches: bool = True
+
+
+def _registry_proxy(site: Site) -> list[str]:
+    config = site.folder / "registry-proxy.toml"
+    config.write_text(f"""\
+[server]
+listen = ["127.0.0.1:{site.port}"]
+workers = 1
+[storage]
+path = "{site.folder / "store"}"
+[upstreams.bench]
+registry = "{_REGISTRY}"
+url = "http://127.0.0.1:{site.upstream_port}"
+""")
+    return [_program(str(Path(sys.executable).parent / "registry-proxy")), "serve", "--config", str(config)]
+
+
+def _docker_registry(site: Site) -> list[str]:
+    config = site.folder / "config.yml"
+    config.write_text(f"""\
+version: 0.1
+log:
+  level: error
+  accesslog:
+    disabled: true
+storage:
+  cache:
+    blobdescriptor: inmemory
+  filesystem:
+    rootdirectory: {site.folder / "store"}
+http:
+  addr: 127.0.0.1:{site.port}
+proxy:
+  remoteurl: http://127.0.0.1:{site.upstream_port}
+""")
+    return [_program("docker-registry"), "serve", str(config)]
+
+
+def _nginx(site: Site) -> list[str]:
+    temporary = "\n".join(
+        f"  {module}_temp_path {site.folder / module};"
+        for module in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    user = "user root;" if os.geteuid() == 0 else ""  # else its worker may not read the tree
+    config = site.folder / "nginx.conf"
+    config.write_text(f"""\
+{user}
+daemon off;
+worker_processes 1;
+pid {site.folder / "nginx.pid"};
+error_log stderr error;
+events {{ worker_connections 256; }}
+http {{
+{temporary}
+  access_log off;
+  sendfile on;
+  tcp_nopush on;
+  keepalive_requests 1000000000;
+  default_type application/octet-stream;
+  server {{
+    listen 127.0.0.1:{site.port};
+    root {site.content};
+    location ~ /manifests/ {{ default_type {MANIFEST_TYPE}; }}
+  }}
+}}
+""")
+    return [_program("nginx"), "-e", "stderr", "-c", str(config)]
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
+    if found is None:
+        raise BenchError(f"{name} is not installed; on Debian: apt-get install docker-registry nginx")
+    return found
+
+
+OURS = Server("registry-proxy", _registry_proxy, prefix=f"{_REGISTRY}/")
+DOCKER_REGISTRY = Server("docker-registry", _docker_registry)
+NGINX = Server("nginx", _nginx, caches=False)
+SERVERS = (OURS, DOCKER_REGISTRY, NGINX)
