@@ -1,0 +1,69 @@
+# `make help` lists the targets. Variables: PYTHON (which Python makes the environment), ARGS (for the program that runs).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
+	--allow-unsafe --no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+DEV_GROUP := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"], sep="\n")
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test check bench lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/.project ## Install into .venv what is missing there, and serve
+	@exec $(BIN)/registry-proxy serve $(ARGS)
+
+test: $(VENV)/.dev ## Install what the tests need, check the code and run all tests
+	$(BIN)/python -m tests.kit.debian
+	$(MAKE) --no-print-directory check
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev ## Check style, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev ## Measure side by side with Debian's docker-registry
+	$(BIN)/python -m tests.kit.debian
+	$(BIN)/python -m bench $(ARGS)
+
+# The oldest Python that is supported needs the most packages, so its lock serves all.
+lock: $(VENV)/.dev ## Lock the newest dependencies that pyproject.toml allows
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+		|| { echo "Lock with Python 3.11: make clean lock PYTHON=python3.11" >&2; exit 1; }
+	$(COMPILE) --upgrade --output-file requirements/runtime.txt pyproject.toml
+	$(COMPILE) --upgrade --constraint requirements/runtime.txt --only-build-deps --build-deps-for editable \
+		--output-file requirements/build.txt pyproject.toml
+	$(BIN)/python -c '$(DEV_GROUP)' | $(COMPILE) --upgrade --constraint requirements/runtime.txt \
+		--constraint requirements/build.txt --output-file requirements/dev.txt -
+
+clean: ## Delete the environment and everything that was built; what is cached stays
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# A changed lock makes the environment anew, so that nothing is left of the old one.
+$(VENV)/.runtime: requirements/runtime.txt requirements/build.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; name it with PYTHON=/path/to/python3." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "$(PYTHON) can't make virtual environments. On Debian: apt install python3-venv" >&2; exit 1; }
+	@echo "Installing into $(VENV) ..."
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP_INSTALL) --require-hashes -r requirements/runtime.txt -r requirements/build.txt
+	@touch $@
+
+$(VENV)/.project: $(VENV)/.runtime pyproject.toml
+	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.project requirements/dev.txt
+	@echo "Installing what the tests need ..."
+	@$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
+	@touch $@
