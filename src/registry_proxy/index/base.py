@@ -110,12 +110,12 @@ class Index(Protocol):
         """The reservations: running ingests and the bytes they may come to."""
         ...
 
-    def usage(self) -> list[RegistryUsage]:
-        """The registries that are linked to content, by name. Reads all links: not for a request's way."""
+    async def usage(self) -> list[RegistryUsage]:
+        """The registries that have links, by name. It reads all links, in a thread."""
         ...
 
-    def images(self, registry: str | None) -> list[Image]:
-        """The tags of one registry or of all, by full name and tag. Reads all of them: not for a request's way."""
+    async def images(self, registry: str | None) -> list[Image]:
+        """The tags of one registry or of all, by full name and tag. It reads all of them, in a thread."""
         ...
 
     async def record_manifest(self, source: Source, manifest: Manifest, tag: str | None, now: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from importlib import resources
 from itertools import count
@@ -34,7 +34,7 @@ class _DamagedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """The open index: `is_new` as in `Index`, and `lock` to be closed last (it tells other processes of this one)."""
+    """The open index: `is_new` as in `Index`; `lock`, to be closed last, tells other processes of this one."""
 
     reader: sqlite3.Connection
     writer: sqlite3.Connection
@@ -48,26 +48,32 @@ def open_database(path: Path) -> Database:
     That is done by a process that is alone with it; one that joins others takes it as it is. Raises IndexFailedError.
     """
     try:
-        lock = path.with_name(f"{path.name}.lock").open("ab")
-    except OSError as error:
-        raise IndexFailedError(f"can't open the index {path}: {error.strerror}") from error
-    try:
-        return _open_locked(path, lock)
-    except BaseException:
-        lock.close()
-        raise
-
-
-def _open_locked(path: Path, lock: BinaryIO) -> Database:
-    try:
-        is_new = _prepare(path) if _is_alone(lock) else False
-        writer = _connect(path, _WRITE_PATIENCE)
-        reader = _connect(path, _READ_PATIENCE)
-        reader.execute("PRAGMA query_only = ON")
+        with ExitStack() as on_failure:
+            lock = on_failure.enter_context(path.with_name(f"{path.name}.lock").open("ab"))
+            is_new = _prepare(path) if _is_alone(lock) else False
+            writer = on_failure.enter_context(closing(_connect(path, _WRITE_PATIENCE)))
+            reader = on_failure.enter_context(closing(connect_reader(path)))
+            _require_current_schema(path, reader)
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            on_failure.pop_all()
+            return Database(reader, writer, is_new, lock)
     except (sqlite3.Error, OSError) as error:
         raise IndexFailedError(f"can't open the index {path}: {error}") from error
-    fcntl.flock(lock, fcntl.LOCK_SH)
-    return Database(reader, writer, is_new, lock)
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """A connection for reads only. Raises sqlite3.Error."""
+    db = _connect(path, _READ_PATIENCE)
+    db.execute("PRAGMA query_only = ON")
+    return db
+
+
+def _connect(path: Path, patience: float) -> sqlite3.Connection:
+    # Autocommit: transactions are begun where they are meant. Used by one thread at a time, not always the same one.
+    db = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
+    # Syncs at checkpoints, not at commits: a power loss may undo the last commits, and damages nothing.
+    db.execute("PRAGMA synchronous = NORMAL")
+    return db
 
 
 def _is_alone(lock: BinaryIO) -> bool:
@@ -85,14 +91,20 @@ def _prepare(path: Path) -> bool:
     try:
         _check(path)
     except _DamagedError as damage:
-        aside = _move_aside(path)
         _log.warning(
             "the index %s can't be used (%s): it is now %s, and a new one is begun. Nothing stored is lost: it is"
             " counted again from the files, and linked again as images are pulled.",
-            path, damage, aside,
-        )  # fmt: skip
+            path,
+            damage,
+            _move_aside(path),
+        )
     with closing(_connect(path, _WRITE_PATIENCE)) as db:
-        _migrate(db)
+        (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":
+            raise IndexFailedError(
+                f"can't open the index {path}: its file system has no shared memory; use a local one"
+            )
+        _migrate(path, db)
         return not db.execute("SELECT scanned FROM state").fetchone()[0]
 
 
@@ -100,7 +112,7 @@ def _check(path: Path) -> None:
     if not path.exists():
         return
     try:
-        with closing(_connect(path, _WRITE_PATIENCE)) as db:
+        with closing(sqlite3.connect(path, timeout=_WRITE_PATIENCE)) as db:
             (application,) = db.execute("PRAGMA application_id").fetchone()
             (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
@@ -115,47 +127,41 @@ def _check(path: Path) -> None:
 
 
 def _move_aside(path: Path) -> Path:
-    target = next(
-        candidate
-        for number in count(1)
-        if not (candidate := path.with_name(f"{path.name}.damaged-{number}")).exists()
-    )
+    candidates = (path.with_name(f"{path.name}.damaged-{number}") for number in count(1))
+    target = next(candidate for candidate in candidates if not candidate.exists())
     for companion in _COMPANIONS:
         with suppress(FileNotFoundError):
             path.with_name(path.name + companion).rename(target.with_name(target.name + companion))
     return target
 
 
-def _connect(path: Path, patience: float) -> sqlite3.Connection:
-    # Autocommit: transactions are begun where they are meant. Used by one thread at a time, made in another.
-    db = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
-    try:
-        db.execute("PRAGMA journal_mode = WAL")
-        # Syncs at checkpoints, not at commits: a power loss may undo the last commits, and damages nothing.
-        db.execute("PRAGMA synchronous = NORMAL")
-    except BaseException:
-        db.close()
-        raise
-    return db
+def _schema() -> list[str]:
+    """The steps from an empty file to the current schema; a file's version is the number of steps it has taken."""
+    steps = [
+        step
+        for step in resources.files(__package__).joinpath("schema").iterdir()
+        if step.name.endswith(".sql")
+    ]
+    return [step.read_text() for step in sorted(steps, key=lambda step: step.name)]
 
 
-def _migrate(db: sqlite3.Connection) -> None:
-    steps = sorted(
-        (
-            step
-            for step in resources.files(__package__).joinpath("schema").iterdir()
-            if step.name.endswith(".sql")
-        ),
-        key=lambda step: step.name,
-    )
+def _migrate(path: Path, db: sqlite3.Connection) -> None:
+    steps = _schema()
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version > len(steps):
         raise IndexFailedError(
-            f"the index was written by a newer version of this program (its schema is {version}, the last one known"
-            f" here is {len(steps)}): run that version, or move the file away to begin a new index"
+            f"the index {path} was written by a newer version of this program (its schema is {version}, the last one"
+            f" known here is {len(steps)}): run that version, or move the file away to begin a new index"
         )
     for number, step in enumerate(steps[version:], start=version + 1):
-        db.executescript(
-            f"BEGIN IMMEDIATE; {step.read_text()}; PRAGMA application_id = {_APPLICATION_ID};"
-            f" PRAGMA user_version = {number}; COMMIT;"
+        marks = f"PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {number}"
+        db.executescript(f"BEGIN IMMEDIATE; {step}; {marks}; COMMIT")
+
+
+def _require_current_schema(path: Path, db: sqlite3.Connection) -> None:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version != len(_schema()):
+        raise IndexFailedError(
+            f"the index {path} has the schema {version}, not {len(_schema())}, and other processes are using it:"
+            " stop all of them, then start again"
         )

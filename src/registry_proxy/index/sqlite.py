@@ -5,13 +5,15 @@ Reads run where they are called, on a connection of their own: a point read take
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from registry_proxy.index import writes
 from registry_proxy.index.base import Content, Image, IndexFailedError, Link, RegistryUsage, TagRecord
-from registry_proxy.index.database import open_database
+from registry_proxy.index.database import connect_reader, open_database
 from registry_proxy.index.values import from_key, to_key, to_source
 from registry_proxy.index.writer import BatchingWriter
 
@@ -47,16 +49,14 @@ _USED_BYTES = """
     ) FROM state
 """
 _USAGE = """
-    SELECT registry, count(DISTINCT repository),
-        (SELECT count(*) FROM tag JOIN repository AS r ON r.id = tag.repository
+    WITH held AS (SELECT DISTINCT registry, digest FROM link JOIN repository ON id = repository)
+    SELECT registry,
+        (SELECT count(*) FROM repository AS r
+         WHERE r.registry = held.registry AND EXISTS (SELECT 1 FROM link WHERE repository = r.id)),
+        (SELECT count(*) FROM repository AS r JOIN tag ON tag.repository = r.id
          WHERE r.registry = held.registry AND instr(tag.name, ':') = 0),
-        coalesce(sum(size) FILTER (WHERE first), 0)
-    FROM (
-        SELECT registry, repository, content.size AS size,
-            row_number() OVER (PARTITION BY registry, digest) = 1 AS first
-        FROM link JOIN repository ON repository.id = link.repository LEFT JOIN content USING (digest)
-    ) AS held
-    GROUP BY registry ORDER BY registry
+        coalesce(sum(size), 0)
+    FROM held LEFT JOIN content USING (digest) GROUP BY registry ORDER BY registry
 """
 _IMAGES = """
     SELECT registry, full_name, tag.name, tag.digest, checked_at, content.used_at, (
@@ -109,13 +109,15 @@ class SqliteIndex:
     def reserved(self) -> dict[Digest, int]:
         return {from_key(key): size for key, size in self._rows("SELECT digest, size FROM reservation")}
 
-    def usage(self) -> list[RegistryUsage]:
-        return [RegistryUsage(*row) for row in self._rows(_USAGE)]
+    async def usage(self) -> list[RegistryUsage]:
+        return [RegistryUsage(*row) for row in await asyncio.to_thread(self._survey, _USAGE)]
 
-    def images(self, registry: str | None) -> list[Image]:
+    async def images(self, registry: str | None) -> list[Image]:
         return [
             Image(to_source(of, full_name), tag, from_key(key), size, checked_at, used_at)
-            for of, full_name, tag, key, checked_at, used_at, size in self._rows(_IMAGES, registry)
+            for of, full_name, tag, key, checked_at, used_at, size in await asyncio.to_thread(
+                self._survey, _IMAGES, registry
+            )
         ]
 
     async def record_manifest(self, source: Source, manifest: Manifest, tag: str | None, now: float) -> None:
@@ -169,6 +171,14 @@ class SqliteIndex:
     def _rows(self, query: str, *values: Any) -> list[Any]:
         try:
             return self._reader.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise IndexFailedError(f"can't read {self._path}: {error}") from error
+
+    def _survey(self, query: str, *values: Any) -> list[Any]:
+        """Rows of a query that takes long: on a connection of its own, so that no read of the loop waits for it."""
+        try:
+            with closing(connect_reader(self._path)) as connection:
+                return connection.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise IndexFailedError(f"can't read {self._path}: {error}") from error
 

@@ -69,11 +69,11 @@ class Ingest(Protocol):
         ...
 
     def discard(self) -> None:
-        """Delete it. Ends the ingest."""
+        """Delete it. Ends the ingest; after its end it does nothing. Views stay readable."""
         ...
 
     def close(self) -> None:
-        """Keep what is there for the next ingest of this digest. Ends the ingest; a second call does nothing."""
+        """Keep what is there for the next ingest of this digest. Ends the ingest; after its end it does nothing."""
         ...
 
 

@@ -171,8 +171,10 @@ class FileIngest:
         _sync_folder(folder)
 
     def discard(self) -> None:
+        if self._open_fd is None:
+            return
         try:
-            if _names(self._path, self._fd):
+            if _names(self._path, self._open_fd):
                 self._path.unlink()
         except OSError as error:
             raise store_error(f"delete {self._path}", error) from error
