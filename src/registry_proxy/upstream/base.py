@@ -91,6 +91,13 @@ class Upstream(Protocol):
         """Its name in image references, such as `docker.io`."""
         ...
 
+    def canonical(self, repository: Repository) -> Repository:
+        """The name that the registry itself uses, to be asked for and remembered under (`library/` of Docker Hub).
+
+        No I/O. Every other method takes canonical names.
+        """
+        ...
+
     async def resolve(self, repository: Repository, reference: Reference) -> Digest | None:
         """The digest a HEAD tells; None when it can't be told without a GET."""
         ...

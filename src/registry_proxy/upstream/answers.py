@@ -1,0 +1,112 @@
+"""What came back from an upstream: a head, and a body still to be read."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from registry_proxy.upstream.base import UpstreamBrokenError, UpstreamError, UpstreamTimeoutError
+from registry_proxy.upstream.failures import describe, excerpt, reason, refusal, retry_after
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from multidict import CIMultiDictProxy
+
+_MAX_ERROR_BODY = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds that an upstream has: to connect, to the end of its headers, between two pieces of a body, and in
+    total for a small body or for an answer with its redirects and its authentication."""
+
+    connect: float = 5
+    headers: float = 15
+    stall: float = 20
+    total: float = 60
+
+
+class Answer:
+    """One answer of whatever status. `close` it when it is not read to its end."""
+
+    def __init__(self, response: aiohttp.ClientResponse, timeouts: Timeouts) -> None:
+        self._response = response
+        self._timeouts = timeouts
+        self.status = response.status
+        self.url = response.url
+        self.headers: CIMultiDictProxy[str] = response.headers
+
+    @property
+    def what(self) -> str:
+        """The request, for error texts."""
+        return describe(self._response.method, self.url)
+
+    @property
+    def www_authenticate(self) -> str:
+        return ", ".join(self.headers.getall("WWW-Authenticate", ()))
+
+    @property
+    def length(self) -> int | None:
+        """The `Content-Length`, where there is one."""
+        return self._response.content_length
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes in, not decompressed. Raises UpstreamError when it breaks off or stalls."""
+        content = self._response.content
+        while True:
+            try:
+                chunk = await content.readany()
+            except (aiohttp.ClientError, OSError) as error:
+                raise self._failure(error) from None
+            if not chunk:
+                return
+            yield chunk
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body. Raises UpstreamError, also as soon as it is longer than `limit` bytes."""
+        if (self.length or 0) > limit:
+            raise self._too_long(limit)
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._timeouts.total):
+                async for chunk in self.chunks():
+                    body += chunk
+                    if len(body) > limit:
+                        raise self._too_long(limit)
+        except TimeoutError:
+            raise UpstreamTimeoutError(
+                f"{self.what}: the body did not end within {self._timeouts.total:g} s"
+            ) from None
+        return bytes(body)
+
+    async def refusal(self, now: float) -> UpstreamError:
+        """The error that this answer stands for."""
+        said = ""
+        with suppress(UpstreamError):  # the status tells more than why its explanation can't be read
+            said = excerpt(await self.read(_MAX_ERROR_BODY))
+        return refusal(self.what, self.status, said, retry_after(self.headers.get("Retry-After"), now))
+
+    async def discard(self) -> None:
+        """Have done with it; a short body is read, so that the connection can be used again."""
+        try:
+            with suppress(UpstreamError):
+                await self.read(_MAX_ERROR_BODY)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Give the connection back, or end it when the body was not read to its end."""
+        self._response.close()
+
+    def _too_long(self, limit: int) -> UpstreamBrokenError:
+        return UpstreamBrokenError(f"{self.what}: the body is longer than the {limit} bytes allowed")
+
+    def _failure(self, error: Exception) -> UpstreamError:
+        if isinstance(error, TimeoutError):
+            return UpstreamTimeoutError(f"{self.what}: no byte came for {self._timeouts.stall:g} s")
+        return UpstreamBrokenError(f"{self.what}: {reason(error)}")

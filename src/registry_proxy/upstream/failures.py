@@ -1,0 +1,127 @@
+"""What a failure of an upstream is called. Pure: from exceptions and answers to the errors of `base`."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import aiohttp
+import msgspec
+
+from registry_proxy.upstream.base import (
+    UpstreamBrokenError,
+    UpstreamDeniedError,
+    UpstreamError,
+    UpstreamLimitedError,
+    UpstreamNotFoundError,
+    UpstreamTimeoutError,
+)
+
+if TYPE_CHECKING:
+    from yarl import URL
+
+_MAX_EXCERPT = 200
+_MAX_RETRY_AFTER = 24 * 3600
+_UNPRINTABLE = re.compile(r"[^\x21-\x7e\xa1-\U0010ffff]+")
+
+
+class RedirectRefusedError(UpstreamBrokenError):
+    """The upstream sends us where we don't go, or in a circle."""
+
+
+class _ErrorEntry(msgspec.Struct):
+    code: str = ""
+    message: str = ""
+
+
+class _ErrorAnswer(msgspec.Struct):
+    errors: list[_ErrorEntry] = []
+    details: str = ""  # what Docker Hub's token service and some others send instead
+    message: str = ""
+
+
+def describe(method: str, url: URL) -> str:
+    """A request for people: the URL without its query, which can hold a signature."""
+    return f"{method} {url.with_query(None).with_fragment(None).with_user(None)}"
+
+
+def excerpt(body: bytes) -> str:
+    """What an upstream says of its error: its first message, or its plain text; printable, at most 200 characters."""
+    try:
+        answer = msgspec.json.decode(body, type=_ErrorAnswer)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        text = body[: 4 * _MAX_EXCERPT].decode(errors="replace")
+        text = "" if text.lstrip().startswith("<") else text
+    else:
+        first = answer.errors[0] if answer.errors else _ErrorEntry()
+        text = first.message or first.code or answer.details or answer.message
+    return " ".join(_UNPRINTABLE.sub(" ", text).split())[:_MAX_EXCERPT]
+
+
+def retry_after(header: str | None, now: float) -> int | None:
+    """Seconds to wait by a `Retry-After` (RFC 9110, section 10.2.3), at most a day; None when it says nothing."""
+    if header is None:
+        return None
+    text = header.strip()
+    if text.isascii() and text.isdecimal():
+        return min(int(text[:9]), _MAX_RETRY_AFTER)
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now
+    return min(max(0, round(seconds)), _MAX_RETRY_AFTER)
+
+
+def refusal(what: str, status: int, said: str, wait: int | None) -> UpstreamError:
+    """The error for an answer that is not the content asked for; `said` is the upstream's excerpt."""
+    text = f"{what} was answered {status} {_phrase(status)}{f': {said}' if said else ''}"
+    match status:
+        case 401:
+            return UpstreamDeniedError(
+                f"{text}; the repository is missing or private, and not readable with the configured credentials",
+                login_required=True,
+            )
+        case 403:
+            return UpstreamDeniedError(text, login_required=False)
+        case 429:
+            return UpstreamLimitedError(text, retry_after=wait)
+        case 408:
+            return UpstreamTimeoutError(text)
+        # Names and references come from clients: one that this upstream finds odd doesn't make it a broken one.
+        case _ if 400 <= status < 500:
+            return UpstreamNotFoundError(text)
+        case _:
+            return UpstreamBrokenError(text)
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+def reason(error: Exception) -> str:
+    """Why a request failed, in words that never hold its URL."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            text = f"its certificate is not trusted: {error.certificate_error}"
+        case aiohttp.ClientConnectorDNSError():
+            text = f"the name {error.host} can't be resolved"
+        case aiohttp.ClientConnectorError():
+            text = f"can't connect: {error.os_error.strerror or error.os_error}"
+        case aiohttp.ServerDisconnectedError():
+            text = "the connection was closed without an answer"
+        case OSError():
+            text = f"the connection broke: {error.strerror or type(error).__name__}"
+        case aiohttp.ClientPayloadError():
+            text = "the body broke off"
+        case aiohttp.ClientResponseError():
+            text = "the answer is not valid HTTP"
+        case _:
+            text = f"the request failed: {type(error).__name__}"
+    return text

@@ -1,0 +1,31 @@
+"""What Docker Hub says of the pulls that are left."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# draft-ietf-httpapi-ratelimit-headers-02, as Docker Hub sends it: `100;w=21600`.
+_QUOTA = re.compile(r"\s*(\d{1,9})\s*(?:;\s*w=(\d{1,9}))?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """Pulls allowed in a window of seconds, and how many of them are left."""
+
+    limit: int
+    remaining: int
+    window: int | None
+
+    @classmethod
+    def parse(cls, headers: Mapping[str, str]) -> Self | None:
+        """None when the headers are missing or malformed."""
+        limit = _QUOTA.match(headers.get("RateLimit-Limit", ""))
+        remaining = _QUOTA.match(headers.get("RateLimit-Remaining", ""))
+        if limit is None or remaining is None:
+            return None
+        return cls(int(limit[1]), int(remaining[1]), int(limit[2]) if limit[2] else None)

@@ -1,0 +1,55 @@
+"""Redirects, followed by hand: each hop is checked, and builds its own headers."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from yarl import URL
+
+from registry_proxy.upstream.failures import RedirectRefusedError, describe
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from registry_proxy.upstream.answers import Answer
+
+MAX_REDIRECTS = 5
+_STATUSES = frozenset({301, 302, 303, 307, 308})
+_URL_CHARACTERS = re.compile(r"[\x21-\x7e]+", re.ASCII)
+
+
+async def follow(url: URL, hop: Callable[[URL], Awaitable[Answer]]) -> Answer:
+    """The first answer that is no redirect. Raises UpstreamError."""
+    visited = [url]
+    while True:
+        answer = await hop(url)
+        location = answer.headers.get("Location") if answer.status in _STATUSES else None
+        if location is None:
+            return answer
+        await answer.discard()
+        url = next_url(url, location)
+        if url in visited or len(visited) > MAX_REDIRECTS:
+            raise RedirectRefusedError(
+                f"{describe('GET', visited[0])}: redirects lead in a circle, or more than {MAX_REDIRECTS} times on"
+            )
+        visited.append(url)
+
+
+def next_url(url: URL, location: str) -> URL:
+    """Where a `Location` (RFC 9110, section 10.2.2) leads from `url`. Raises RedirectRefusedError."""
+    here = describe("", url).strip()
+    try:
+        # A signature covers the exact spelling: keep it, unless it can't stand in a request line.
+        target = url.join(URL(location, encoded=bool(_URL_CHARACTERS.fullmatch(location)))).with_fragment(
+            None
+        )
+        valid = target.scheme in ("http", "https") and bool(target.host)
+    except ValueError:
+        valid = False
+        target = url
+    if not valid or target.user is not None or target.password is not None:
+        raise RedirectRefusedError(f"{here} redirects to something that is no plain http(s) URL")
+    if url.scheme == "https" and target.scheme != "https":
+        raise RedirectRefusedError(f"{here} redirects from https down to {target.origin()}: refused")
+    return target

@@ -1,0 +1,146 @@
+"""Bearer tokens: what is asked of a token service, what it answers, and the tokens that still serve.
+
+Source: the token authentication specification of the Docker registry (distribution/docs/spec/auth/token.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from yarl import URL
+
+    from registry_proxy.upstream.credentials import Credentials
+
+MAX_TOKEN_ANSWER = 64 * 1024
+_DEFAULT_LIFETIME = 60.0  # what the specification says of an answer without expires_in
+_MAX_LIFETIME = 24 * 3600.0
+_MARGIN = 15.0
+_MAX_TOKENS = 500
+# RFC 6750, section 2.1 (b64token), with what registries use beyond it; no space or control character.
+_TOKEN = re.compile(r"[\x21-\x7e]+", re.ASCII)
+
+
+class InvalidTokenAnswerError(ValueError):
+    """The token service's answer holds no token."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """What a token is asked for, and for whom. It is the key of the cache, so one credential's token never serves
+    another's."""
+
+    realm: URL
+    service: str | None
+    scope: str
+    credentials: Credentials | None
+
+    def url(self) -> URL:
+        """The address to GET. Several scopes are separated by spaces, and sent one by one."""
+        query = [("service", self.service)] if self.service is not None else []
+        query += [("scope", scope) for scope in self.scope.split()]
+        return self.realm.extend_query(query)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A bearer token and the second after which it is not used any more."""
+
+    value: str
+    expires_at: float
+
+    def __repr__(self) -> str:
+        return f"Token(expires_at={self.expires_at})"
+
+
+class _TokenAnswer(msgspec.Struct):
+    token: str | None = None
+    access_token: str | None = None
+    expires_in: int | float | str | None = None
+
+
+def parse_token(raw: bytes, now: float) -> Token:
+    """Read a token service's answer, received at `now`; raises InvalidTokenAnswerError."""
+    try:
+        answer = msgspec.json.decode(raw, type=_TokenAnswer)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidTokenAnswerError(f"it is no token answer: {error}") from None
+    value = answer.token or answer.access_token
+    if not value or not _TOKEN.fullmatch(value):
+        raise InvalidTokenAnswerError("it holds no usable token")
+    lifetime = _lifetime(answer.expires_in)
+    return Token(value, now + lifetime - min(_MARGIN, lifetime / 5))
+
+
+def _lifetime(expires_in: float | str | None) -> float:
+    try:
+        seconds = float(expires_in) if expires_in is not None else _DEFAULT_LIFETIME
+    except ValueError:
+        return _DEFAULT_LIFETIME
+    return min(seconds, _MAX_LIFETIME) if seconds > 0 else _DEFAULT_LIFETIME
+
+
+class _AbandonedError(Exception):
+    """Whoever asked for the token went away; another one has to."""
+
+
+class TokenCache:
+    """Tokens by request, and the one request under way for each."""
+
+    def __init__(self, fetch: Callable[[TokenRequest], Awaitable[Token]], clock: Callable[[], float]) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._tokens: OrderedDict[TokenRequest, Token] = OrderedDict()
+        self._pending: dict[TokenRequest, asyncio.Future[Token]] = {}
+
+    def get(self, request: TokenRequest) -> Token | None:
+        """A token that still serves."""
+        token = self._tokens.get(request)
+        if token is None or self._clock() >= token.expires_at:
+            return None
+        self._tokens.move_to_end(request)
+        return token
+
+    async def obtain(self, request: TokenRequest) -> Token:
+        """A new token; all who ask meanwhile share one request, its failure too. Raises UpstreamError."""
+        while pending := self._pending.get(request):
+            try:
+                return await asyncio.shield(pending)
+            except _AbandonedError:
+                continue
+        pending = asyncio.get_running_loop().create_future()
+        self._pending[request] = pending
+        try:
+            token = await self._fetch(request)
+        except BaseException as error:
+            shared = error if isinstance(error, Exception) else _AbandonedError()
+            pending.set_exception(shared)
+            pending.exception()  # nobody may be waiting for it
+            raise
+        else:
+            pending.set_result(token)
+            self._keep(request, token)
+            return token
+        finally:
+            del self._pending[request]
+
+    def forget(self, request: TokenRequest, value: str) -> None:
+        """The registry refused this token. A newer one in its place stays."""
+        token = self._tokens.get(request)
+        if token is not None and token.value == value:
+            del self._tokens[request]
+
+    def _keep(self, request: TokenRequest, token: Token) -> None:
+        self._tokens[request] = token
+        self._tokens.move_to_end(request)
+        # Names come from clients: what they cause to be remembered is bounded.
+        while len(self._tokens) > _MAX_TOKENS:
+            self._tokens.popitem(last=False)

@@ -1,0 +1,134 @@
+"""One HTTP request to an upstream, or to a host it sends us to: connected to only where that is allowed."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+from registry_proxy import __version__
+from registry_proxy.upstream.addresses import AddressClass, classify
+from registry_proxy.upstream.answers import Answer, Timeouts
+from registry_proxy.upstream.base import UpstreamBrokenError, UpstreamError, UpstreamTimeoutError
+from registry_proxy.upstream.failures import RedirectRefusedError, describe, reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aiohttp.abc import AbstractResolver
+    from aiohttp.connector import AddrInfoType
+    from yarl import URL
+
+USER_AGENT = f"registry-proxy/{__version__}"
+_MAX_HEADER = 128 * 1024  # gcr.io sends very large ones
+# asyncio receives at most this much at once; aiohttp stops reading from the socket at twice as much unread.
+_READ_SIZE = 256 * 1024
+
+
+class _AddressRefusedError(OSError):
+    def __init__(self, kind: AddressClass) -> None:
+        super().__init__("the address is refused")
+        self.kind = kind
+
+
+class _Response(aiohttp.ClientResponse):
+    """Knows the address it came from, also when its connection is already back in the pool."""
+
+    peer: str | None = None
+
+    async def start(self, connection: Any) -> aiohttp.ClientResponse:
+        if connection.transport is not None:
+            self.peer = connection.transport.get_extra_info("peername")[0]
+        return await super().start(connection)
+
+
+class Transport:
+    """The connections of one upstream. Make it inside the running event loop, and close it.
+
+    Its own host may be anywhere. Other hosts, which the upstream names in redirects and challenges, must have public
+    addresses, or ones of the classes from which its own host has answered: a registry on a private network may use
+    storage there, a public one may not send us into ours. What counts is where own answers really came from, not what
+    the name resolves to: a hostile name server could add any address to that.
+
+    Proxies of the environment (HTTPS_PROXY) are not used: a proxy resolves the names itself, out of reach of these
+    checks, and aiohttp's `trust_env` would also send credentials of ~/.netrc.
+    """
+
+    def __init__(
+        self,
+        home: URL,
+        *,
+        timeouts: Timeouts | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        resolver: AbstractResolver | None = None,
+    ) -> None:
+        self._home_host = home.host
+        self.timeouts = timeouts or Timeouts()
+        self._answered_from: set[AddressClass] = set()
+        trust = ssl_context or ssl.create_default_context()
+        self._own = self._session(trust, resolver, guarded=False)
+        self._others = self._session(trust, resolver, guarded=True)
+
+    async def send(self, method: str, url: URL, headers: Mapping[str, str]) -> Answer:
+        """The answer's head, of whatever status; redirects are not followed. Raises UpstreamError."""
+        is_own = url.host == self._home_host
+        session = self._own if is_own else self._others
+        try:
+            async with asyncio.timeout(self.timeouts.headers):
+                response = await session.request(method, url, headers=headers, allow_redirects=False)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise self._failure(error, method, url) from None
+        if is_own and isinstance(response, _Response) and response.peer:
+            self._answered_from.add(classify(response.peer))
+        return Answer(response, self.timeouts)
+
+    async def close(self) -> None:
+        """Drop all connections."""
+        await self._own.close()
+        await self._others.close()
+
+    def _session(
+        self, trust: ssl.SSLContext, resolver: AbstractResolver | None, *, guarded: bool
+    ) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            ssl=trust,
+            resolver=resolver,
+            limit=0,  # as many as there are fills; a queue here would look like a slow upstream
+            socket_factory=self._guarded_socket if guarded else None,
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            response_class=_Response,
+            timeout=aiohttp.ClientTimeout(
+                total=None, connect=self.timeouts.connect, sock_read=self.timeouts.stall
+            ),
+            auto_decompress=False,
+            read_bufsize=_READ_SIZE,
+            max_field_size=_MAX_HEADER,
+        )
+
+    def _guarded_socket(self, info: AddrInfoType) -> socket.socket:
+        """A socket to connect to `info` with: called for each address, literal or resolved, at each connection."""
+        family, kind, protocol, _, address = info
+        found = classify(str(address[0]))
+        if found is not AddressClass.PUBLIC and found not in self._answered_from:
+            raise _AddressRefusedError(found)
+        return socket.socket(family, kind, protocol)
+
+    def _failure(self, error: Exception, method: str, url: URL) -> UpstreamError:
+        what = describe(method, url)
+        refused = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else None
+        if isinstance(refused, _AddressRefusedError):
+            return RedirectRefusedError(
+                f"{self._home_host} sends us to {url.host}, which has a {refused.kind.value} address: refused"
+            )
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            return UpstreamTimeoutError(f"{what}: no connection within {self.timeouts.connect:g} s")
+        if isinstance(error, TimeoutError):
+            return UpstreamTimeoutError(f"{what}: no answer within {self.timeouts.headers:g} s")
+        return UpstreamBrokenError(f"{what}: {reason(error)}")
