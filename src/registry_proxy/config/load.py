@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-# These are on unless the configuration turns them off; other known registries once it names them.
-DEFAULT_UPSTREAMS = ("dockerhub", "ghcr", "quay", "gcr", "k8s")
-
 _CONFIG_FILES = (Path("registry-proxy.toml"), Path("/etc/registry-proxy/registry-proxy.toml"))
 _STATE = Path("/var/lib/registry-proxy")
 _PATHS = {"path", "password_file"}
@@ -42,12 +39,18 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class KnownRegistry(Protocol):
-    """What `load` needs of a preset: the registry's name in image references, and the address of its API."""
+    """What `load` needs of a preset.
+
+    `registry` is its name in image references and `url` the address of its API; with `default` it is on unless the
+    configuration turns it off, otherwise once the configuration names it.
+    """
 
     @property
     def registry(self) -> str: ...
     @property
     def url(self) -> str: ...
+    @property
+    def default(self) -> bool: ...
 
 
 def find_config_file() -> Path | None:
@@ -113,7 +116,7 @@ def _upstreams(
     layer: Layer, known: Mapping[str, KnownRegistry], problems: list[Problem]
 ) -> dict[str, UpstreamSettings]:
     """Those that are on, by name."""
-    defaults = [name for name in DEFAULT_UPSTREAMS if name in known]
+    defaults = [name for name, preset in known.items() if preset.default]
     others = [name for name in _names(layer) if name not in defaults]
     built = {name: _upstream(name, layer, known, problems) for name in (*defaults, *others)}
     return {name: upstream for name, upstream in built.items() if upstream is not None and upstream.enabled}

@@ -6,9 +6,16 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal, TypeGuard
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr
 
-from registry_proxy.config.quantities import Address, InvalidValueError, parse_duration, parse_size
+from registry_proxy.config.quantities import (
+    Address,
+    InvalidValueError,
+    format_duration,
+    format_size,
+    parse_duration,
+    parse_size,
+)
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = rf"{_LABEL}(?:\.{_LABEL})*"
@@ -43,6 +50,10 @@ def _addresses(value: object) -> tuple[Address, ...]:
     if not addresses or len(set(addresses)) < len(addresses):
         raise InvalidValueError("names no address, or one twice", remedy)
     return addresses
+
+
+def _texts_of(values: tuple[object, ...]) -> list[str]:
+    return [str(value) for value in values]
 
 
 def _hostname(value: str) -> str:
@@ -106,9 +117,19 @@ def check_password(value: SecretStr) -> SecretStr:
     return value
 
 
-Duration = Annotated[float, BeforeValidator(_duration)]
+# As JSON, values are written as in the file.
+Duration = Annotated[
+    float, BeforeValidator(_duration), PlainSerializer(format_duration, return_type=str, when_used="json")
+]
 PositiveDuration = Annotated[Duration, Field(gt=0)]
-ByteSize = Annotated[int, BeforeValidator(_size)]
+ByteSize = Annotated[
+    int, BeforeValidator(_size), PlainSerializer(format_size, return_type=str, when_used="json")
+]
+Addresses = Annotated[
+    tuple[Address, ...],
+    BeforeValidator(_addresses),
+    PlainSerializer(_texts_of, return_type=list[str], when_used="json"),
+]
 Hostname = Annotated[str, AfterValidator(_hostname)]
 AbsolutePath = Annotated[Path, Field(strict=False), AfterValidator(_path)]
 
@@ -120,7 +141,7 @@ class _Section(BaseModel):
 class ServerSettings(_Section):
     """`[server]`; durations are seconds."""
 
-    listen: Annotated[tuple[Address, ...], BeforeValidator(_addresses)] = (Address("127.0.0.1", 5000),)
+    listen: Addresses = (Address("127.0.0.1", 5000),)
     workers: Annotated[int, Field(ge=0, le=256)] = 0
     grace_period: Duration = 30.0
     header_timeout: PositiveDuration = 10.0
