@@ -24,26 +24,26 @@ _SERVER_NAMES = ", ".join(server.name for server in SERVERS)
 _TERMINATED = 128 + signal.SIGTERM
 
 
+_Only = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help=f"A measure, or how its name begins; repeatable: {_MEASURE_NAMES}."),
+]
+_Server = Annotated[
+    list[str] | None, typer.Option(metavar="NAME", help=f"A server; repeatable: {_SERVER_NAMES}.")
+]
+_Rounds = Annotated[int | None, typer.Option(min=1, help="Rounds; the figures are their medians.")]
+_Quick = Annotated[bool, typer.Option("--quick", help="A smoke run in seconds: coarse, no goal fails it.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON, every sample in it, not tables.")]
+_Write = Annotated[Path | None, typer.Option(metavar="FILE", help="Rewrite the figures in this document.")]
+
+
 def bench(
-    only: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME", help=f"A measure, or how its name begins; repeatable: {_MEASURE_NAMES}."
-        ),
-    ] = None,
-    server: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help=f"A server; repeatable: {_SERVER_NAMES}.")
-    ] = None,
-    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds; the figures are their medians.")] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="A smoke run in seconds: coarse figures, no goal fails it.")
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON, every sample in it, not tables.")
-    ] = False,
-    write: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Rewrite the figures in this document.")
-    ] = None,
+    only: _Only = None,
+    server: _Server = None,
+    rounds: _Rounds = None,
+    quick: _Quick = False,
+    as_json: _Json = False,
+    write: _Write = None,
 ) -> None:
     """Measure registry-proxy beside docker-registry and nginx, each pinned to the same one core.
 

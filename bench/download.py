@@ -89,7 +89,7 @@ def _body_received_with_head(connection: socket.socket, path: str) -> int:
     while b"\r\n\r\n" not in received:
         piece = connection.recv(4096)
         if not piece:
-            raise BenchError(f"GET {path}: closed without an answer; the server's log may say why")
+            raise BenchError(f"GET {path}: closed without an answer")
         received += piece
     head, _, body = received.partition(b"\r\n\r\n")
     if not head.startswith(b"HTTP/1.1 200 "):

@@ -76,6 +76,11 @@ def running(
         _stop(process)
 
 
+def end_of(log: Path) -> str:
+    """The last lines of a program's output, for an error message."""
+    return f"The end of its output:\n{log.read_text(errors='replace')[-2000:].strip()}"
+
+
 def free_port() -> int:
     """A TCP port of 127.0.0.1 that nothing listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -129,9 +134,8 @@ def _wait_for_port(process: subprocess.Popen[bytes], port: int, log: Path) -> No
             time.sleep(0.02)
         else:
             return
-    end = log.read_text(errors="replace")[-2000:].strip()
     reason = "does not listen" if process.poll() is None else f"ended with status {process.returncode}"
-    raise BenchError(f"{' '.join(map(str, process.args))}: {reason}. Its output:\n{end}")  # type: ignore[arg-type]
+    raise BenchError(f"{process.args!r}: {reason}\n{end_of(log)}")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

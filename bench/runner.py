@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from bench.content import Image, request_path, write_image
 from bench.download import download
 from bench.figures import DIRECT, Results
 from bench.measures import MEASURES, Plan, Session, idle_memory, measures_of, peak_memory
-from bench.processes import BenchError, free_port, running, usage
+from bench.processes import BenchError, end_of, free_port, running, usage
 from bench.servers import Server, Site
 
 if TYPE_CHECKING:
@@ -73,13 +74,18 @@ class Runner:
                 self._visit(server, site, image, core, title)
 
     def _visit(self, server: Server, site: Site, image: Image, core: int, title: str) -> None:
-        with running(server.command(site), site.port, site.folder / "server.log", core=core) as pid:
+        log = site.folder / "server.log"
+        with running(server.command(site), site.port, log, core=core) as pid:
             session = Session(server, pid, site.port, site.upstream_port, image, self._plan)
             self._progress(f"{title}: {server.name}, idle memory")
             self._results.add(server.name, "memory", idle_memory(session))
             for name in measures_of(server, self._measures):
                 self._progress(f"{title}: {server.name}, {name}")
-                self._results.add(server.name, name, MEASURES[name](session))
+                try:
+                    figures = MEASURES[name](session)
+                except (OSError, HTTPException, BenchError) as error:
+                    raise BenchError(f"{server.name}, {name}: {error}\n{end_of(log)}") from error
+                self._results.add(server.name, name, figures)
             self._results.add(server.name, "memory", peak_memory(session))
 
 
