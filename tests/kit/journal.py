@@ -10,7 +10,7 @@ import msgspec
 from tests.kit.wire import Kind, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from tests.kit.wire import Call, Target
 
@@ -29,6 +29,11 @@ class Request(msgspec.Struct, eq=False):
     status: int = 0
     sent: int = 0
     finished: bool = False
+
+    @property
+    def is_transfer(self) -> bool:
+        """Whether this sent bytes of what was asked for, not of an error's text."""
+        return self.sent > 0 and self.status in (200, 206)
 
     def __str__(self) -> str:
         """Return a line for a failing test's output."""
@@ -68,8 +73,7 @@ class Journal:
         status: int | None = None,
     ) -> list[Request]:
         """Return the requests that have everything given."""
-        wanted = (method, kind, reference, role, status)
-        return [each for each in self.requests if _agrees(each, wanted)]
+        return agreeing(self.requests, method, kind, reference, role=role, status=status)
 
     async def until(self, condition: Callable[[], bool], *, seconds: float = 10) -> None:
         """Wait until `condition()` holds; it is asked again at every change.
@@ -88,6 +92,20 @@ class Journal:
             except TimeoutError:
                 log = "\n".join(map(str, self.requests))
                 raise TimeoutError(f"not so within {seconds} s; requests were:\n{log}") from None
+
+
+def agreeing(
+    requests: Iterable[Request],
+    method: str | None = None,
+    kind: Kind | None = None,
+    reference: str | None = None,
+    *,
+    role: Role | None = None,
+    status: int | None = None,
+) -> list[Request]:
+    """Return those of `requests` that have everything given."""
+    wanted = (method, kind, reference, role, status)
+    return [each for each in requests if _agrees(each, wanted)]
 
 
 def _agrees(entry: Request, wanted: tuple[object, ...]) -> bool:

@@ -119,9 +119,7 @@ class SimulatedUpstream:
 
     def transfers(self, digest: str) -> int:
         """Count the transfers of a blob that began: answers that sent at least a byte of it."""
-        return sum(
-            each.sent > 0 for each in self.journal.select("GET", "blob", digest) if each.status in (200, 206)
-        )
+        return sum(each.is_transfer for each in self.journal.select("GET", "blob", digest))
 
     async def until(self, condition: Callable[[], bool], *, seconds: float = 10) -> None:
         """Wait until a condition on this upstream's log holds; see `Journal.until`."""

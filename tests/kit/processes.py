@@ -1,0 +1,134 @@
+"""Starting programs, on this machine or in a sealed network, and ending them for sure."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+ROOT = Path(__file__).parents[2]
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+_TRUST = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_PATIENCE = 30.0
+
+
+class Runner(Protocol):
+    """Where programs run: `Local`, or a `SealedNetwork`."""
+
+    def command(self, arguments: Sequence[str]) -> list[str]:
+        """Return the command line that runs `arguments` there."""
+
+
+class Local:
+    """Runs programs on this machine as it is."""
+
+    def command(self, arguments: Sequence[str]) -> list[str]:
+        """Return the command line unchanged."""
+        return list(arguments)
+
+
+class CommandError(AssertionError):
+    """A program ended with another status than zero; its output is in the text."""
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return this process's environment without proxies and trust settings, with `extra` on top."""
+    unwanted = {*_PROXIES, *map(str.lower, _PROXIES), *_TRUST}
+    return {name: value for name, value in os.environ.items() if name not in unwanted} | dict(extra or {})
+
+
+def run(
+    runner: Runner, arguments: Sequence[str], *, env: Mapping[str, str] | None = None, seconds: float = 120
+) -> str:
+    """Run a program to its end and return what it wrote to its output.
+
+    Raises CommandError with everything it wrote when it fails, subprocess.TimeoutExpired after `seconds`.
+    """
+    done = subprocess.run(
+        runner.command(arguments),
+        env=environment(env),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=seconds,
+        check=False,
+    )
+    if done.returncode:
+        text = (done.stdout + done.stderr).decode(errors="replace")
+        raise CommandError(f"`{' '.join(arguments)}` ended with {done.returncode}:\n{text}")
+    return done.stdout.decode()
+
+
+def python(*arguments: str) -> list[str]:
+    """Return the command line of this very Python."""
+    return [sys.executable, *arguments]
+
+
+class Daemon:
+    """A program that runs until stopped, with its output in a file."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        arguments: Sequence[str],
+        log: Path,
+        *,
+        env: Mapping[str, str] | None = None,
+        stdin: int | IO[bytes] = subprocess.DEVNULL,
+    ) -> None:
+        self.log = log
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                runner.command(arguments),
+                env=environment(env),
+                stdin=stdin,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=ROOT,
+                start_new_session=True,
+            )
+
+    def wait_until(self, ready: Callable[[], bool], *, seconds: float = _PATIENCE) -> None:
+        """Wait until `ready()`. Raises CommandError with the log when the program ends or takes too long."""
+        deadline = time.monotonic() + seconds
+        while not ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                state = (
+                    f"ended with {self.process.returncode}"
+                    if self.process.returncode is not None
+                    else "is late"
+                )
+                text = self.log.read_text(errors="replace")[-8000:]
+                raise CommandError(f"`{self.process.args!r}` {state}:\n{text}")
+            time.sleep(0.02)  # another program's start is nothing that tells us when it is done
+
+    def kill(self) -> None:
+        """End the program at once, as a crash would, with all of its process group."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self, *, seconds: float = 10) -> int:
+        """Ask the program to end, and make it when it does not; return its exit status."""
+        self.process.terminate()
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        return self.process.wait()
+
+
+@contextlib.contextmanager
+def running(daemon: Daemon) -> Iterator[Daemon]:
+    """Stop a daemon at the end of the block."""
+    try:
+        yield daemon
+    finally:
+        daemon.stop()
