@@ -1,0 +1,148 @@
+"""The commands and what they have in common: their options, their errors, their exit codes.
+
+Only what `serve` needs is imported here: a worker's memory counts. What draws imports its libraries when it runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from registry_proxy import __version__
+from registry_proxy.config import ConfigError, find_config_file, load
+from registry_proxy.index.base import IndexFailedError
+from registry_proxy.storage.base import StoreError
+from registry_proxy.upstream.presets import PRESETS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from registry_proxy.config import Settings
+
+FAILED = 1
+UNUSABLE = 2
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        help="The configuration file. Without it: ./registry-proxy.toml, or else "
+        "/etc/registry-proxy/registry-proxy.toml, or else the defaults.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
+
+
+def main() -> None:
+    """Run the command line, and turn every error into a clear text and an exit code."""
+    options = _Options()
+    try:
+        _commands(options)()
+    except Exception as error:
+        if options.debug:
+            raise
+        text, code = _explain(error)
+        print(f"registry-proxy: {text}", file=sys.stderr)  # noqa: T201
+        sys.exit(code)
+
+
+class _Options:
+    """The options before the command."""
+
+    debug = False
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    match error:
+        case ConfigError():
+            return f"the configuration can't be used:\n{error}", UNUSABLE
+        case StoreError() | IndexFailedError():
+            return str(error), FAILED
+        case _:
+            how = "Run `registry-proxy --debug …` to see where, and please report it."
+            return f"unexpected {type(error).__name__}: {error}. {how}", FAILED
+
+
+def _commands(options: _Options) -> typer.Typer:
+    app = typer.Typer(
+        help="A pull-through cache for container registries.",
+        epilog="Example: registry-proxy serve",
+        no_args_is_help=True,
+        add_completion=False,
+        # Plain texts: rich's help costs a worker memory.
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @app.callback()
+    def common(
+        debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+        version: Annotated[  # noqa: ARG001
+            bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+        ] = False,
+    ) -> None:
+        options.debug = debug
+
+    def add(command: Callable[..., None], short_help: str, example: str) -> None:
+        app.command(short_help=short_help, epilog=f"Example: registry-proxy {example}")(command)
+
+    add(serve, "Run the caches.", "serve --config registry-proxy.toml")
+    add(check_config, "Check and show the configuration.", "check-config --json")
+    add(verify, "Check everything that is cached.", "verify --repair")
+    return app
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"registry-proxy {__version__}")
+        raise typer.Exit
+
+
+def settings_loader(config: Path | None) -> Callable[[], Settings]:
+    """Reads the configuration anew at each call: at the start, and on a reload."""
+    path = config or find_config_file()
+    presets = {preset.name: preset for preset in PRESETS}
+    return partial(load, path and path.absolute(), os.environ, presets)
+
+
+def serve(config: ConfigOption = None) -> None:
+    """Run the caches until SIGTERM or Ctrl-C; SIGHUP reads upstreams and credentials anew."""
+    from registry_proxy.service import run  # noqa: PLC0415
+
+    raise typer.Exit(run(settings_loader(config)))
+
+
+def check_config(config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Check the configuration and show what it comes to, all defaults included, passwords masked.
+
+    Exit code 2 if it can't be used.
+    """
+    from registry_proxy.cli.check_config import show  # noqa: PLC0415
+
+    show(settings_loader(config)(), as_json=json)
+
+
+def verify(
+    config: ConfigOption = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Remove what is damaged, and correct the index.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Check all that is cached against its digests, and the index against it. The server may run meanwhile.
+
+    Exit code 1 if damage was found that is not repaired.
+    """
+    from registry_proxy.cli.verify import run  # noqa: PLC0415
+
+    sound = run(settings_loader(config)().storage.path, repair=repair, as_json=json)
+    raise typer.Exit(0 if sound else FAILED)
