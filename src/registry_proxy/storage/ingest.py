@@ -149,7 +149,7 @@ class FileIngest:
 
     def commit(self) -> None:
         try:
-            self.mark_verified()
+            os.fchmod(self._fd, _VERIFIED)
             os.fdatasync(self._fd)
             self._rename()
         except OSError as error:
