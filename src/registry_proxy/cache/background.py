@@ -17,10 +17,19 @@ class Background:
 
     def __init__(self, tasks: asyncio.TaskGroup) -> None:
         self._tasks = tasks
+        self._running: set[asyncio.Task[None]] = set()
 
     def spawn(self, work: Coroutine[object, object, object], name: str) -> asyncio.Task[None]:
         """Run `work` until it is done or the service stops."""
-        return self._tasks.create_task(_contained(work, name), name=name)
+        task = self._tasks.create_task(_contained(work, name), name=name)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    def cancel(self) -> None:
+        """End everything that is running."""
+        for task in list(self._running):
+            task.cancel()
 
 
 async def _contained(work: Coroutine[object, object, object], name: str) -> None:

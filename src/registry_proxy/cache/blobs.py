@@ -75,7 +75,7 @@ class Blobs:
             served = await self.get(upstream, repository, digest)
             served.body.close()
             size = served.body.size
-        return ServedSize(digest, size, Outcome.MISS)
+        return ServedSize(digest, size, Outcome.ASKED)
 
     async def _permit(self, upstream: Upstream, source: Source, digest: Digest) -> Outcome:
         return await self._access.permit(

@@ -56,7 +56,7 @@ class Fill:
             await self._change()
 
     async def readable(self, offset: int) -> int:
-        """Wait for bytes after `offset`, and tell up to where there are some; `offset` itself: the rest won't be stored.
+        """Wait for bytes after `offset`, and tell up to where there are some; `offset` itself: the rest is not stored.
 
         Raises what ended the fill.
         """

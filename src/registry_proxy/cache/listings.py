@@ -55,7 +55,7 @@ class Tags:
                 raise to_registry_error(error, upstream, ErrorCode.NAME_UNKNOWN) from error
             log.warning("the tags of %s are answered from the cache: %s", source, error)
             return cached, Outcome.STALE
-        return page, Outcome.MISS
+        return page, Outcome.ASKED
 
     def _cached(self, source: Source, limit: int | None, last: str | None) -> TagPage | None:
         known = self._index.tags(source)

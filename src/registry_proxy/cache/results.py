@@ -23,6 +23,7 @@ class Outcome(Enum):
     MISS = "miss"
     JOINED = "joined"
     PASSED = "passed"
+    ASKED = "asked"  # the upstream's own answer, which is not kept
 
 
 @dataclass(frozen=True, slots=True)

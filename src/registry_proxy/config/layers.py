@@ -141,7 +141,8 @@ def variables_layer(
     for name, entry in variables.items():
         key = _variable_key(name)
         if key is None or (key[0] == "upstreams" and key[1] not in upstreams):
-            remedy = suggest(name, _known_variables(upstreams), "docs/configuration.md lists the variables.")
+            elsewhere = "docs/configuration.md lists the variables."
+            remedy = suggest(name, _known_variables(upstreams), elsewhere, prefix=PREFIX)
             problems.append(Problem(entry.origin, None, f"{name} is not a known variable", remedy))
         else:
             layer[key] = replace(entry, value=_typed(key, str(entry.value)))

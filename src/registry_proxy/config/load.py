@@ -83,6 +83,10 @@ def load(path: Path | None, environ: Mapping[str, str], known: Mapping[str, Know
     upstreams = _upstreams(layer, known, problems)
     problems += clashes(upstreams, layer)
     warnings = tuple(readable_secrets(layer, upstreams.values())) + tuple(clear_text_passwords(upstreams))
+    if not upstreams and not problems:
+        problems.append(
+            Problem(str(path or "environment"), "upstreams", "every upstream is off", "Turn one on.")
+        )
     if problems:
         raise ConfigError(problems)
     return Settings.model_validate({**sections, "upstreams": upstreams, "warnings": warnings})

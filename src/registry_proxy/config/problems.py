@@ -32,7 +32,8 @@ class ConfigError(Exception):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
-def suggest(wrong: str, known: Iterable[str], otherwise: str) -> str:
-    """The remedy for a misspelt name: the nearest known one, or else `otherwise`."""
-    nearest = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.6)
-    return f"Did you mean {nearest[0]}?" if nearest else otherwise
+def suggest(wrong: str, known: Iterable[str], otherwise: str, *, prefix: str = "") -> str:
+    """The remedy for a misspelt name: the nearest known one, or else `otherwise`. All names begin with `prefix`."""
+    ends = [name.removeprefix(prefix) for name in known]
+    nearest = difflib.get_close_matches(wrong.removeprefix(prefix), ends, n=1, cutoff=0.6)
+    return f"Did you mean {prefix}{nearest[0]}?" if nearest else otherwise

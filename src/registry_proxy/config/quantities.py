@@ -15,7 +15,7 @@ _BYTES: dict[str, int] = {
 }
 _DURATION_PART = re.compile(r"(\d{1,9})(ms|[smhdw])", re.ASCII)
 _DURATION = re.compile(rf"(?:{_DURATION_PART.pattern})+", re.ASCII)
-_SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,6})?)\s*([a-z]*)", re.ASCII | re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,19}(?:\.\d{1,6})?)\s*([a-z]*)", re.ASCII | re.IGNORECASE)
 _ADDRESS = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9.-]+)):(\d{1,5})", re.ASCII | re.IGNORECASE)
 
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class ErrorCode(StrEnum):
-    """Codes of the specification, and two of our own for an upstream that is at fault."""
+    """Codes of the specification, and a few of our own: for requests, and for an upstream at fault."""
 
     BLOB_UNKNOWN = "BLOB_UNKNOWN"
     DENIED = "DENIED"
@@ -15,6 +15,8 @@ class ErrorCode(StrEnum):
     MANIFEST_UNKNOWN = "MANIFEST_UNKNOWN"
     NAME_INVALID = "NAME_INVALID"
     NAME_UNKNOWN = "NAME_UNKNOWN"
+    PAGINATION_NUMBER_INVALID = "PAGINATION_NUMBER_INVALID"
+    REQUEST_INVALID = "REQUEST_INVALID"
     TAG_INVALID = "TAG_INVALID"
     TOOMANYREQUESTS = "TOOMANYREQUESTS"
     UNAUTHORIZED = "UNAUTHORIZED"

@@ -1,0 +1,1 @@
+"""The HTTP edge: connections, routing, and answers in the registry's form."""

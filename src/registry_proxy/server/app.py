@@ -1,0 +1,107 @@
+"""From a request to its answer."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, assert_never
+
+from registry_proxy.oci.errors import ErrorCode, RegistryError
+from registry_proxy.server.blobs import BlobEndpoint
+from registry_proxy.server.listings import ListingEndpoint
+from registry_proxy.server.manifests import ManifestEndpoint
+from registry_proxy.server.memo import Memo, Prepared
+from registry_proxy.server.responses import (
+    BlobResponse,
+    Headers,
+    Response,
+    error_response,
+    internal_error,
+    json_response,
+)
+from registry_proxy.server.routes import (
+    BlobOf,
+    CatalogOf,
+    ManifestOf,
+    Ping,
+    ReferrersOf,
+    Router,
+    TagsOf,
+    parse_target,
+)
+
+if TYPE_CHECKING:
+    from registry_proxy.cache.cache import Cache
+    from registry_proxy.server.request import Request
+    from registry_proxy.upstream.base import Upstream
+
+log = logging.getLogger(__name__)
+
+
+class App:
+    """The registry API, for reading, over a cache."""
+
+    def __init__(self, cache: Cache, router: Router[Upstream]) -> None:
+        self._cache = cache
+        self._router = router
+        self._memo = Memo()
+        self._manifests = ManifestEndpoint(cache.manifests, self._memo)
+        self._blobs = BlobEndpoint(cache.blobs)
+        self._listings = ListingEndpoint(cache.tags, cache.referrers, cache.catalog)
+
+    def reroute(self, router: Router[Upstream]) -> None:
+        """Other upstreams from now on; requests under way keep theirs."""
+        self._router = router
+        self._memo.clear()
+
+    def recall(self, request: Request, now: float) -> Prepared | None:
+        """The answer to a request that was answered a moment ago, without any waiting."""
+        if "if-none-match" in request.headers:
+            return None
+        prepared = self._memo.get(request.host, request.target, now)
+        if prepared is not None:
+            self._cache.note_use(prepared.digest)
+        return prepared
+
+    async def respond(self, request: Request) -> Response | BlobResponse:
+        """The answer to any request. Never raises but when cancelled."""
+        try:
+            return await self._respond(request)
+        except RegistryError as error:
+            return error_response(error)
+        except Exception:
+            log.exception("%s %s failed; please report this", request.method, request.target[:300])
+            return internal_error()
+
+    async def _respond(self, request: Request) -> Response | BlobResponse:
+        if request.method not in {"GET", "HEAD"}:
+            raise RegistryError(
+                ErrorCode.UNSUPPORTED, "this is a read-only cache: push to the registry itself"
+            )
+        endpoint, query = parse_target(request.target)
+        namespace = query.get("ns")
+        match endpoint:
+            case Ping():
+                self._router.select(request.host, namespace)
+                return json_response({}, [("Cache-Status", "registry-proxy; detail=local")])
+            case CatalogOf():
+                selected = self._router.select(request.host, namespace)
+                return self._listings.catalog(selected, query, _namespace(selected, namespace))
+        upstream, repository = self._router.route(request.host, namespace, endpoint.name)
+        extra = _namespace(upstream, namespace)
+        match endpoint:
+            case ManifestOf(reference=reference):
+                return await self._manifests.get(request, upstream, repository, reference, extra)
+            case BlobOf(digest=digest):
+                answer = self._blobs.head if request.is_head else self._blobs.get
+                return await answer(request, upstream, repository, digest, extra)
+            case TagsOf(name=name):
+                return await self._listings.tags(name, upstream, repository, query, extra)
+            case ReferrersOf(subject=subject):
+                return await self._listings.referrers(upstream, repository, subject, query, extra)
+            case _:
+                assert_never(endpoint)
+
+
+def _namespace(upstream: Upstream | None, namespace: str | None) -> Headers:
+    """containerd asks with `ns` and looks for the answer of that namespace; the value is ours, not the request's."""
+    return [("OCI-Namespace", upstream.registry)] if upstream is not None and namespace is not None else []

@@ -1,0 +1,75 @@
+"""`/v2/NAME/blobs/DIGEST`"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from registry_proxy.oci.ranges import UnsatisfiableRangeError, select_range
+from registry_proxy.server.responses import (
+    BlobResponse,
+    Headers,
+    Response,
+    content_headers,
+    matches_etag,
+    outcome_headers,
+)
+
+if TYPE_CHECKING:
+    from registry_proxy.cache.blobs import Blobs
+    from registry_proxy.cache.results import ServedBlob
+    from registry_proxy.oci.digest import Digest
+    from registry_proxy.oci.reference import Repository
+    from registry_proxy.server.request import Request
+    from registry_proxy.upstream.base import Upstream
+
+_MEDIA_TYPE = "application/octet-stream"
+
+
+class BlobEndpoint:
+    """Answers for blobs, whole or one range of them."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+
+    async def get(
+        self, request: Request, upstream: Upstream, repository: Repository, digest: Digest, extra: Headers
+    ) -> Response | BlobResponse:
+        """The blob. Raises RegistryError."""
+        served = await self._blobs.get(upstream, repository, digest)
+        headers = [*content_headers(digest, _MEDIA_TYPE), *outcome_headers(served.outcome), *extra]
+        if matches_etag(request.headers.get("if-none-match"), digest):
+            served.body.close()
+            return Response(304, headers)
+        return _ranged(request, served, [*headers, ("Accept-Ranges", "bytes")])
+
+    async def head(
+        self, request: Request, upstream: Upstream, repository: Repository, digest: Digest, extra: Headers
+    ) -> Response:
+        """The blob's size. Raises RegistryError."""
+        served = await self._blobs.head(upstream, repository, digest)
+        headers = [*content_headers(digest, _MEDIA_TYPE), *outcome_headers(served.outcome), *extra]
+        if matches_etag(request.headers.get("if-none-match"), digest):
+            return Response(304, headers)
+        # A HEAD has no range (RFC 9110, section 14.2).
+        return Response(200, [*headers, ("Accept-Ranges", "bytes")], length=served.size)
+
+
+def _ranged(request: Request, served: ServedBlob, headers: Headers) -> Response | BlobResponse:
+    size = served.body.size
+    try:
+        part = select_range(_range_header(request, served.digest), size)
+    except UnsatisfiableRangeError:
+        served.body.close()
+        return Response(416, [*headers, ("Content-Range", f"bytes */{size}")])
+    if part is None:
+        return BlobResponse(200, headers, served.body, 0, size)
+    headers.append(("Content-Range", f"bytes {part.start}-{part.stop - 1}/{size}"))
+    return BlobResponse(206, headers, served.body, part.start, part.stop)
+
+
+def _range_header(request: Request, digest: Digest) -> str | None:
+    """The `Range`, unless an `If-Range` is for other content (RFC 9110, section 13.1.5)."""
+    condition = request.headers.get("if-range")
+    if condition is not None and condition.strip() != f'"{digest}"':
+        return None
+    return request.headers.get("range")

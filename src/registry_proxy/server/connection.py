@@ -1,0 +1,224 @@
+"""One client's connection: HTTP/1.1 requests in, answers out, one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from registry_proxy.oci.errors import ErrorCode, RegistryError
+from registry_proxy.server.request_reader import RefusedRequestError, RequestReader
+from registry_proxy.server.responses import BlobResponse, Response, encode_head, error_response
+from registry_proxy.server.writer import BodyWriter, TruncatedFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from registry_proxy.cache.background import Background
+    from registry_proxy.server.app import App
+    from registry_proxy.server.dates import Dates
+    from registry_proxy.server.memo import Prepared
+    from registry_proxy.server.request import Request
+
+log = logging.getLogger(__name__)
+
+# Requests that wait behind a running answer; a client that sends more is not read until some are answered.
+_MAX_PIPELINED = 16
+_WRITE_BUFFER = 1024 * 1024
+# Seconds that a client gets to read the answer to a request whose body it is still sending.
+_LINGER = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds: from a request's first byte to its last header, and from one request to the next."""
+
+    header_timeout: float
+    idle_timeout: float
+
+
+class Connection(asyncio.Protocol):
+    """Feeds the parser, answers, and keeps the deadlines that the server looks after."""
+
+    def __init__(
+        self,
+        app: App,
+        dates: Dates,
+        background: Background,
+        limits: Limits,
+        on_made: Callable[[Connection], None],
+        on_lost: Callable[[Connection], None],
+    ) -> None:
+        self._app = app
+        self._dates = dates
+        self._background = background
+        self._limits = limits
+        self._on_made = on_made
+        self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
+        self._reader = RequestReader(self._receive)
+        self._waiting: deque[Request] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
+        self._closing = False
+        # When the server may drop the connection, in the loop's time; None while an answer is under way.
+        self.deadline: float | None = self._loop.time() + limits.header_timeout
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=_WRITE_BUFFER)
+        self._on_made(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self._closing = True
+        self.resume_writing()
+        if self._task is not None:
+            self._task.cancel()
+        self._on_lost(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
+        was_idle = self._reader.is_idle
+        try:
+            self._reader.feed(data)
+        except RefusedRequestError as error:
+            self._refuse(error)
+            return
+        if was_idle and not self._reader.is_idle and self.deadline is not None:
+            self.deadline = self._loop.time() + self._limits.header_timeout
+
+    def pause_writing(self) -> None:
+        if self._writable is None:
+            self._writable = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        if self._writable is not None:
+            self._writable.set_result(None)
+            self._writable = None
+
+    # For the server.
+
+    def finish(self) -> None:
+        """Take no further request; the answer that is under way is completed."""
+        self._closing = True
+        self._waiting.clear()
+        if self._task is None:
+            self._transport.close()
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether an answer is under way."""
+        return self._task is not None
+
+    def abort(self) -> None:
+        """Drop the connection now."""
+        self._transport.abort()
+
+    # Requests and answers.
+
+    def _receive(self, request: Request) -> None:
+        if self._task is not None:
+            self._waiting.append(request)
+            if len(self._waiting) >= _MAX_PIPELINED:
+                self._transport.pause_reading()
+        elif not self._closing:
+            self._answer(request)
+
+    def _answer(self, request: Request) -> None:
+        now = self._dates.now()
+        prepared = self._app.recall(request, now) if request.keep_alive else None
+        if prepared is None or request.method not in {"GET", "HEAD"}:
+            self.deadline = None
+            self._task = self._background.spawn(self._respond(request), "an answer")
+        else:
+            self._send_prepared(request, prepared, now)
+
+    def _send_prepared(self, request: Request, prepared: Prepared, now: float) -> None:
+        head = prepared.head + self._dates.end_of_head(now)
+        self._transport.write(head if request.is_head else head + prepared.body)
+        self.deadline = self._loop.time() + self._limits.idle_timeout
+
+    async def _respond(self, request: Request) -> None:
+        try:
+            response = await self._app.respond(request)
+            if isinstance(response, BlobResponse):
+                await self._send_blob(request, response)
+            else:
+                await self._send(request, response)
+        except OSError as error:  # includes TimeoutError
+            log.debug("the client of %s left: %r", request.target[:300], error)
+            self._transport.abort()
+        finally:
+            self._task = None
+        self._next(request)
+
+    def _next(self, answered: Request) -> None:
+        if self._closing or not answered.keep_alive:
+            self._hang_up()
+            return
+        self.deadline = self._loop.time() + self._limits.idle_timeout
+        while self._waiting and self._task is None:
+            self._answer(self._waiting.popleft())
+        if not self._waiting and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _hang_up(self) -> None:
+        """Close, but let a client that is still sending a body read the answer first (RFC 9112, section 9.6)."""
+        self._closing = True
+        if self._transport.can_write_eof() and not self._transport.is_closing():
+            self._transport.write_eof()
+            self.deadline = self._loop.time() + _LINGER
+        else:
+            self._transport.close()
+
+    async def _send(self, request: Request, response: Response) -> None:
+        length = (
+            None
+            if response.status == 304
+            else len(response.body)
+            if response.length is None
+            else response.length
+        )
+        if self._closing or response.close:
+            request.keep_alive = False
+        head = self._head(request, response, length)
+        self._transport.write(head if request.is_head or response.status == 304 else head + response.body)
+        await self._drain()
+
+    async def _send_blob(self, request: Request, response: BlobResponse) -> None:
+        try:
+            self._transport.write(self._head(request, response, response.stop - response.start))
+            await BodyWriter(self._transport, self._drain).send(response)
+        except (RegistryError, TruncatedFileError) as error:
+            # The headers are out: only a broken connection tells the client that this is not all.
+            log.warning("%s broke off: %s", request.target[:300], error)
+            self._transport.abort()
+        finally:
+            response.body.close()
+
+    def _head(self, request: Request, response: Response | BlobResponse, length: int | None) -> bytes:
+        head = encode_head(response.status, response.headers, length, close=not request.keep_alive)
+        return head + self._dates.end_of_head(self._dates.now())
+
+    async def _drain(self) -> None:
+        if self._writable is not None:
+            await asyncio.shield(self._writable)
+        if self._transport.is_closing():
+            raise ConnectionResetError("the client has left")
+
+    def _refuse(self, error: RefusedRequestError) -> None:
+        """Answer what can't be read, unless an answer before it is under way, and hang up."""
+        if self._task is None:
+            response = error_response(
+                RegistryError(ErrorCode.REQUEST_INVALID, f"{error}; it was not answered")
+            )
+            head = encode_head(response.status, response.headers, len(response.body), close=True)
+            self._transport.write(head + self._dates.end_of_head(self._dates.now()) + response.body)
+            self._hang_up()
+        self._closing = True

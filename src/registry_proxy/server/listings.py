@@ -1,0 +1,103 @@
+"""`/v2/NAME/tags/list`, `/v2/NAME/referrers/DIGEST` and `/v2/_catalog`"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from registry_proxy.cache.listings import MAX_PAGE, Catalog, Referrers, Tags
+from registry_proxy.cache.results import Outcome
+from registry_proxy.oci import media_types
+from registry_proxy.oci.errors import ErrorCode, RegistryError
+from registry_proxy.oci.reference import InvalidTagError, Tag
+from registry_proxy.server.responses import Headers, Response, json_response, outcome_headers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from registry_proxy.oci.digest import Digest
+    from registry_proxy.oci.reference import Repository
+    from registry_proxy.upstream.base import Upstream
+
+_DEFAULT_CATALOG_PAGE = 100
+
+
+class ListingEndpoint:
+    """Answers for lists, paged by `n` and `last` (distribution-spec, "Content Discovery")."""
+
+    def __init__(self, tags: Tags, referrers: Referrers, catalog: Catalog) -> None:
+        self._tags = tags
+        self._referrers = referrers
+        self._catalog = catalog
+
+    async def tags(
+        self,
+        name: Repository,
+        upstream: Upstream,
+        repository: Repository,
+        query: Mapping[str, str],
+        extra: Headers,
+    ) -> Response:
+        """One page of tags; `name` is the repository as the client calls it. Raises RegistryError."""
+        page, outcome = await self._tags.get(upstream, repository, _page_size(query), _last_tag(query))
+        headers = [*outcome_headers(outcome), *extra]
+        if page.more and page.tags:
+            headers.append(_next_page(f"/v2/{name}/tags/list", query, page.tags[-1]))
+        return json_response({"name": str(name), "tags": page.tags}, headers)
+
+    async def referrers(
+        self,
+        upstream: Upstream,
+        repository: Repository,
+        subject: Digest,
+        query: Mapping[str, str],
+        extra: Headers,
+    ) -> Response:
+        """The referrers of a manifest, filtered by `artifactType` if asked. Raises RegistryError."""
+        artifact_type = query.get("artifactType")
+        raw, outcome = await self._referrers.get(upstream, repository, subject, artifact_type)
+        headers = [("Content-Type", media_types.OCI_INDEX), *outcome_headers(outcome), *extra]
+        if artifact_type:
+            headers.append(("OCI-Filters-Applied", "artifactType"))
+        return Response(200, headers, raw)
+
+    def catalog(self, upstream: Upstream | None, query: Mapping[str, str], extra: Headers) -> Response:
+        """One page of what is cached: of one upstream, or of all with their registry's name in front."""
+        limit = _page_size(query)
+        limit = _DEFAULT_CATALOG_PAGE if limit is None else limit
+        last = query.get("last", "")
+        registry = upstream.registry if upstream else None
+        sources, more = self._catalog.get(
+            registry, limit, f"{registry}/{last}" if registry and last else last
+        )
+        names = [str(source.repository) if upstream else str(source) for source in sources]
+        headers = [*outcome_headers(Outcome.HIT), *extra]
+        if more and names:
+            headers.append(_next_page("/v2/_catalog", query, names[-1]))
+        return json_response({"repositories": names}, headers)
+
+
+def _page_size(query: Mapping[str, str]) -> int | None:
+    text = query.get("n")
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdecimal() or len(text) > 9:
+        raise RegistryError(ErrorCode.PAGINATION_NUMBER_INVALID, "`n` is not a number of names")
+    return min(int(text), MAX_PAGE)
+
+
+def _last_tag(query: Mapping[str, str]) -> str | None:
+    last = query.get("last")
+    if not last:
+        return None
+    try:
+        return Tag(last).name
+    except InvalidTagError as error:
+        raise RegistryError(ErrorCode.TAG_INVALID, f"`last`: {error}") from None
+
+
+def _next_page(path: str, query: Mapping[str, str], last: str) -> tuple[str, str]:
+    # Only what was parsed goes into a header: no text of the request does.
+    kept = {"n": str(size)} if (size := _page_size(query)) is not None else {}
+    namespace = {"ns": query["ns"]} if "ns" in query else {}
+    return ("Link", f'<{path}?{urlencode({**kept, "last": last, **namespace})}>; rel="next"')

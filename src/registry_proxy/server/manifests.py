@@ -1,0 +1,60 @@
+"""`/v2/NAME/manifests/REFERENCE`"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from registry_proxy.cache.results import Outcome
+from registry_proxy.server.memo import Memo, Prepared
+from registry_proxy.server.responses import (
+    Headers,
+    Response,
+    content_headers,
+    encode_head,
+    matches_etag,
+    outcome_headers,
+)
+
+if TYPE_CHECKING:
+    from registry_proxy.cache.manifests import Manifests
+    from registry_proxy.cache.results import ServedManifest
+    from registry_proxy.oci.reference import Reference, Repository
+    from registry_proxy.server.request import Request
+    from registry_proxy.upstream.base import Upstream
+
+
+class ManifestEndpoint:
+    """Answers for manifests; those that will be good for a while go to the memo."""
+
+    def __init__(self, manifests: Manifests, memo: Memo) -> None:
+        self._manifests = manifests
+        self._memo = memo
+
+    async def get(
+        self,
+        request: Request,
+        upstream: Upstream,
+        repository: Repository,
+        reference: Reference,
+        extra: Headers,
+    ) -> Response:
+        """The manifest, or 304 for a client that has it. Raises RegistryError."""
+        served = await self._manifests.get(upstream, repository, reference)
+        if served.fresh_until:
+            self._remember(request, served, extra)
+        headers = _headers(served, served.outcome, extra)
+        if matches_etag(request.headers.get("if-none-match"), served.manifest.digest):
+            return Response(304, headers)
+        return Response(200, headers, served.manifest.raw)
+
+    def _remember(self, request: Request, served: ServedManifest, extra: Headers) -> None:
+        manifest = served.manifest
+        head = encode_head(200, _headers(served, Outcome.HIT, extra), len(manifest.raw), close=False)
+        self._memo.put(
+            request.host, request.target, Prepared(head, manifest.raw, manifest.digest, served.fresh_until)
+        )
+
+
+def _headers(served: ServedManifest, outcome: Outcome, extra: Headers) -> Headers:
+    described = content_headers(served.manifest.digest, served.manifest.media_type)
+    return [*described, *outcome_headers(outcome), *extra]

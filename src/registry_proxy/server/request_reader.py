@@ -1,0 +1,104 @@
+"""Reading requests off a connection: the parser, and what it leaves to us to refuse."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httptools
+
+from registry_proxy.server.request import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_MAX_HEAD = 32 * 1024
+_MAX_HEADERS = 100
+_MAX_TARGET = 4 * 1024
+_READ_METHODS = frozenset({"GET", "HEAD"})
+
+
+class RefusedRequestError(Exception):
+    """The bytes are no request that is answered; nothing after them can be read either."""
+
+
+class RequestReader:
+    """Hands each request to `receive` as soon as its headers are complete.
+
+    The parser (llhttp) is strict about line ends, folding, lengths and encodings (RFC 9112, sections 2.2, 5.2, 6.1);
+    two hosts, sizes and bodies are checked here. A request with a body is the last one of its connection, its body
+    is not read.
+    """
+
+    def __init__(self, receive: Callable[[Request], None]) -> None:
+        self._receive = receive
+        self._parser = httptools.HttpRequestParser(self)
+        self._refusal: str | None = None
+        self._ended = False
+        self.is_idle = True
+        self.on_message_begin()
+        self.is_idle = True
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes of the connection. Raises RefusedRequestError."""
+        if self._ended:
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # Upgrades may be ignored (RFC 9110, section 7.8); the parser goes no further after one.
+            self._ended = True
+        except httptools.HttpParserError as error:
+            if not self._ended:
+                self._ended = True
+                raise RefusedRequestError(self._refusal or f"the request is malformed: {error}") from None
+        if not self.is_idle and not self._ended:
+            self._head_bytes += len(data)
+            self._check(self._head_bytes <= 2 * _MAX_HEAD, "the request's headers are too large")
+
+    # httptools' callbacks.
+
+    def on_message_begin(self) -> None:
+        self.is_idle = False
+        self._target = b""
+        self._host: str | None = None
+        self._headers: dict[str, str] = {}
+        self._header_count = 0
+        self._head_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+        self._check(len(self._target) <= _MAX_TARGET, "the request's target is too long")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._header_count += 1
+        self._head_bytes += len(name) + len(value)
+        self._check(
+            self._header_count <= _MAX_HEADERS and self._head_bytes <= _MAX_HEAD,
+            "the request's headers are too large",
+        )
+        key = name.lower().decode("latin-1")
+        if key == "host":
+            # RFC 9112, section 3.2: two hosts, and none in HTTP/1.1, are errors.
+            self._check(self._host is None, "the request has two Host headers")
+            self._host = value.decode("latin-1").lower()
+        elif key in self._headers:
+            self._headers[key] += ", " + value.decode("latin-1")
+        else:
+            self._headers[key] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        version = self._parser.get_http_version()
+        self._check(version in {"1.0", "1.1"}, "HTTP/1.1 is spoken here")
+        self._check(self._host is not None or version == "1.0", "the request has no Host header")
+        method = self._parser.get_method().decode("latin-1")
+        has_body = "transfer-encoding" in self._headers or self._headers.get("content-length", "0") != "0"
+        last = has_body or method not in _READ_METHODS or not self._parser.should_keep_alive()
+        request = Request(method, self._target.decode("latin-1"), self._host or "", self._headers, not last)
+        self.is_idle = True
+        self._ended = last
+        self._receive(request)
+
+    def _check(self, holds: bool, otherwise: str) -> None:
+        if not holds:
+            self._refusal = otherwise
+            raise RefusedRequestError(otherwise)

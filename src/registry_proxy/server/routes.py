@@ -1,0 +1,175 @@
+"""From a request's target to what is asked, and of which upstream. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from urllib.parse import parse_qsl
+
+from registry_proxy.oci.digest import Digest, InvalidDigestError
+from registry_proxy.oci.errors import ErrorCode, RegistryError
+from registry_proxy.oci.reference import (
+    InvalidNameError,
+    InvalidTagError,
+    Reference,
+    Repository,
+    parse_reference,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MAX_QUERY_FIELDS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """`GET /v2/`"""
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogOf:
+    """`GET /v2/_catalog`"""
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestOf:
+    """`GET /v2/NAME/manifests/REFERENCE`"""
+
+    name: Repository
+    reference: Reference
+
+
+@dataclass(frozen=True, slots=True)
+class BlobOf:
+    """`GET /v2/NAME/blobs/DIGEST`"""
+
+    name: Repository
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class TagsOf:
+    """`GET /v2/NAME/tags/list`"""
+
+    name: Repository
+
+
+@dataclass(frozen=True, slots=True)
+class ReferrersOf:
+    """`GET /v2/NAME/referrers/DIGEST`"""
+
+    name: Repository
+    subject: Digest
+
+
+Endpoint = Ping | CatalogOf | ManifestOf | BlobOf | TagsOf | ReferrersOf
+
+
+def parse_target(target: str) -> tuple[Endpoint, dict[str, str]]:
+    """What a request's target asks for, and its query. Raises RegistryError."""
+    path, _, query = target.partition("?")
+    if "%" in path:
+        # No name, tag or digest needs an escape; encoded separators are how paths are smuggled (CVE-2024-4956).
+        raise RegistryError(ErrorCode.NAME_INVALID, "the path has a %-escape, which no repository name needs")
+    try:
+        return _endpoint(path), dict(
+            parse_qsl(query, keep_blank_values=True, max_num_fields=_MAX_QUERY_FIELDS)
+        )
+    except InvalidNameError as error:
+        raise RegistryError(ErrorCode.NAME_INVALID, str(error)) from None
+    except InvalidDigestError as error:
+        raise RegistryError(ErrorCode.DIGEST_INVALID, str(error)) from None
+    except InvalidTagError as error:
+        raise RegistryError(ErrorCode.TAG_INVALID, str(error)) from None
+    except ValueError:
+        raise RegistryError(ErrorCode.REQUEST_INVALID, "the query has too many fields") from None
+
+
+def _endpoint(path: str) -> Endpoint:
+    match path.split("/"):
+        case ["", "v2"] | ["", "v2", ""]:
+            return Ping()
+        case ["", "v2", "_catalog"]:
+            return CatalogOf()
+        case ["", "v2", *name, "manifests", reference] if name:
+            return ManifestOf(_repository(name), parse_reference(reference))
+        case ["", "v2", *name, "blobs", digest] if name:
+            return BlobOf(_repository(name), Digest.parse(digest))
+        case ["", "v2", *name, "tags", "list"] if name:
+            return TagsOf(_repository(name))
+        case ["", "v2", *name, "referrers", digest] if name:
+            return ReferrersOf(_repository(name), Digest.parse(digest))
+        case _:
+            raise RegistryError(
+                ErrorCode.NAME_UNKNOWN,
+                "there is only the registry API here: manifests, blobs, tags/list, referrers, _catalog under /v2/",
+            )
+
+
+def _repository(parts: list[str]) -> Repository:
+    return Repository("/".join(parts))
+
+
+class Routable(Protocol):
+    """An upstream, as far as routing knows it."""
+
+    @property
+    def registry(self) -> str: ...
+    def canonical(self, repository: Repository) -> Repository: ...
+
+
+U = TypeVar("U", bound=Routable)
+
+
+@dataclass(frozen=True, slots=True)
+class Router(Generic[U]):
+    """Which upstream a request means.
+
+    `hostnames` are the caches' own hostnames, `registries` all names of configured registries (lower case), `default`
+    the registry of names without one.
+    """
+
+    hostnames: Mapping[str, U]
+    registries: Mapping[str, U]
+    default: U | None
+
+    def route(self, host: str, ns: str | None, name: Repository) -> tuple[U, Repository]:
+        """By the cache's hostname, by `ns`, by the name's first part, else the default. Raises RegistryError."""
+        upstream = self.select(host, ns)
+        prefix, _, rest = name.name.partition("/")
+        prefixed = self.registries.get(prefix) if rest else None
+        if upstream is None and prefixed is None and "." in prefix and rest:
+            raise self._unknown(prefix)
+        upstream = upstream or prefixed or self.default
+        if upstream is None:
+            raise self._unknown("the default registry, docker.io,")
+        # BuildKit sends both `ns` and the prefix: it is no part of the name where it names the very upstream.
+        repository = Repository(rest) if prefixed is upstream else name
+        return upstream, upstream.canonical(repository)
+
+    def select(self, host: str, ns: str | None) -> U | None:
+        """The upstream that the hostname or `ns` names; `ns` is only ever looked up, never dialled (CVE-2026-0600)."""
+        upstream = self.hostnames.get(host.rpartition(":")[0] if _has_port(host) else host)
+        if upstream is not None or ns is None:
+            return upstream
+        named = self.registries.get(ns.lower())
+        if named is None:
+            raise self._unknown(ns if _is_printable(ns) else "the registry of `ns`")
+        return named
+
+    def _unknown(self, registry: str) -> RegistryError:
+        known = ", ".join(sorted({upstream.registry for upstream in self.registries.values()}))
+        return RegistryError(
+            ErrorCode.NAME_UNKNOWN,
+            f"{registry[:255]} is not a registry that is cached here (cached are: {known}); "
+            "add it to the configuration under [upstreams]",
+        )
+
+
+def _has_port(host: str) -> bool:
+    return host.rpartition(":")[2].isdecimal() and (host.count(":") == 1 or "]:" in host)
+
+
+def _is_printable(text: str) -> bool:
+    return text.isascii() and text.isprintable()

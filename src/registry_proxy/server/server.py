@@ -1,0 +1,81 @@
+"""All connections of one process: accepting, deadlines, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from registry_proxy.server.connection import Connection, Limits
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+    from collections.abc import Sequence
+
+    from registry_proxy.cache.background import Background
+    from registry_proxy.server.app import App
+    from registry_proxy.server.dates import Dates
+
+log = logging.getLogger(__name__)
+
+_SWEEP_EVERY = 1.0
+_BACKLOG = 1024
+
+
+class Server:
+    """Serves an app on sockets that are bound already."""
+
+    def __init__(self, app: App, dates: Dates, background: Background, limits: Limits) -> None:
+        self._app = app
+        self._dates = dates
+        self._background = background
+        self._limits = limits
+        self._connections: set[Connection] = set()
+        self._listeners: list[asyncio.Server] = []
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    async def start(self, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None = None) -> None:
+        """Accept connections."""
+        loop = asyncio.get_running_loop()
+        for sock in sockets:
+            self._listeners.append(
+                await loop.create_server(self._connection, sock=sock, ssl=tls, backlog=_BACKLOG)
+            )
+
+    async def sweep(self) -> None:
+        """Drop connections whose deadline has passed, once a second, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_SWEEP_EVERY)
+            now = loop.time()
+            for connection in list(self._connections):
+                if connection.deadline is not None and connection.deadline < now:
+                    connection.abort()
+
+    async def drain(self, grace: float) -> None:
+        """Accept no more, complete the answers that are under way within `grace` seconds, then drop the rest."""
+        for listener in self._listeners:
+            listener.close()
+        for connection in list(self._connections):
+            connection.finish()
+        try:
+            async with asyncio.timeout(grace):
+                await self._empty.wait()
+        except TimeoutError:
+            log.warning("%d connections are cut after %.0f s of grace", len(self._connections), grace)
+        for connection in list(self._connections):
+            connection.abort()
+
+    def _connection(self) -> Connection:
+        return Connection(self._app, self._dates, self._background, self._limits, self._add, self._remove)
+
+    def _add(self, connection: Connection) -> None:
+        self._connections.add(connection)
+        self._empty.clear()
+
+    def _remove(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if not self._connections:
+            self._empty.set()

@@ -1,0 +1,43 @@
+"""What is done once, before there are workers: the store is usable, and the index fits it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from registry_proxy.index.sqlite import SqliteIndex
+from registry_proxy.storage.filesystem import FilesystemStore
+
+if TYPE_CHECKING:
+    from registry_proxy.config import Settings
+
+log = logging.getLogger(__name__)
+
+
+async def prepare(settings: Settings) -> None:
+    """Make the store's folders and the index. Raises StoreError or IndexFailedError.
+
+    A lost index is made anew: the content is counted, and linked again as manifests are pulled. A crash's reservations
+    end, unless there is an interrupted transfer to be resumed.
+    """
+    root = settings.storage.path
+    store = FilesystemStore(root)
+    index = SqliteIndex(root / "index.db")
+    try:
+        if index.is_new:
+            found = await asyncio.to_thread(lambda: list(store.walk()))
+            if found:
+                await index.adopt(found, time.time())
+                log.warning(
+                    "the index is new: %d items in the store are linked again as they are pulled", len(found)
+                )
+        for digest in list(index.reserved()):
+            interrupted = store.follow(digest)
+            if interrupted is None:
+                await index.release(digest)
+            else:
+                interrupted.close()
+    finally:
+        await index.close()

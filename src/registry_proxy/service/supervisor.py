@@ -1,0 +1,151 @@
+"""The first process: it binds the ports, starts the workers, and starts those anew that die."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, NoReturn
+
+from registry_proxy.observe.logs import configure_logs
+from registry_proxy.service.preparation import prepare
+from registry_proxy.service.sockets import bind
+from registry_proxy.service.worker import Worker
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Sequence
+
+    from registry_proxy.config import Settings
+
+log = logging.getLogger(__name__)
+
+_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
+# A worker that ends sooner than this after its start isn't started again at once. Seconds.
+_QUICK_DEATH = 5.0
+_LONGEST_PAUSE = 30.0
+# Beyond the grace period, for what a worker has to write at its end. Seconds.
+_END_TIMEOUT = 10.0
+
+
+def run(load: Callable[[], Settings]) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code.
+
+    Raises what makes serving impossible: ConfigError, ListenError, StoreError, IndexFailedError.
+    """
+    settings = load()
+    configure_logs(settings.log.level, settings.log.format)
+    for warning in settings.warnings:
+        log.warning("%s", warning)
+    shares = bind(settings.server.listen, settings.server.workers or len(os.sched_getaffinity(0)))
+    asyncio.run(prepare(settings))
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    # What is there now is shared with the workers, as long as nothing touches it.
+    gc.collect()
+    gc.freeze()
+    return Supervisor(settings, load, shares).run()
+
+
+class Supervisor:
+    """Keeps one process for each share of the sockets."""
+
+    def __init__(
+        self, settings: Settings, load: Callable[[], Settings], shares: Sequence[Sequence[socket.socket]]
+    ) -> None:
+        self._settings = settings
+        self._load = load
+        self._shares = shares
+        self._lifeline, self._own_end = os.pipe()
+        self._workers: dict[int, int] = {}  # process → number of its share
+        self._started: dict[int, float] = {}  # number of a share → when its worker was last started
+        self._due: dict[int, float] = {}  # number of a share → when its next worker is due
+        self._quick_deaths = 0
+
+    def run(self) -> int:
+        """Until a signal ends it."""
+        for number in range(len(self._shares)):
+            self._start(number)
+        names = ", ".join(sorted(upstream.registry for upstream in self._settings.upstreams.values()))
+        places = ", ".join(str(sock.getsockname()[:2]) for sock in self._shares[0])
+        log.info("caching %s in %s; listening on %s", names, self._settings.storage.path, places)
+        while True:
+            received = signal.sigtimedwait(_SIGNALS, 1.0) if self._due else signal.sigwaitinfo(_SIGNALS)
+            signalled = received.si_signo if received else None
+            if signalled in {signal.SIGTERM, signal.SIGINT}:
+                return self._end()
+            if signalled == signal.SIGHUP:
+                self._signal(signal.SIGHUP)
+            self._reap()
+            self._restart()
+
+    def _start(self, number: int) -> None:
+        self._started[number] = time.monotonic()
+        process = os.fork()
+        if process == 0:
+            self._work(number)
+        self._workers[process] = number
+
+    def _work(self, number: int) -> NoReturn:
+        """Be a worker."""
+        code = 1
+        try:
+            os.close(self._own_end)
+            for other, share in enumerate(self._shares):
+                for sock in share if other != number else ():
+                    sock.close()
+            asyncio.run(self._serve(number))
+            code = 0
+        except Exception:
+            log.exception("worker %d failed", number)
+        finally:
+            os._exit(code)
+
+    async def _serve(self, number: int) -> None:
+        worker = Worker(self._settings, self._load, self._shares[number], self._lifeline)
+        worker.listen_to_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        await worker.run()
+
+    def _reap(self) -> None:
+        while self._workers:
+            process, status = os.waitpid(-1, os.WNOHANG)
+            if process == 0:
+                return
+            number = self._workers.pop(process)
+            now = time.monotonic()
+            quick = now - self._started[number] < _QUICK_DEATH
+            self._quick_deaths = self._quick_deaths + 1 if quick else 0
+            pause = min(2.0**self._quick_deaths - 1, _LONGEST_PAUSE)
+            self._due[number] = now + pause
+            log.error("worker %d ended (%s), the next one starts in %.0f s", number, _end_of(status), pause)
+
+    def _restart(self) -> None:
+        for number in [number for number, due in self._due.items() if due <= time.monotonic()]:
+            del self._due[number]
+            self._start(number)
+
+    def _end(self) -> int:
+        """Have the workers drain; kill those that don't end."""
+        log.info("stopping; transfers to clients have %.0f s to end", self._settings.server.grace_period)
+        self._signal(signal.SIGTERM)
+        deadline = time.monotonic() + self._settings.server.grace_period + _END_TIMEOUT
+        while self._workers and time.monotonic() < deadline:
+            process, _ = os.waitpid(-1, os.WNOHANG)
+            if process:
+                self._workers.pop(process, None)
+            else:
+                signal.sigtimedwait({signal.SIGCHLD}, max(0.0, deadline - time.monotonic()))
+        self._signal(signal.SIGKILL)
+        return 0
+
+    def _signal(self, number: signal.Signals) -> None:
+        for process in self._workers:
+            os.kill(process, number)
+
+
+def _end_of(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    return f"exit code {code}" if code >= 0 else f"signal {-code}"

@@ -1,0 +1,66 @@
+"""Upstreams and their routes, as configured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from yarl import URL
+
+from registry_proxy.server.routes import Router
+from registry_proxy.upstream.credentials import Credentials, StaticCredentials
+from registry_proxy.upstream.presets import PRESETS, Preset
+from registry_proxy.upstream.transport import Transport
+from registry_proxy.upstream.upstream import RegistryUpstream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from registry_proxy.config import Settings, UpstreamSettings
+    from registry_proxy.upstream.base import Upstream
+
+# What a name without a registry means to every client.
+DEFAULT_REGISTRY = "docker.io"
+
+
+def preset_of(name: str, settings: UpstreamSettings) -> Preset:
+    """What is known of the registry, with what the configuration says of it."""
+    known = next((preset for preset in PRESETS if preset.name == name), None)
+    return Preset(
+        name,
+        settings.registry,
+        settings.url,
+        aliases=known.aliases if known else (),
+        realm_hosts=frozenset(settings.realms) | (known.realm_hosts if known else frozenset()),
+        library=known.library if known else settings.registry == DEFAULT_REGISTRY,
+    )
+
+
+def build_upstreams(settings: Settings) -> dict[str, RegistryUpstream]:
+    """The upstreams that are on, by their name in the configuration."""
+    return {
+        name: _upstream(preset_of(name, upstream), upstream) for name, upstream in settings.upstreams.items()
+    }
+
+
+def _upstream(preset: Preset, settings: UpstreamSettings) -> RegistryUpstream:
+    credentials = None
+    if settings.username is not None and settings.password is not None:
+        credentials = Credentials(settings.username, settings.password.get_secret_value())
+    return RegistryUpstream(preset, Transport(URL(preset.url)), credentials=StaticCredentials(credentials))
+
+
+def build_router(settings: Settings, upstreams: dict[str, RegistryUpstream]) -> Router[Upstream]:
+    """The routes to the upstreams: by hostname, by registry, by default."""
+    hostnames: dict[str, Upstream] = {}
+    registries: dict[str, Upstream] = {}
+    for name, upstream in upstreams.items():
+        configured = settings.upstreams[name]
+        if configured.hostname is not None:
+            hostnames[configured.hostname] = upstream
+        for registry in _names_of(preset_of(name, configured)):
+            registries[registry] = upstream
+    return Router(hostnames, registries, registries.get(DEFAULT_REGISTRY))
+
+
+def _names_of(preset: Preset) -> Iterable[str]:
+    return (preset.registry, *preset.aliases)

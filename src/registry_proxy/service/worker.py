@@ -1,0 +1,134 @@
+"""One worker process: the adapters, the cache and the server, and the one TaskGroup that owns every task."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from registry_proxy.cache.background import Background
+from registry_proxy.cache.cache import Cache, Timing
+from registry_proxy.config import ConfigError
+from registry_proxy.index.sqlite import SqliteIndex
+from registry_proxy.policy.freshness import Freshness
+from registry_proxy.server.app import App
+from registry_proxy.server.connection import Limits
+from registry_proxy.server.dates import Dates
+from registry_proxy.server.server import Server
+from registry_proxy.service.upstreams import build_router, build_upstreams
+from registry_proxy.storage.filesystem import FilesystemStore
+from registry_proxy.storage.locks import FileLocks
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Sequence
+
+    from registry_proxy.config import Settings
+    from registry_proxy.upstream.upstream import RegistryUpstream
+
+log = logging.getLogger(__name__)
+
+# Threads that write and hash fills; each works through one batch of one fill at a time.
+_FILL_THREADS = 8
+# After a reload the old upstreams' transfers may still run, for this long at most (seconds).
+_OLD_UPSTREAMS_LIVE = 3600.0
+
+
+class Worker:
+    """Serves until SIGTERM or SIGINT, or until the supervisor is gone."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        load: Callable[[], Settings],
+        sockets: Sequence[socket.socket],
+        lifeline: int,
+    ) -> None:
+        self._settings = settings
+        self._load = load
+        self._sockets = sockets
+        self._lifeline = lifeline
+        self._stop = asyncio.Event()
+        self._app: App | None = None
+
+    def listen_to_signals(self) -> None:
+        """From now on a signal, or the end of the supervisor, is an orderly end."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        # The other end is the supervisor's alone: it closes when that process ends, however.
+        loop.add_reader(self._lifeline, self._stop.set)
+
+    async def run(self) -> None:
+        """Serve, then drain; fills that are not complete stay in the store, to be resumed."""
+        root = self._settings.storage.path
+        index = SqliteIndex(root / "index.db")
+        self._upstreams = build_upstreams(self._settings)
+        try:
+            with ThreadPoolExecutor(_FILL_THREADS, "fill") as executor:
+                await self._serve(index, executor)
+        finally:
+            for upstream in self._upstreams.values():
+                await upstream.close()
+            await index.close()
+
+    async def _serve(self, index: SqliteIndex, executor: ThreadPoolExecutor) -> None:
+        root = self._settings.storage.path
+        locks = FileLocks(root / "locks")
+        async with asyncio.TaskGroup() as tasks:
+            self._background = Background(tasks)
+            cache = Cache(
+                store=FilesystemStore(root),
+                index=index,
+                process_locks=locks,
+                background=self._background,
+                executor=executor,
+                rules=_rules(self._settings),
+                max_size=self._settings.storage.max_size,
+                timing=Timing(time.time, time.monotonic),
+            )
+            app = self._app = App(cache, build_router(self._settings, self._upstreams))
+            await self._accept(app, cache)
+            self._background.cancel()
+        locks.close()
+
+    async def _accept(self, app: App, cache: Cache) -> None:
+        server_settings = self._settings.server
+        limits = Limits(server_settings.header_timeout, server_settings.idle_timeout)
+        server = Server(app, Dates(time.time), self._background, limits)
+        self._background.spawn(cache.keep_house(), "housekeeping")
+        self._background.spawn(server.sweep(), "the sweep of connections")
+        await server.start(self._sockets)
+        await self._stop.wait()
+        await server.drain(server_settings.grace_period)
+
+    def _reload(self) -> None:
+        """Upstreams and credentials as the configuration has them now; the rest takes a restart."""
+        if self._app is None:
+            return  # it is just starting, with that configuration
+        try:
+            settings = self._load()
+        except ConfigError as error:
+            log.error("the configuration was not reloaded, the old one stays in force:\n%s", error)  # noqa: TRY400
+            return
+        old, self._upstreams = self._upstreams, build_upstreams(settings)
+        self._app.reroute(build_router(settings, self._upstreams))
+        self._background.spawn(_close_later(old), "closing the old upstreams")
+        log.info("upstreams and credentials were reloaded")
+
+
+def _rules(settings: Settings) -> Freshness:
+    cache = settings.cache
+    return Freshness(cache.tag_ttl, cache.access_ttl, keep_deleted=cache.deleted_upstream == "keep")
+
+
+async def _close_later(upstreams: dict[str, RegistryUpstream]) -> None:
+    try:
+        await asyncio.sleep(_OLD_UPSTREAMS_LIVE)
+    finally:
+        for upstream in upstreams.values():
+            await upstream.close()
