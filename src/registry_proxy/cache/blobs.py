@@ -11,7 +11,7 @@ from registry_proxy.cache.bodies import FillBody, StoredBody
 from registry_proxy.cache.failures import to_registry_error
 from registry_proxy.cache.results import Outcome, ServedBlob, ServedSize
 from registry_proxy.cache.transfer import Transfer
-from registry_proxy.oci.errors import ErrorCode
+from registry_proxy.oci.errors import ErrorCode, RegistryError
 from registry_proxy.oci.reference import Repository, Source
 from registry_proxy.upstream.base import UpstreamError
 
@@ -99,6 +99,12 @@ class Blobs:
         fill.retain()
         try:
             await _started(fill)
+        except RegistryError:
+            fill.release()
+            if fill.source == source:
+                raise
+            # Another repository's upstream has failed, which says nothing about this one's.
+            return await self.get(upstream, source.repository, digest)
         except BaseException:
             fill.release()
             raise
