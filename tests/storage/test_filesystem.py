@@ -106,10 +106,13 @@ class TestCommit:
             "fsync",
         ]  # the first fsync: the new folder's own entry
 
+    @pytest.mark.parametrize("has_folder", [False, True])
     @pytest.mark.parametrize("call", ["fdatasync", "fsync", "rename", "fchmod"])
     def test_that_fails_leaves_no_content_and_no_bytes_to_resume(
-        self, store: FilesystemStore, call: str
+        self, store: FilesystemStore, root: Path, call: str, has_folder: bool
     ) -> None:
+        if has_folder:
+            (root / BLOB.parent).mkdir()
         ingest = begin(store)
         ingest.append([CONTENT])
         with broken(call), pytest.raises(StoreError, match=DIGEST.hex):

@@ -138,8 +138,10 @@ class FileIngest:
             os.close(fresh)
             raise
         self._open_fd, self._size = fresh, 0
-        os.ftruncate(old, 0)
-        os.close(old)
+        try:
+            os.ftruncate(old, 0)
+        finally:
+            os.close(old)
 
     def mark_verified(self) -> None:
         try:
