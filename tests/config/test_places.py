@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
+from tests.kit.users import ordinary_user
 
 from registry_proxy.config import find_config_file
 from registry_proxy.config.load import default_storage_path
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture
-def as_nobody() -> Iterator[None]:
-    """An ordinary user's rights: the tests' own, or else another effective user for a while."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 def test_a_file_in_the_working_directory_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,7 +18,6 @@ def test_a_file_in_the_working_directory_is_found(tmp_path: Path, monkeypatch: p
     assert find_config_file() == Path("registry-proxy.toml")
 
 
-@pytest.mark.usefixtures("as_nobody")
 @pytest.mark.parametrize(
     ("environ", "place"),
     [
@@ -46,4 +28,5 @@ def test_a_file_in_the_working_directory_is_found(tmp_path: Path, monkeypatch: p
     ],
 )
 def test_an_ordinary_user_stores_at_home(environ: dict[str, str], place: str) -> None:
-    assert default_storage_path(environ) == Path(place)
+    with ordinary_user():
+        assert default_storage_path(environ) == Path(place)

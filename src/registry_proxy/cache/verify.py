@@ -82,6 +82,7 @@ class Verifier:
         self._locks = locks
         self._clock = clock
         self._report = report
+        self._bad: set[Digest] = set()
 
     async def run(self, *, repair: bool, threads: int) -> None:
         """Hash everything in so many threads, then compare the index; with `repair`, mend what can be.
@@ -93,14 +94,11 @@ class Verifier:
         files = dict(await asyncio.to_thread(lambda: list(self._store.walk())))
         self._report(Extent(len(files), sum(files.values())))
         waiting = iter(files.items())
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(threads):
-                tasks.create_task(self._check_some(waiting, repair=repair))
+        await asyncio.gather(*(self._check_some(waiting, repair=repair) for _ in range(threads)))
         after = self._rows()
+        uncounted = [item for item in files.items() if after.get(item[0]) != item[1]]
         await self._compare_rows([digest for digest in before if digest not in files], repair=repair)
-        await self._compare_files(
-            [item for item in files.items() if after.get(item[0]) != item[1]], repair=repair
-        )
+        await self._compare_files([item for item in uncounted if item[0] not in self._bad], repair=repair)
 
     def _rows(self) -> dict[Digest, int]:
         return {content.digest: content.size for content in self._index.coldest(sys.maxsize)}
@@ -111,6 +109,7 @@ class Verifier:
             if finding is not None and finding.kind is Kind.DAMAGED and repair:
                 finding = await self._remove(finding)
             if finding is not None:
+                self._bad.add(digest)
                 self._report(finding)
 
     async def _check(self, digest: Digest, size: int) -> Finding | None:

@@ -54,6 +54,10 @@ def main() -> None:
         sys.exit(code)
 
 
+class _FailedError(Exception):
+    """A command can't do its work; the text says why and what to do."""
+
+
 class _Options:
     """The options before the command."""
 
@@ -64,7 +68,7 @@ def _explain(error: Exception) -> tuple[str, int]:
     match error:
         case ConfigError():
             return f"the configuration can't be used:\n{error}", UNUSABLE
-        case StoreError() | IndexFailedError():
+        case StoreError() | IndexFailedError() | _FailedError():
             return str(error), FAILED
         case _:
             how = "Run `registry-proxy --debug …` to see where, and please report it."
@@ -117,8 +121,13 @@ def settings_loader(config: Path | None) -> Callable[[], Settings]:
 def serve(config: ConfigOption = None) -> None:
     """Run the caches until SIGTERM or Ctrl-C; SIGHUP reads upstreams and credentials anew."""
     from registry_proxy.service import run  # noqa: PLC0415
+    from registry_proxy.service.sockets import ListenError  # noqa: PLC0415
 
-    raise typer.Exit(run(settings_loader(config)))
+    try:
+        code = run(settings_loader(config))
+    except ListenError as error:
+        raise _FailedError(str(error)) from error
+    raise typer.Exit(code)
 
 
 def check_config(config: ConfigOption = None, json: JsonOption = False) -> None:

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+import tomllib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from registry_proxy import __version__
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Program
+
+
+def test_the_version_is_shown(program: Program) -> None:
+    assert program("--version").stdout == f"registry-proxy {__version__}\n"
+
+
+@pytest.mark.parametrize("command", ["serve", "check-config", "verify"])
+def test_the_help_of_every_command_ends_with_an_example(program: Program, command: str) -> None:
+    last = program(command, "--help").stdout.strip().splitlines()[-1]
+    assert last.strip().startswith(f"Example: registry-proxy {command}")
+
+
+def test_the_help_lists_the_commands(program: Program) -> None:
+    text = program("--help").stdout
+    assert all(command in text for command in ("serve", "check-config", "verify"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["serv"], "Did you mean 'serve'?"),
+        (["serve", "--confg", "x"], "--config"),
+        (["check-config", "--config", "missing.toml"], "missing.toml"),
+    ],
+)
+def test_wrong_usage_says_so_and_exits_2(program: Program, arguments: list[str], text: str) -> None:
+    done = program(*arguments, code=2)
+    assert text in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("command", ["serve", "check-config", "verify"])
+def test_a_wrong_configuration_is_told_in_full_and_exits_2(program: Program, command: str) -> None:
+    file = program.folder / "registry-proxy.toml"
+    file.write_text("[server]\nlisen = 1\n[log]\nlevel = 'loud'\n")
+    done = program(command, code=2, REGISTRY_PROXY_GHCR_URI="x")
+    assert "server.lisen: is not a known key. Did you mean listen?" in done.stderr
+    assert "log.level" in done.stderr
+    assert "Did you mean REGISTRY_PROXY_GHCR_URL?" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_traceback_is_shown_on_demand(program: Program) -> None:
+    program.folder.joinpath("registry-proxy.toml").write_text("oops")
+    assert "Traceback" in program("--debug", "check-config", code=1).stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_the_settings_are_shown_without_passwords(program: Program, arguments: list[str]) -> None:
+    done = program(
+        "check-config",
+        *arguments,
+        REGISTRY_PROXY_GHCR_USERNAME="me",
+        REGISTRY_PROXY_GHCR_PASSWORD="hunter2",
+        REGISTRY_PROXY_CACHE_TAG_TTL="90",
+    )
+    shown = json.loads(done.stdout) if arguments else tomllib.loads(done.stdout)
+    assert shown["cache"]["tag_ttl"] == "1m30s"
+    assert shown["upstreams"]["ghcr"]["username"] == "me"
+    assert set(shown["upstreams"]["ghcr"]["password"]) == {"*"}
+    assert "hunter2" not in done.stdout + done.stderr
+
+
+def test_the_settings_that_are_shown_can_be_used(program: Program) -> None:
+    shown = program("check-config", REGISTRY_PROXY_MY_REGISTRY="registry.example.com").stdout
+    program.folder.joinpath("registry-proxy.toml").write_text(shown)
+    assert program("check-config").stdout == shown
+
+
+def test_warnings_go_to_stderr(program: Program) -> None:
+    file = program.folder / "registry-proxy.toml"
+    file.write_text("[upstreams.ghcr]\nusername = 'me'\npassword = 'hunter2'\n")
+    file.chmod(0o644)
+    done = program("check-config", "--json")
+    assert "chmod go-r" in done.stderr
+    json.loads(done.stdout)
