@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from typing import TYPE_CHECKING, Any
@@ -10,10 +11,13 @@ from tests.cli.conftest import PROGRAM, Stored
 from tests.kit.users import ordinary_user
 
 from registry_proxy.cli.verify import run
+from registry_proxy.oci.digest import Digest
 from registry_proxy.storage.filesystem import FilesystemStore
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Program
+
+    from registry_proxy.index.sqlite import SqliteIndex
 
 
 def verify(program: Program, *arguments: str, code: int = 0) -> dict[str, Any]:
@@ -86,11 +90,9 @@ def test_a_lost_index_is_made_anew(program: Program, stored: Stored) -> None:
     assert set(stored.rows()) == digests
 
 
-def test_content_that_comes_and_goes_meanwhile_is_no_finding(program: Program, stored: Stored) -> None:
+def test_a_fill_under_way_is_no_finding(program: Program, stored: Stored) -> None:
     stored.put(b"content")
-    digest = stored.put(b"coming", counted=False)
-    stored.file(digest).unlink()
-    ingest = FilesystemStore(stored.root).begin(digest)
+    ingest = FilesystemStore(stored.root).begin(Digest.of(b"coming"))
     assert ingest is not None
     ingest.append([b"com"])
     try:
@@ -98,6 +100,21 @@ def test_content_that_comes_and_goes_meanwhile_is_no_finding(program: Program, s
         assert ingest.size == 3
     finally:
         ingest.close()
+
+
+def test_a_running_server_sees_the_repair(program: Program, stored: Stored) -> None:
+    damaged, lost = stored.put(b"good", damaged=True), stored.put(b"lost")
+    found = stored.put(b"found", counted=False)
+    stored.file(lost).unlink()
+
+    async def serve(index: SqliteIndex) -> None:
+        assert index.used_bytes() == 8
+        await asyncio.to_thread(verify, program, "--repair")
+        assert [index.content(digest) for digest in (damaged, lost)] == [None, None]
+        assert index.content(found) is not None
+        assert index.used_bytes() == 5
+
+    stored.indexed(serve)
 
 
 def test_a_file_that_cannot_be_opened_is_told_and_left(capsys: pytest.CaptureFixture[str]) -> None:
