@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from registry_proxy.cache.fill import Fill, Spill, duplicate
-from registry_proxy.cache.ingest_writer import IngestWriter
+from registry_proxy.cache.ingest_writer import IngestWriter, hash_beginning
 from registry_proxy.storage.base import StoreError, StoreFullError
 from registry_proxy.upstream.base import UpstreamBrokenError
 
@@ -95,7 +95,7 @@ class Filler:
         try:
             while True:
                 followed = followed or self._ports.store.follow(self._fill.digest)
-                if followed is not None and self._look_at(followed):
+                if followed is not None and (self._look_at(followed) or await self._was_discarded(followed)):
                     return None
                 if polls % _POLLS_PER_TAKEOVER == 0 and (
                     ingest := self._ports.store.begin(self._fill.digest)
@@ -121,17 +121,35 @@ class Filler:
             fill.start(size)
         return verified
 
+    async def _was_discarded(self, followed: Followed) -> bool:
+        """Whether the other process gave up storing: for want of space, or because the bytes are wrong.
+
+        The hash goes on from what was read of them, so that the end tells which it was.
+        """
+        available = self._fill.available
+        if not followed.discarded():
+            return False
+        if followed.size() < available:
+            raise self._wrong_bytes()
+        hasher = self._fill.digest.hasher()
+        await asyncio.to_thread(hash_beginning, followed.file, available, hasher)
+        await self._spill(Spill(available, hasher), StoreError("another process could not store it"))
+        return True
+
     def _known_size(self) -> int | None:
         return self._transfer.size or self._ports.index.reserved().get(self._fill.digest)
 
     def _take_over(self, ingest: Ingest) -> Ingest:
         if ingest.size < self._fill.available:
             ingest.close()
-            raise UpstreamBrokenError(
-                f"its bytes for {self._transfer.name} were wrong and are discarded; pull again"
-            )
+            raise self._wrong_bytes()
         log.info("%s: taking over the fill of a process that ended", self._transfer.name)
         return ingest
+
+    def _wrong_bytes(self) -> UpstreamBrokenError:
+        return UpstreamBrokenError(
+            f"its bytes for {self._transfer.name} were wrong and are discarded; pull again"
+        )
 
     async def _fill_ingest(self, ingest: Ingest) -> Ingest | None:
         await self._trim(ingest)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Executor
     from hashlib import _Hash
+    from io import FileIO
 
     from registry_proxy.storage.base import Ingest
 
@@ -122,10 +124,15 @@ class IngestWriter:
 
     def _hash_existing(self) -> None:
         with self._ingest.view() as file:
-            left = self._ingest.size
-            while left and (block := file.read(min(_READ_SIZE, left))):
-                self.hasher.update(block)
-                left -= len(block)
+            hash_beginning(file, self._ingest.size, self.hasher)
+
+
+def hash_beginning(file: FileIO, length: int, hasher: _Hash) -> None:
+    """Hash the file's first `length` bytes; its position, which others may share, is left alone. Blocks."""
+    offset = 0
+    while offset < length and (block := os.pread(file.fileno(), min(_READ_SIZE, length - offset), offset)):
+        hasher.update(block)
+        offset += len(block)
 
 
 def _first_bytes(chunks: list[bytes], count: int) -> list[bytes | memoryview]:

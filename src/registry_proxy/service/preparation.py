@@ -33,6 +33,7 @@ async def prepare(settings: Settings) -> None:
                 log.warning(
                     "the index is new: %d items in the store are linked again as they are pulled", len(found)
                 )
+            await index.end_scan()
         for digest in list(index.reserved()):
             interrupted = store.follow(digest)
             if interrupted is None:
