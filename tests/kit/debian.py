@@ -17,7 +17,6 @@ PACKAGES = {
     "busybox-static": "the program inside the images that run",
     "caddy": "reverse proxy in front",
     "containerd": "client",
-    "crun": "runs podman's containers",
     "docker-registry": "distribution 2.8, the peer",
     "docker.io": "client",
     "iproute2": "`ip`, for the sealed network",

@@ -94,8 +94,7 @@ class Edge:
             response.content_length = length
         if length not in (None, len(made.body)):
             response.force_close()
-        assert request.transport is not None
-        request.transport.set_write_buffer_limits(high=0)  # a byte counts as sent when the kernel has it
+        _send_through(request.transport)
         writer = await response.prepare(request)
         assert writer is not None
         entry.status = made.status
@@ -199,9 +198,18 @@ async def _halt(request: web.BaseRequest, stop: Stop) -> bool:
     if isinstance(stop.fault, Stall):
         await stop.armed.hold()
         return False
-    if request.transport is not None:
+    if request.transport is not None and request.secure:
+        request.transport.close()  # below TLS there is one more buffer, and only this sends it
+    elif request.transport is not None:
         request.transport.abort()
     return True
+
+
+def _send_through(transport: asyncio.Transport | None) -> None:
+    """Let drain() wait until the kernel has every byte, so that what counts as sent is sent."""
+    if transport is not None:
+        # asyncio's TLS pauses at this mark (and would for ever at 0), its plain transport above it
+        transport.set_write_buffer_limits(high=1 if transport.get_extra_info("sslcontext") else 0)
 
 
 def _reset(request: web.BaseRequest) -> web.Response:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).parents[2]
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -46,23 +46,28 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def run(
-    runner: Runner, arguments: Sequence[str], *, env: Mapping[str, str] | None = None, seconds: float = 120
+    runner: Runner,
+    arguments: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    text: str | None = None,
+    seconds: float = 120,
 ) -> str:
-    """Run a program to its end and return what it wrote to its output.
+    """Run a program with `text` as its input to its end; return what it wrote to its output.
 
     Raises CommandError with everything it wrote when it fails, subprocess.TimeoutExpired after `seconds`.
     """
     done = subprocess.run(
         runner.command(arguments),
         env=environment(env),
-        stdin=subprocess.DEVNULL,
+        input=(text or "").encode(),
         capture_output=True,
         timeout=seconds,
         check=False,
     )
     if done.returncode:
-        text = (done.stdout + done.stderr).decode(errors="replace")
-        raise CommandError(f"`{' '.join(arguments)}` ended with {done.returncode}:\n{text}")
+        said = (done.stdout + done.stderr).decode(errors="replace")
+        raise CommandError(f"`{' '.join(arguments)}` ended with {done.returncode}:\n{said}")
     return done.stdout.decode()
 
 
@@ -123,6 +128,27 @@ class Daemon:
         except subprocess.TimeoutExpired:
             self.kill()
         return self.process.wait()
+
+
+def end_all(find: Callable[[], Iterable[int]]) -> None:
+    """Kill the processes that `find` finds, until it finds no more."""
+    while found := list(find()):
+        for process in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        time.sleep(0.01)
+
+
+def end_processes_naming(folder: str) -> None:
+    """Kill every process that has the name of a temporary folder in its command line."""
+    end_all(lambda: _processes_naming(folder.encode()))
+
+
+def _processes_naming(text: bytes) -> Iterator[int]:
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if int(process.name) != os.getpid() and text in (process / "cmdline").read_bytes():
+                yield int(process.name)
 
 
 @contextlib.contextmanager

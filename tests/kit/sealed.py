@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import os
-import signal
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from tests.kit.processes import Local, environment, run
+from tests.kit.processes import Local, end_all, environment, run
 from tests.kit.profiles import ALL
 
 if TYPE_CHECKING:
@@ -70,6 +68,7 @@ class SealedNetwork:
             env=environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for the test, which then ends this in order
         )
         assert self._holder.stdout is not None
         if self._holder.stdout.readline() != b"ready\n":
@@ -80,10 +79,7 @@ class SealedNetwork:
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for found in iter(lambda: list(self._inhabitants()), []):
-            for process in found:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGKILL)
+        end_all(self._inhabitants)
         self._leave()
 
     def _prepare(self) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 from tests.kit import images
+from tests.kit.certificates import Authority
 from tests.kit.faults import (
     Answer,
     Body,
@@ -58,6 +59,20 @@ async def test_break_ends_the_connection_after_so_many_bytes(
     await upstream.until(lambda: upstream.requests[-1].finished)
     assert upstream.requests[-1].sent == after
     assert await _get(http, upstream.url + BLOB) == (200, LAYER.raw)
+
+
+async def test_break_over_tls(http: aiohttp.ClientSession) -> None:
+    authority = Authority.create()
+    client = authority.client_context()
+    async with SimulatedUpstream("plain", tls=authority.server_context("127.0.0.1")) as upstream:
+        upstream.push("acme/app", IMAGE)
+        async with http.get(upstream.url + BLOB, ssl=client) as answer:
+            assert await answer.read() == LAYER.raw
+        upstream.arm("blob", Break(200_000))
+        async with http.get(upstream.url + BLOB, ssl=client) as answer:
+            assert await answer.content.readexactly(200_000) == LAYER.raw[:200_000]
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await answer.content.readexactly(1)
 
 
 async def test_stall_holds_until_released(upstream: SimulatedUpstream, http: aiohttp.ClientSession) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.kit import images
 from tests.kit.certificates import Authority
+from tests.kit.clients import Containerd, Docker, Podman
 from tests.kit.processes import CommandError, Daemon, python, run
 from tests.kit.profiles import FIVE
 from tests.kit.remote import Simulators
@@ -59,6 +60,16 @@ def test_skopeo_pulls_by_the_real_name_with_no_settings(
     raw = run(sealed, ["skopeo", "inspect", "--raw", f"docker://{host}/{repository}:v1"])
     assert raw.encode() == IMAGE.raw
     assert upstreams[kind].count("GET", "manifest", "v1") == 1
+
+
+@pytest.mark.parametrize("client", [Docker, Containerd, Podman])
+def test_image_pulled_by_its_real_name_runs(
+    client: type[Docker | Containerd | Podman], sealed: SealedNetwork, upstreams: Simulators
+) -> None:
+    upstreams["dockerhub"].push("library/hello", images.runnable_image(), "latest")
+    with client(sealed) as running:
+        running.pull("docker.io/library/hello:latest")
+        assert running.run("docker.io/library/hello:latest") == "hello\n"
 
 
 def test_python_trusts_the_authority(sealed: SealedNetwork, upstreams: Simulators) -> None:
