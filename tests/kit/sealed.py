@@ -7,8 +7,12 @@ everything else of the machine is as it is. All of it is gone when the block end
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import ipaddress
+import os
+import socket
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from tests.kit.certificates import Authority
+
+_CLONE_NEWNET = 0x40000000  # sched.h; os.setns came with Python 3.12
 
 # Standard input is a pipe from the test: when the test ends, however it ends, `cat` does too.
 _HOLD = """set -e
@@ -61,6 +67,11 @@ class SealedNetwork:
         enter = ["nsenter", f"--target={self._holder.pid}", "--net", "--mount", f"--wdns={Path.cwd()}", "--"]
         return [*enter, *arguments]
 
+    def connect(self, address: tuple[str, int]) -> socket.socket:
+        """Connect from out here to a server in here. Raises OSError."""
+        with ThreadPoolExecutor(1) as threads:  # a thread is in the network, and a socket stays in it
+            return threads.submit(self._connect, address).result()
+
     def __enter__(self) -> Self:
         self._prepare()
         self._holder = subprocess.Popen(
@@ -81,6 +92,12 @@ class SealedNetwork:
     ) -> None:
         end_all(self._inhabitants)
         self._leave()
+
+    def _connect(self, address: tuple[str, int]) -> socket.socket:
+        with Path(f"/proc/{self._holder.pid}/ns/net").open("rb") as namespace:
+            if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), _CLONE_NEWNET):
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        return socket.create_connection(address)
 
     def _prepare(self) -> None:
         certificates = self._folder / "certs"

@@ -77,6 +77,15 @@ def test_python_trusts_the_authority(sealed: SealedNetwork, upstreams: Simulator
     assert run(sealed, python("-c", code)) == "200\n"
 
 
+def test_server_inside_is_reached_from_outside(
+    sealed: SealedNetwork, upstreams: Simulators, authority: Authority
+) -> None:
+    raw = sealed.connect((sealed.addresses["registry.k8s.io"], 443))
+    with authority.client_context().wrap_socket(raw, server_hostname="registry.k8s.io") as connection:
+        connection.sendall(b"GET /v2/ HTTP/1.1\r\nHost: registry.k8s.io\r\nConnection: close\r\n\r\n")
+        assert connection.recv(12) == b"HTTP/1.1 200"
+
+
 def test_further_names_resolve(sealed: SealedNetwork) -> None:
     assert run(sealed, ["getent", "hosts", "registry.example.com"]).split()[0] == "127.20.0.1"
 
