@@ -18,11 +18,14 @@ class UpstreamError(Exception):
 
 
 class UpstreamNotFoundError(UpstreamError):
-    """404: the upstream doesn't have it, or not for us."""
+    """404 or 410: the upstream doesn't have it, or not for us."""
 
 
 class UpstreamDeniedError(UpstreamError):
-    """401 or 403, after authenticating as well as we can; `login_required` tells 401 from 403."""
+    """It won't: 401 or 403 after authenticating as well as we can, or another 4xx.
+
+    `login_required` tells 401 from the others.
+    """
 
     def __init__(self, message: str, *, login_required: bool) -> None:
         super().__init__(message)
@@ -99,7 +102,10 @@ class Upstream(Protocol):
         ...
 
     async def resolve(self, repository: Repository, reference: Reference) -> Digest | None:
-        """The digest a HEAD tells; None when it can't be told without a GET."""
+        """The digest a HEAD tells; None when it can't be told without a GET.
+
+        None says nothing, not even of a digest's existence.
+        """
         ...
 
     async def manifest(self, repository: Repository, reference: Reference) -> FetchedManifest: ...

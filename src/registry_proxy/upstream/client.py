@@ -100,14 +100,14 @@ class RegistryClient:
 
     async def _token_refusal(self, answer: Answer, request: TokenRequest) -> UpstreamError:
         error = await answer.refusal(self._clock())
-        if answer.status in (400, 401, 403):
+        if answer.status in (401, 403):
             who = (
                 f"the configured user {request.credentials.username!r}"
                 if request.credentials
                 else "anonymous"
             )
             return UpstreamDeniedError(f"no token for {who}: {error}", login_required=True)
-        if isinstance(error, UpstreamNotFoundError):
+        if isinstance(error, (UpstreamNotFoundError, UpstreamDeniedError)):
             # A token service that isn't there doesn't mean that the content isn't.
             return UpstreamBrokenError(str(error))
         return error

@@ -81,19 +81,18 @@ def refusal(what: str, status: int, said: str, wait: int | None) -> UpstreamErro
     text = f"{what} was answered {status} {_phrase(status)}{f': {said}' if said else ''}"
     match status:
         case 401:
-            return UpstreamDeniedError(
-                f"{text}; the repository is missing or private, and not readable with the configured credentials",
-                login_required=True,
-            )
-        case 403:
-            return UpstreamDeniedError(text, login_required=False)
+            # Docker Hub and others give a token for any name, and then 401 for one that doesn't exist.
+            return UpstreamDeniedError(f"{text}; the repository is missing, or private", login_required=True)
+        case 404 | 410:
+            return UpstreamNotFoundError(text)
         case 429:
             return UpstreamLimitedError(text, retry_after=wait)
         case 408:
             return UpstreamTimeoutError(text)
-        # Names and references come from clients: one that this upstream finds odd doesn't make it a broken one.
+        # 403, and 400 and the like: names come from clients, and one that an upstream finds odd neither makes it a
+        # broken upstream nor means that it has deleted something.
         case _ if 400 <= status < 500:
-            return UpstreamNotFoundError(text)
+            return UpstreamDeniedError(text, login_required=False)
         case _:
             return UpstreamBrokenError(text)
 

@@ -28,10 +28,10 @@ class Preset:
     def __post_init__(self) -> None:
         try:
             url = URL(self.url)
-            valid = url.scheme in ("http", "https") and bool(url.host)
+            valid = url.scheme in ("http", "https") and bool(url.host) and url.user is None
         except ValueError:
             raise ValueError(f"{self.url!r} is not a URL") from None
-        if not valid or url != url.origin():
+        if not valid or url.path != "/" or url.query_string or url.fragment:
             raise ValueError(f"{self.url!r} must be http:// or https:// and a host, and nothing after it")
 
     def canonical(self, repository: Repository) -> Repository:

@@ -65,7 +65,7 @@ class Transport:
         ssl_context: ssl.SSLContext | None = None,
         resolver: AbstractResolver | None = None,
     ) -> None:
-        self._home_host = home.host
+        self.home = home.origin()
         self.timeouts = timeouts or Timeouts()
         self._answered_from: set[AddressClass] = set()
         trust = ssl_context or ssl.create_default_context()
@@ -74,12 +74,12 @@ class Transport:
 
     async def send(self, method: str, url: URL, headers: Mapping[str, str]) -> Answer:
         """The answer's head, of whatever status; redirects are not followed. Raises UpstreamError."""
-        is_own = url.host == self._home_host
+        is_own = url.host == self.home.host
         session = self._own if is_own else self._others
         try:
             async with asyncio.timeout(self.timeouts.headers):
                 response = await session.request(method, url, headers=headers, allow_redirects=False)
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:  # UnicodeError: of odd host names
             raise self._failure(error, method, url) from None
         if is_own and isinstance(response, _Response) and response.peer:
             self._answered_from.add(classify(response.peer))
@@ -125,7 +125,7 @@ class Transport:
         refused = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else None
         if isinstance(refused, _AddressRefusedError):
             return RedirectRefusedError(
-                f"{self._home_host} sends us to {url.host}, which has a {refused.kind.value} address: refused"
+                f"{self.home.host} sends us to {url.host}, which has a {refused.kind.value} address: refused"
             )
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             return UpstreamTimeoutError(f"{what}: no connection within {self.timeouts.connect:g} s")

@@ -6,8 +6,6 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from yarl import URL
-
 from registry_proxy.oci import media_types
 from registry_proxy.oci.digest import Digest, InvalidDigestError
 from registry_proxy.oci.manifest import MAX_MANIFEST_SIZE
@@ -37,6 +35,8 @@ from registry_proxy.upstream.redirects import next_url
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
+    from yarl import URL
+
     from registry_proxy.oci.reference import Reference, Repository
     from registry_proxy.upstream.answers import Answer
     from registry_proxy.upstream.credentials import CredentialProvider
@@ -62,7 +62,7 @@ class RegistryUpstream:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._preset = preset
-        self._home = URL(preset.url)
+        self._home = transport.home
         self._transport = transport
         self._clock = clock
         self._rate_limit: RateLimit | None = None
@@ -90,10 +90,8 @@ class RegistryUpstream:
             if answer.status in (405, 501):
                 return None
             await self._expect(answer, 200)
-            try:
-                return Digest.parse(answer.headers.get("Docker-Content-Digest", ""))
-            except InvalidDigestError:
-                return None
+            digest = told_digest(answer)
+            return None if isinstance(reference, Digest) and digest != reference else digest
 
     async def manifest(self, repository: Repository, reference: Reference) -> FetchedManifest:
         path = f"{repository}/manifests/{reference}"
@@ -197,6 +195,14 @@ class RegistryUpstream:
     async def _expect(self, answer: Answer, *statuses: int) -> None:
         if answer.status not in statuses:
             raise await answer.refusal(self._clock())
+
+
+def told_digest(answer: Answer) -> Digest | None:
+    """The digest of an answer's content by its header; Amazon's public registry, for one, sends none with a HEAD."""
+    try:
+        return Digest.parse(answer.headers.get("Docker-Content-Digest", ""))
+    except InvalidDigestError:
+        return None
 
 
 def lacks_referrers(answer: Answer, asked: URL) -> bool:
