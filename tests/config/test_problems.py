@@ -12,7 +12,12 @@ if TYPE_CHECKING:
     ("toml", "key", "text", "remedy"),
     [
         ("[serve]", "serve", "not a known table", "Did you mean server?"),
-        ("[colour]", "colour", "not a known table", "[server], [storage], [cache], [log], [upstreams]"),
+        (
+            "[colour]",
+            "colour",
+            "not a known table",
+            "[server], [storage], [cache], [tls], [log], [upstreams]",
+        ),
         ("workers = 1", "workers", "outside of any table", "The tables are"),
         ("server = 1", "server", "is not a table", "Write [server]"),
         ("upstreams = 1", "upstreams", "is not a table", "Write [upstreams]"),
@@ -24,7 +29,7 @@ if TYPE_CHECKING:
         ("[upstreams.ghcr]\nhostnam = 'a'", "upstreams.ghcr.hostnam", "is not a known key", "mean hostname?"),
         ("[server]\nlisten = '1.2.3.4:5'", "server.listen", "is not a list", '["127.0.0.1:5000"'),
         ("[server]\nlisten = []", "server.listen", "names no address", '["127.0.0.1:5000"'),
-        ("[server]\nlisten = ['a:1', 'a:1']", "server.listen", "or one twice", '["127.0.0.1:5000"'),
+        ("[server]\nlisten = ['a:1', 'a:1']", "server.listen", "an address twice", '["127.0.0.1:5000"'),
         ("[server]\nlisten = ['a:1', 'b']", "server.listen", "is not an address", '"[::]:5000"'),
         ("[server]\nworkers = '2'", "server.workers", '"2" is not a whole number', "without quotes"),
         ("[server]\nworkers = true", "server.workers", "true is not a whole number", "without quotes"),

@@ -13,12 +13,13 @@ from registry_proxy.config.quantities import InvalidValueError
 from registry_proxy.config.settings import check_password
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from registry_proxy.config.layers import Key, Layer
     from registry_proxy.config.settings import UpstreamSettings
 
+_SECRETS = {"password", "eab_hmac_key"}
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -43,7 +44,8 @@ def with_password(
             Problem(origin, _dotted(key, name), f"is set without {missing}", f"Set {missing} as well.")
         )
     elif upstream.password_file is not None:
-        password = _read_password(upstream.password_file, key, layer, problems)
+        place = (*key, "password_file")
+        password = read_secret(upstream.password_file, check_password, place, layer, problems)
         return upstream.model_copy(update={"password": password})
     return upstream
 
@@ -52,20 +54,20 @@ def _dotted(key: Key, name: str) -> str:
     return ".".join((*key, name))
 
 
-def _read_password(path: Path, key: Key, layer: Layer, problems: list[Problem]) -> SecretStr | None:
-    """One line break at the end doesn't count: editors add it."""
+def read_secret(
+    path: Path, check: Callable[[SecretStr], SecretStr], key: Key, layer: Layer, problems: list[Problem]
+) -> SecretStr | None:
+    """What the file that `key` names holds. One line break at the end doesn't count: editors add it."""
     try:
         text = path.read_text("utf-8")
-        return check_password(SecretStr(text.removesuffix("\n").removesuffix("\r")))
+        return check(SecretStr(text.removesuffix("\n").removesuffix("\r")))
     except OSError as error:
         problem, remedy = f"can't read {path}: {error.strerror}", "Mend the path or the file's owner."
     except UnicodeDecodeError:
-        problem, remedy = f"{path} is not UTF-8 text", "Write nothing but the password into it."
+        problem, remedy = f"{path} is not UTF-8 text", "Write nothing but the secret into it."
     except InvalidValueError as error:
         problem, remedy = f"what {path} holds {error.text}", error.remedy
-    problems.append(
-        Problem(layer[(*key, "password_file")].origin, _dotted(key, "password_file"), problem, remedy)
-    )
+    problems.append(Problem(layer[key].origin, ".".join(key), problem, remedy))
     return None
 
 
@@ -83,11 +85,10 @@ def clashes(upstreams: Mapping[str, UpstreamSettings], layer: Layer) -> Iterator
                 yield Problem(layer[key].origin, ".".join(key), text, remedy)
 
 
-def readable_secrets(layer: Layer, upstreams: Iterable[UpstreamSettings]) -> Iterator[str]:
+def readable_secrets(layer: Layer, secret_files: Iterable[Path | None]) -> Iterator[str]:
     """A warning for each file with a password in it that others than its owner can read."""
-    files = {entry.file for key, entry in layer.items() if key[-1] == "password" and entry.file}
-    files |= {upstream.password_file for upstream in upstreams if upstream.password_file}
-    for file in sorted(files):
+    files = {entry.file for key, entry in layer.items() if key[-1] in _SECRETS}
+    for file in sorted(file for file in files.union(secret_files) if file):
         if file.exists() and stat.S_IMODE(file.stat().st_mode) & (stat.S_IRGRP | stat.S_IROTH):
             yield f"{file} holds a password and can be read by others. Run: chmod go-r {file}"
 

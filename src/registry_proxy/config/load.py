@@ -15,18 +15,24 @@ from registry_proxy.config.layers import Entry, Key, Layer
 from registry_proxy.config.problems import ConfigError, Problem, suggest
 from registry_proxy.config.quantities import InvalidValueError
 from registry_proxy.config.settings import SECTIONS, Settings, UpstreamSettings
+from registry_proxy.config.tls_checks import address_clashes, checked_tls
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from pydantic_core import ErrorDetails
 
 _CONFIG_FILES = (Path("registry-proxy.toml"), Path("/etc/registry-proxy/registry-proxy.toml"))
 _STATE = Path("/var/lib/registry-proxy")
-_PATHS = {"path", "password_file"}
-_ALTERNATIVES = {"password": "password_file", "password_file": "password"}
+_PATHS = {"path", "password_file", "cert", "key", "ca_root", "eab_hmac_key_file"}
+_ALTERNATIVES = {
+    "password": "password_file",
+    "password_file": "password",
+    "eab_hmac_key": "eab_hmac_key_file",
+    "eab_hmac_key_file": "eab_hmac_key",
+}
 # What may hold a secret, also one that was written into the wrong key.
-_NEVER_SHOWN = {"username", "password", "url"}
+_NEVER_SHOWN = {"username", "password", "url", "acme", "eab_hmac_key"}
 _KINDS = {
     "bool_type": ("is neither true nor false", "Write true or false, without quotes."),
     "int_type": ("is not a whole number", "Write it in digits, without quotes."),
@@ -82,14 +88,25 @@ def load(path: Path | None, environ: Mapping[str, str], known: Mapping[str, Know
     sections = {name: _validated(model, (name,), layer, problems) for name, model in SECTIONS.items()}
     upstreams = _upstreams(layer, known, problems)
     problems += clashes(upstreams, layer)
-    warnings = tuple(readable_secrets(layer, upstreams.values())) + tuple(clear_text_passwords(upstreams))
+    if not problems:
+        hostnames = [upstream.hostname for upstream in upstreams.values() if upstream.hostname]
+        sections["tls"] = checked_tls(sections["tls"], hostnames, layer, problems)
+        problems += address_clashes(sections, layer)
     if not upstreams and not problems:
         problems.append(
             Problem(str(path or "environment"), "upstreams", "every upstream is off", "Turn one on.")
         )
     if problems:
         raise ConfigError(problems)
-    return Settings.model_validate({**sections, "upstreams": upstreams, "warnings": warnings})
+    settings = Settings.model_validate({**sections, "upstreams": upstreams})
+    return settings.model_copy(update={"warnings": tuple(_warnings(settings, layer))})
+
+
+def _warnings(settings: Settings, layer: Layer) -> Iterator[str]:
+    files = [upstream.password_file for upstream in settings.upstreams.values()]
+    files.append(settings.tls.eab_hmac_key_file if settings.tls else None)
+    yield from readable_secrets(layer, files)
+    yield from clear_text_passwords(settings.upstreams)
 
 
 def _merged(
@@ -158,10 +175,18 @@ def _validated(model: type[Model], prefix: Key, layer: Layer, problems: list[Pro
 
 
 def _resolved(key: Key, entry: Entry) -> object:
-    if key[-1] not in _PATHS or not isinstance(entry.value, str) or not entry.value:
+    if key[-1] not in _PATHS:
         return entry.value
     base = entry.file.absolute().parent if entry.file else Path.cwd()
-    return base / os.path.expanduser(entry.value)  # noqa: PTH111 - Path's own raises where there is no home
+    if isinstance(entry.value, list):
+        return [_resolved_path(base, item) for item in entry.value]
+    return _resolved_path(base, entry.value)
+
+
+def _resolved_path(base: Path, value: object) -> object:
+    if not isinstance(value, str) or not value:
+        return value
+    return base / os.path.expanduser(value)  # noqa: PTH111 - Path's own raises where there is no home
 
 
 def _problem(detail: ErrorDetails, prefix: Key, layer: Layer, model: type[BaseModel]) -> Problem:

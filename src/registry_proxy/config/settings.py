@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Annotated, Literal, TypeGuard
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr
 
@@ -24,6 +25,15 @@ _AUTHORITY = rf"(?:{_HOST}|\[[0-9a-f:.]+\])(?P<port>:\d{{1,5}})?"
 _REGISTRY = re.compile(_AUTHORITY, re.ASCII)
 _URL = re.compile(rf"(https?://{_AUTHORITY})/?", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_EMAIL = re.compile(r"[^@\s,]+@[^@\s,]+", re.ASCII)
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]+=*", re.ASCII)
+
+# Certificate authorities that need no address.
+ACME_PRESETS = {
+    "letsencrypt": "https://acme-v02.api.letsencrypt.org/directory",
+    "letsencrypt-staging": "https://acme-staging-v02.api.letsencrypt.org/directory",
+}
+CHALLENGES = ("tls-alpn-01", "http-01")
 
 
 def _duration(value: object) -> float:
@@ -47,9 +57,15 @@ def _texts(value: object, remedy: str) -> list[str]:
 def _addresses(value: object) -> tuple[Address, ...]:
     remedy = 'Write it like ["127.0.0.1:5000", "[::1]:5000"].'
     addresses = tuple(Address.parse(item) for item in _texts(value, remedy))
-    if not addresses or len(set(addresses)) < len(addresses):
-        raise InvalidValueError("names no address, or one twice", remedy)
+    if len(set(addresses)) < len(addresses):
+        raise InvalidValueError("names an address twice", remedy)
     return addresses
+
+
+def _some(values: tuple[Address, ...]) -> tuple[Address, ...]:
+    if not values:
+        raise InvalidValueError("names no address", 'Write it like ["[::]:443"].')
+    return values
 
 
 def _texts_of(values: tuple[object, ...]) -> list[str]:
@@ -101,6 +117,56 @@ def _username(value: str) -> str:
     return value
 
 
+def _acme(value: str) -> str:
+    url = urlsplit(value)
+    # RFC 8555, section 6.1: ACME is spoken over HTTPS.
+    if value not in ACME_PRESETS and (url.scheme != "https" or not url.hostname or url.username is not None):
+        known = ", ".join(f'"{name}"' for name in ACME_PRESETS)
+        raise InvalidValueError(
+            "is not an ACME server",
+            f'Write {known}, or the address of its directory, like "https://ca.example.com/acme/acme/directory".',
+        )
+    return value
+
+
+def _email(value: str) -> str:
+    if not _EMAIL.fullmatch(value):
+        raise InvalidValueError("is not an e-mail address", 'Write it like "admin@example.com".')
+    return value
+
+
+def _key_identifier(value: str) -> str:
+    if not value or _CONTROL.search(value):
+        raise InvalidValueError("is not a key identifier", "Write it as the CA shows it.")
+    return value
+
+
+def check_hmac_key(value: SecretStr) -> SecretStr:
+    """The key itself; raises InvalidValueError when it can't be used (RFC 8555, section 7.3.4)."""
+    if not _BASE64URL.fullmatch(value.get_secret_value()):
+        raise InvalidValueError(
+            "is not a key for external accounts", "Write it as the CA shows it, in base64url."
+        )
+    return value
+
+
+def _paths(value: object) -> tuple[Path, ...]:
+    texts = [value] if isinstance(value, str | Path) else value
+    if not isinstance(texts, list) or not all(isinstance(item, str | Path) for item in texts):
+        raise InvalidValueError(
+            "is not a path, nor a list of paths", 'Write it like "/etc/tls/fullchain.pem".'
+        )
+    return tuple(_path(Path(item)) for item in texts)
+
+
+def _challenges(value: object) -> tuple[str, ...]:
+    remedy = f"Write {' or '.join(CHALLENGES)}, or both, in the order in which to try them."
+    names = tuple(_texts(value, remedy))
+    if not names or len(set(names)) < len(names) or not set(names) <= set(CHALLENGES):
+        raise InvalidValueError("are not challenges that can be answered", remedy)
+    return names
+
+
 def _path(value: Path) -> Path:
     if not value.is_absolute():
         raise InvalidValueError("is not a path", 'Write it like "/var/lib/registry-proxy".')
@@ -130,6 +196,7 @@ Addresses = Annotated[
     BeforeValidator(_addresses),
     PlainSerializer(_texts_of, return_type=list[str], when_used="json"),
 ]
+SomeAddresses = Annotated[Addresses, AfterValidator(_some)]
 Hostname = Annotated[str, AfterValidator(_hostname)]
 AbsolutePath = Annotated[Path, Field(strict=False), AfterValidator(_path)]
 
@@ -163,6 +230,27 @@ class CacheSettings(_Section):
     access_ttl: Duration = 7 * 86400.0
 
 
+class TlsSettings(_Section):
+    """`[tls]`; own files (`cert` and `key`, in the same order), or `acme`.
+
+    After `load`, `eab_hmac_key` is set also when it came from `eab_hmac_key_file`.
+    """
+
+    listen: SomeAddresses = (Address("::", 443),)
+    http: Addresses = (Address("::", 80),)
+    hostnames: Annotated[tuple[str, ...], BeforeValidator(_hostnames)] = ()
+    cert: Annotated[tuple[Path, ...], BeforeValidator(_paths)] = ()
+    key: Annotated[tuple[Path, ...], BeforeValidator(_paths)] = ()
+    acme: Annotated[str, AfterValidator(_acme)] | None = None
+    email: Annotated[str, AfterValidator(_email)] | None = None
+    agree_tos: bool = False
+    ca_root: AbsolutePath | None = None
+    eab_kid: Annotated[str, AfterValidator(_key_identifier)] | None = None
+    eab_hmac_key: Annotated[SecretStr, AfterValidator(check_hmac_key)] | None = None
+    eab_hmac_key_file: AbsolutePath | None = None
+    challenges: Annotated[tuple[str, ...], BeforeValidator(_challenges)] = CHALLENGES
+
+
 class LogSettings(_Section):
     """`[log]`."""
 
@@ -184,19 +272,30 @@ class UpstreamSettings(_Section):
 
 
 class Settings(_Section):
-    """Everything that is configured. `upstreams` has those that are on, by name; `warnings` are for the log."""
+    """Everything that is configured.
+
+    `tls` is None when it is off. `upstreams` has those that are on, by name; `warnings` are for the log.
+    """
 
     server: ServerSettings
     storage: StorageSettings
     cache: CacheSettings
+    tls: TlsSettings | None = None
     upstreams: dict[str, UpstreamSettings]
     log: LogSettings
     warnings: tuple[str, ...] = Field(default=(), exclude=True, repr=False)
+
+    @property
+    def hostnames(self) -> tuple[str, ...]:
+        """The host names that clients know this server by, as far as it is told."""
+        own = [upstream.hostname for upstream in self.upstreams.values() if upstream.hostname]
+        return tuple(dict.fromkeys([*own, *(self.tls.hostnames if self.tls else ())]))
 
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "server": ServerSettings,
     "storage": StorageSettings,
     "cache": CacheSettings,
+    "tls": TlsSettings,
     "log": LogSettings,
 }
