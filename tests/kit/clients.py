@@ -7,10 +7,11 @@ a Unix socket must fit into 107 bytes.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tests.kit.processes import Daemon, Local, Runner, end_processes_naming, run
 
@@ -75,6 +76,12 @@ class Skopeo(ContainersClient):
         return self._skopeo(
             "inspect", "--raw", *_unverified("tls", tls_verify), f"docker://{reference}"
         ).encode()
+
+    def inspect(self, reference: str, *, tls_verify: bool = True) -> dict[str, Any]:
+        """Return what skopeo says of an image, which it takes from the manifest, the config and the tag list."""
+        said = self._skopeo("inspect", *_unverified("tls", tls_verify), f"docker://{reference}")
+        found: dict[str, Any] = json.loads(said)
+        return found
 
     def tags(self, repository: str, *, tls_verify: bool = True) -> list[str]:
         """Return a repository's tags, over all pages."""
@@ -142,7 +149,7 @@ class Containerd(Client):
     def __init__(self, runner: Runner | None = None, *, hosts: Mapping[str, str] | None = None) -> None:
         super().__init__(runner)
         self._hosts = self.folder / "certs.d"
-        self._socket = self.folder / "c.sock"
+        self.socket = self.folder / "c.sock"
         for registry, toml in (hosts or {}).items():
             self.configure(registry, toml)
 
@@ -155,11 +162,11 @@ class Containerd(Client):
     def __enter__(self) -> Self:
         self._hosts.mkdir(exist_ok=True)
         config = self.folder / "config.toml"
-        config.write_text(_CONTAINERD.format(folder=self.folder, socket=self._socket))
+        config.write_text(_CONTAINERD.format(folder=self.folder, socket=self.socket))
         log = self.folder / "containerd.log"
         self._daemon = Daemon(self.runner, ["containerd", "--config", str(config)], log)
         try:
-            self._daemon.wait_until(self._socket.exists)
+            self._daemon.wait_until(self.socket.exists)
         except BaseException:
             self._daemon.kill()
             raise
@@ -184,11 +191,11 @@ class Containerd(Client):
 
     def ctr(self, *arguments: str) -> str:
         """Run any ctr command."""
-        return self._run(["ctr", "--address", str(self._socket), *arguments])
+        return self._run(["ctr", "--address", str(self.socket), *arguments])
 
 
 class Docker(Client):
-    """dockerd, with the containerd that it starts, and the docker command."""
+    """dockerd on a containerd of its own, and the docker command."""
 
     def __init__(
         self,
@@ -199,7 +206,9 @@ class Docker(Client):
         settings: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(runner)
+        self._containerd = Containerd(runner)  # or dockerd would take the machine's, if one runs
         self._settings = {
+            "containerd": str(self._containerd.socket),
             "registry-mirrors": list(mirrors),
             "insecure-registries": list(insecure),
             "storage-driver": "vfs",
@@ -215,20 +224,20 @@ class Docker(Client):
     def __enter__(self) -> Self:
         config = self.folder / "daemon.json"
         config.write_text(json.dumps(self._settings))
-        log = self.folder / "dockerd.log"
-        self._daemon = Daemon(self.runner, ["dockerd", "--config-file", str(config)], log)
-        try:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._containerd)
+            log = self.folder / "dockerd.log"
+            self._daemon = Daemon(self.runner, ["dockerd", "--config-file", str(config)], log)
+            stack.callback(self._daemon.stop)
             self._daemon.wait_until((self.folder / "docker.sock").exists)
             self.docker("version")
-        except BaseException:
-            self._daemon.kill()
-            raise
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._daemon.stop()
+        self._stack.close()
         super().__exit__(kind, problem, trace)
 
     def pull(self, reference: str) -> str:

@@ -57,6 +57,15 @@ class Arm(msgspec.Struct, tag=True):
     times: int | None = 1
 
 
+class Gate(msgspec.Struct, tag=True):
+    """Hold transfers. The result is the gate's number."""
+
+    kind: Kind
+    after: int
+    method: str | None = None
+    reference: str | None = None
+
+
 class Release(msgspec.Struct, tag=True):
     """Let go what is held, and disarm."""
 
@@ -112,6 +121,7 @@ Command = (
     | Admit
     | KillTokens
     | Arm
+    | Gate
     | Release
     | Reached
     | Wait
@@ -177,6 +187,8 @@ async def obey(upstream: SimulatedUpstream, command: Command) -> object:
             return upstream.arm(
                 kind, *faults, method=method, repository=repository, reference=reference, times=times
             ).number
+        case Gate(kind, after, method, reference):
+            return upstream.faults.shut_gate(kind, after=after, method=method, reference=reference).number
         case _:
             _change(upstream, command)
     return None
@@ -197,9 +209,7 @@ def _change(upstream: SimulatedUpstream, command: Push | Admit | KillTokens | Re
         case KillTokens(status, challenge):
             upstream.kill_tokens(status=status, challenge=challenge)
         case Release(number):
-            armed = upstream.faults.find(number)
-            armed.left = 0
-            armed.release()
+            upstream.faults.find(number).disarm()
         case Pace(speed):
             upstream.pace.bytes_per_second = speed
         case Clear():

@@ -119,6 +119,11 @@ class Armed:
         """Let every request that this holds go on."""
         self.released.set()
 
+    def disarm(self) -> None:
+        """Let go, and act on nothing more."""
+        self.left = 0
+        self.release()
+
     async def hold(self) -> None:
         """Hold the calling request until released."""
         self.reached.set()
@@ -157,18 +162,24 @@ class FaultBook:
         self._armed.append(armed)
         return armed
 
+    def shut_gate(
+        self, kind: Kind, *, after: int = 0, method: str | None = None, reference: str | None = None
+    ) -> Armed:
+        """Hold every matching transfer at `after` bytes until `disarm()`."""
+        gate = Armed(next(self._numbers), kind, (Stall(after),), method, reference=reference, left=None)
+        self._gates.append(gate)
+        return gate
+
     @contextlib.asynccontextmanager
     async def gate(
         self, kind: Kind, *, after: int = 0, method: str | None = None, reference: str | None = None
     ) -> AsyncIterator[Armed]:
         """Hold every matching transfer at `after` bytes; leaving the block, or `release()`, lets them go."""
-        gate = Armed(next(self._numbers), kind, (Stall(after),), method, reference=reference, left=None)
-        self._gates.append(gate)
+        gate = self.shut_gate(kind, after=after, method=method, reference=reference)
         try:
             yield gate
         finally:
-            self._gates.remove(gate)
-            gate.release()
+            gate.disarm()
 
     def take(self, method: str, target: Target) -> list[Armed]:
         """Return what acts on this request, and use it up."""
@@ -188,8 +199,7 @@ class FaultBook:
     def clear(self) -> None:
         """Disarm everything, and let go whatever is held."""
         for each in self._all():
-            each.left = 0
-            each.release()
+            each.disarm()
 
     def _all(self) -> Iterator[Armed]:
         yield from (*self._armed, *self._gates)

@@ -43,6 +43,7 @@ class Profile:
     manifest_redirect: int = 0  # everything but blobs lives on backend_host
     backend_host: str = ""
     backend_prefix: str = ""
+    backend_guarded: bool = False  # blobs are there too, and it asks for the login
 
     counts_pulls: bool = False
     referrers: Literal["api", "not-found", "astray"] = "api"
@@ -155,6 +156,27 @@ NVCR = Profile(
     expired_token_realm="https://expired-token.nvcr.invalid/proxy_auth",
     unknown_repository="not-found",
 )
+MCR = Profile(
+    "mcr",
+    registry_host="mcr.microsoft.com",
+    auth="none",
+    ping_needs_auth=False,
+    unknown_repository="not-found",
+    blob_redirect=307,
+    storage_host="eastus.data.mcr.microsoft.com",
+)
+LSCR = Profile(
+    "lscr",
+    registry_host="lscr.io",
+    token_host="ghcr.io",
+    service="ghcr.io",
+    token_tells_expiry=False,
+    unknown_repository="no-token",
+    manifest_redirect=307,
+    backend_host="ghcr.io",
+    backend_guarded=True,
+    referrers="not-found",
+)
 BASIC = Profile("basic", auth="basic", unknown_repository="denied")
 PLAIN = Profile("plain", auth="none", ping_needs_auth=False, unknown_repository="not-found")
 
@@ -168,4 +190,4 @@ def profile(name: str) -> Profile:
 
 
 FIVE = (DOCKERHUB, GHCR, QUAY, GCR, K8S)
-ALL = (*FIVE, ECR_PUBLIC, GITLAB, CODEBERG, NVCR, BASIC, PLAIN)
+ALL = (*FIVE, ECR_PUBLIC, GITLAB, CODEBERG, NVCR, MCR, LSCR, BASIC, PLAIN)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from multidict import CIMultiDict
-from tests.kit.wire import Call, Reply, Target, error, locate, redirect, reply
+from tests.kit.wire import Call, Kind, Reply, Target, error, locate, redirect, reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,10 +50,18 @@ class Registry:
         if not self.profile.storage_host and call.path.startswith(self.profile.storage_path):
             return self.locate_object(call)
         target = locate(call.path)
-        moved = self.profile.blob_redirect if target.kind == "blob" else self.profile.manifest_redirect
-        if moved and target.kind in ("blob", "manifest", "tags", "referrers"):
-            return Target("redirect", target.repository, target.reference)
-        return target
+        return Target("redirect", target.repository, target.reference) if self._moved(target.kind) else target
+
+    def locate_backend(self, call: Call) -> Target:
+        """Tell what a call to the host that everything but blobs is redirected to asks for."""
+        return (
+            Target("token", reference="token") if call.path == self.profile.token_path else locate(call.path)
+        )
+
+    def _moved(self, kind: Kind) -> bool:
+        if kind == "blob" and not self.profile.backend_guarded:
+            return self.profile.blob_redirect != 0
+        return self.profile.manifest_redirect != 0 and kind in ("blob", "manifest", "tags", "referrers")
 
     def locate_object(self, call: Call) -> Target:
         """Tell which blob a path of the storage names."""
@@ -76,7 +84,7 @@ class Registry:
             return error(self.profile.head_blob_status, "UNAUTHORIZED", "not authorized")
         if asked == "blob" and self.profile.missing_blob_redirects:
             return self._to_storage(target)
-        if asked != "blob" and target.kind == "redirect":
+        if target.kind == "redirect" and (asked != "blob" or self.profile.backend_guarded):
             return self._to_backend(call)
         return None
 
@@ -87,8 +95,11 @@ class Registry:
         return self.gatekeeper.refuse(call, target.repository) or self._answer_allowed(call, target)
 
     def answer_backend(self, call: Call, target: Target) -> Reply:
-        """Answer a call to the host that everything but blobs is redirected to; it asks for no login."""
+        """Answer a call to the host that everything but blobs is redirected to."""
         name = target.repository.removeprefix(self.profile.backend_prefix)
+        refusal = self.gatekeeper.refuse(call, name) if self.profile.backend_guarded else None
+        if refusal is not None:
+            return refusal
         if name not in self.contents.repositories:
             return error(404, "NAME_UNKNOWN", "repository name not known to registry")
         return self._answer_allowed(call, Target(target.kind, name, target.reference))

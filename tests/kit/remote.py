@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import msgspec
 from tests.kit import control
-from tests.kit.faults import Fault, Stall
 from tests.kit.journal import Request, agreeing
 from tests.kit.processes import Daemon, Local, Runner, python
 
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
     from tests.kit.certificates import Authority
     from tests.kit.content import Pushable
+    from tests.kit.faults import Fault
     from tests.kit.wire import Kind
 
 _Result = TypeVar("_Result")
@@ -109,7 +109,7 @@ class RemoteUpstream:
         self, kind: Kind, *, after: int = 0, method: str | None = None, reference: str | None = None
     ) -> Iterator[RemoteArmed]:
         """Hold every matching transfer at `after` bytes until the block is left or the gate released."""
-        gate = self.arm(kind, Stall(after), method=method, reference=reference, times=None)
+        gate = RemoteArmed(self, self._ask(control.Gate(kind, after, method, reference), int))
         try:
             yield gate
         finally:

@@ -1,7 +1,8 @@
 """A network without a way out, in which the registries' real names lead to loopback. Needs root.
 
-Programs started in it see only `lo`, an /etc/hosts and a set of trusted authorities made for the test;
-everything else of the machine is as it is. All of it is gone when the block ends.
+Programs started in it see only `lo`, an empty /run, and a copy of /etc, in which the host names and the
+trusted authorities are the test's own, and which they may change. All of it is gone when the block ends;
+everything else of the machine is as it is.
 """
 
 from __future__ import annotations
@@ -29,10 +30,13 @@ _CLONE_NEWNET = 0x40000000  # sched.h; os.setns came with Python 3.12
 
 # Standard input is a pipe from the test: when the test ends, however it ends, `cat` does too.
 _HOLD = """set -e
-mount --bind "$1/hosts" /etc/hosts
-mount --bind "$1/resolv.conf" /etc/resolv.conf
-mount --bind "$1/certs" /etc/ssl/certs
 ip link set lo up
+mount -t tmpfs tmpfs "$1/etc"
+cp -a /etc/. "$1/etc"
+rm -rf "$1/etc/ssl/certs"
+cp -a --remove-destination "$1/own/." "$1/etc"
+mount --bind "$1/etc" /etc
+mount -t tmpfs tmpfs /run
 echo ready
 cat >/dev/null
 exit 0
@@ -72,6 +76,10 @@ class SealedNetwork:
         with ThreadPoolExecutor(1) as threads:  # a thread is in the network, and a socket stays in it
             return threads.submit(self._connect, address).result()
 
+    def path(self, path: str) -> Path:
+        """Return where an absolute path of in here is seen from outside."""
+        return Path(f"/proc/{self._holder.pid}/root{path}")
+
     def __enter__(self) -> Self:
         self._prepare()
         self._holder = subprocess.Popen(
@@ -100,14 +108,16 @@ class SealedNetwork:
         return socket.create_connection(address)
 
     def _prepare(self) -> None:
-        certificates = self._folder / "certs"
+        (self._folder / "etc").mkdir(parents=True)
+        own = self._folder / "own"
+        certificates = own / "ssl" / "certs"
         certificates.mkdir(parents=True)
         for name in ("ca-certificates.crt", "test.pem"):
             (certificates / name).write_bytes(self._authority.pem)
         run(Local(), ["openssl", "rehash", str(certificates)])
         lines = [f"{address} {host}\n" for host, address in self.addresses.items()]
-        (self._folder / "hosts").write_text("127.0.0.1 localhost\n::1 localhost\n" + "".join(lines))
-        (self._folder / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
+        (own / "hosts").write_text("127.0.0.1 localhost\n::1 localhost\n" + "".join(lines))
+        (own / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
 
     def _leave(self) -> None:
         assert self._holder.stdin is not None

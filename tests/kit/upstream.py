@@ -14,7 +14,7 @@ from tests.kit.faults import Armed, Fault, FaultBook
 from tests.kit.journal import Journal, Request
 from tests.kit.profiles import Profile, profile
 from tests.kit.registry import Registry
-from tests.kit.wire import Call, Kind, Reply, Role, Target, locate
+from tests.kit.wire import Call, Kind, Reply, Role, Target, error
 
 if TYPE_CHECKING:
     import ssl
@@ -156,7 +156,12 @@ class SimulatedUpstream:
         self.registry.base = self.base("registry")
         self.registry.storage_base = self.base("storage") if "storage" in self._places else ""
         self.registry.backend_base = self.base("backend") if "backend" in self._places else ""
-        token_base = self.base("token" if "token" in self._places else "registry")
+        hosts: dict[str, Role] = {
+            self.profile.token_host: "token",
+            self.profile.backend_host: "backend",
+            "": "registry",
+        }
+        token_base = self.base(hosts[self.profile.token_host])
         self.gatekeeper.realm = token_base + self.profile.token_path
 
     async def stop(self) -> None:
@@ -177,7 +182,7 @@ class SimulatedUpstream:
 
     def _roles(self) -> Iterable[Role]:
         yield "registry"
-        if self.profile.auth == "bearer" and self.profile.token_host:
+        if self.profile.token_host not in ("", self.profile.backend_host):
             yield "token"
         if self.profile.storage_host:
             yield "storage"
@@ -186,10 +191,10 @@ class SimulatedUpstream:
 
     def _edge(self, role: Role) -> Edge:
         where, what = {
-            "registry": (self.registry.locate, self._answer_registry),
+            "registry": (self.registry.locate, self._or_token(self.registry.answer)),
             "token": (self._locate_token, self._answer_token),
             "storage": (self.registry.locate_object, self.registry.answer_object),
-            "backend": (lambda call: locate(call.path), self.registry.answer_backend),
+            "backend": (self.registry.locate_backend, self._or_token(self.registry.answer_backend)),
         }[role]
         return Edge(role, where, what, self.journal, self.faults, self.pace)
 
@@ -206,10 +211,10 @@ class SimulatedUpstream:
     def _locate_token(self, call: Call) -> Target:
         return Target("token" if call.path == self.profile.token_path else "other", reference="token")
 
-    def _answer_token(self, call: Call, _target: Target) -> Reply:
+    def _answer_token(self, call: Call, target: Target) -> Reply:
+        if target.kind != "token":
+            return error(404, "NOT_FOUND", "page not found")
         return self.gatekeeper.issue(call, call.query.getall("scope", []))
 
-    def _answer_registry(self, call: Call, target: Target) -> Reply:
-        return (
-            self._answer_token(call, target) if target.kind == "token" else self.registry.answer(call, target)
-        )
+    def _or_token(self, answer: Callable[[Call, Target], Reply]) -> Callable[[Call, Target], Reply]:
+        return lambda call, target: (self._answer_token if target.kind == "token" else answer)(call, target)

@@ -60,15 +60,18 @@ async def test_every_profile_gives_manifest_and_blob_to_a_client_that_follows_it
 ) -> None:
     async with _upstream(kind) as upstream:
         login = await _login(http, upstream)
-        async with http.get(upstream.url + MANIFEST, headers=login) as answer:
+        base = upstream.base("backend" if upstream.profile.backend_guarded else "registry")
+        async with http.get(base + MANIFEST, headers=login) as answer:
             assert await answer.read() == IMAGE.raw
             assert answer.content_type == IMAGE.media_type
-        async with http.get(upstream.url + BLOB, headers=login) as answer:
+        async with http.get(base + BLOB, headers=login) as answer:
             assert await answer.read() == LAYER.raw
         assert upstream.transfers(LAYER.digest) == 1
 
 
-@pytest.mark.parametrize("kind", [each.name for each in ALL if each.auth != "none"])
+@pytest.mark.parametrize(
+    "kind", [each.name for each in ALL if each.auth != "none" and not each.backend_guarded]
+)
 async def test_request_without_login_is_challenged(kind: str, http: aiohttp.ClientSession) -> None:
     async with _upstream(kind) as upstream, http.get(upstream.url + MANIFEST) as answer:
         assert answer.status == 401
@@ -234,6 +237,17 @@ async def test_nvcr_names_another_realm_after_an_expired_token(http: aiohttp.Cli
             assert "expired-token.nvcr.invalid" in answer.headers["WWW-Authenticate"]
         async with http.get(upstream.url + MANIFEST) as answer:
             assert upstream.gatekeeper.realm in answer.headers["WWW-Authenticate"]
+
+
+async def test_lscr_sends_everything_to_another_registry_that_has_its_own_token_server(
+    http: aiohttp.ClientSession,
+) -> None:
+    async with _upstream("lscr") as upstream:
+        for path in (MANIFEST, BLOB):
+            async with http.get(upstream.url + path, allow_redirects=False) as answer:
+                assert (answer.status, answer.headers["Location"]) == (307, upstream.base("backend") + path)
+        async with http.get(upstream.base("backend") + MANIFEST) as answer:
+            assert f'realm="{upstream.base("backend")}/token"' in answer.headers["WWW-Authenticate"]
 
 
 @pytest.mark.parametrize("kind", ["dockerhub", "ghcr", "basic"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import urllib.error
 import urllib.request
@@ -10,14 +11,16 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.kit import images
 from tests.kit.certificates import Authority
-from tests.kit.faults import Answer
+from tests.kit.faults import Answer, Tamper
+from tests.kit.processes import ROOT, python
+from tests.kit.profiles import FIVE
 from tests.kit.remote import RefusedError, Simulators
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.kit.remote import RemoteUpstream
+from tests.kit.remote import RemoteUpstream
 
 IMAGE = images.image(layers=1, layer_size=300_000)
 LAYER = IMAGE.layers[0]
@@ -59,6 +62,7 @@ def test_armed_fault_strikes_once(upstream: RemoteUpstream) -> None:
 
 def test_gate_orders_events(upstream: RemoteUpstream) -> None:
     received: list[bytes] = []
+    upstream.arm("blob", Tamper(headers={"X-Fault": "too"}))  # a gate leaves armed faults to the request
     puller = threading.Thread(target=lambda: received.append(_get(upstream.url + BLOB)))
     with upstream.gate("blob", after=100_000) as gate:
         puller.start()
@@ -107,3 +111,17 @@ def test_several_upstreams_over_tls(tmp_path: Path) -> None:
             url = upstreams[name].url + MANIFEST
             with urllib.request.urlopen(url, context=authority.client_context()) as answer:
                 assert answer.read() == IMAGE.raw
+
+
+def test_program_serves_all_five_and_ends_with_its_input(tmp_path: Path) -> None:
+    command = python("-m", "tests.kit.serve", "--all", "--control", str(tmp_path / "control"))
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as program:
+        assert program.stdout is not None
+        assert program.stdin is not None
+        lines = dict(program.stdout.readline().split(": ") for _ in FIVE)
+        assert list(lines) == [each.name for each in FIVE]
+        assert all(url.startswith("http://127.0.0.1:") for url in lines.values())
+        program.stdin.close()
+        assert program.wait(10) == 0

@@ -90,6 +90,13 @@ def test_further_names_resolve(sealed: SealedNetwork) -> None:
     assert run(sealed, ["getent", "hosts", "registry.example.com"]).split()[0] == "127.20.0.1"
 
 
+def test_etc_and_run_are_its_own(sealed: SealedNetwork) -> None:
+    run(sealed, ["sh", "-c", "echo changed > /etc/kit-test; echo > /run/kit-test"])
+    assert sealed.path("/etc/kit-test").read_text() == "changed\n"
+    assert not Path("/etc/kit-test").exists()
+    assert not Path("/run/kit-test").exists()
+
+
 def test_nothing_leads_out(sealed: SealedNetwork) -> None:
     code = "import socket; socket.create_connection(('192.0.2.1', 443), 5)"
     with pytest.raises(CommandError, match="Network is unreachable"):
