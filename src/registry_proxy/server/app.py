@@ -31,6 +31,7 @@ from registry_proxy.server.routes import (
 
 if TYPE_CHECKING:
     from registry_proxy.cache.cache import Cache
+    from registry_proxy.server.access import Gate
     from registry_proxy.server.request import Request
     from registry_proxy.upstream.base import Upstream
 
@@ -40,17 +41,19 @@ log = logging.getLogger(__name__)
 class App:
     """The registry API, for reading, over a cache."""
 
-    def __init__(self, cache: Cache, router: Router[Upstream]) -> None:
+    def __init__(self, cache: Cache, router: Router[Upstream], gate: Gate) -> None:
         self._cache = cache
         self._router = router
+        self._gate = gate
         self._memo = Memo()
         self._manifests = ManifestEndpoint(cache.manifests, self._memo)
         self._blobs = BlobEndpoint(cache.blobs)
         self._listings = ListingEndpoint(cache.tags, cache.referrers, cache.catalog)
 
-    def reroute(self, router: Router[Upstream]) -> None:
-        """Other upstreams from now on; requests under way keep theirs."""
+    def reconfigure(self, router: Router[Upstream], gate: Gate) -> None:
+        """Other upstreams and rules from now on; requests under way keep theirs."""
         self._router = router
+        self._gate = gate
         self._memo.clear()
 
     def recall(self, request: Request, now: float) -> Prepared | None:
@@ -58,8 +61,9 @@ class App:
         if "if-none-match" in request.headers:
             return None
         prepared = self._memo.get(request.host, request.target, now)
-        if prepared is not None:
-            self._cache.note_use(prepared.digest)
+        if prepared is None or not self._gate.admits_at_once(request, prepared.registry):
+            return None
+        self._cache.note_use(prepared.digest)
         return prepared
 
     async def respond(self, request: Request) -> Response | BlobResponse:
@@ -81,12 +85,19 @@ class App:
         namespace = query.get("ns")
         match endpoint:
             case Ping():
-                self._router.select(request.host, namespace)
+                selected = self._router.select(request.host, namespace)
+                await self._gate.admit(request, selected.registry if selected else None)
                 return json_response({}, [("Cache-Status", "registry-proxy; detail=local")])
             case CatalogOf():
                 selected = self._router.select(request.host, namespace)
+                await (
+                    self._gate.admit(request, selected.registry)
+                    if selected
+                    else self._gate.admit_to_all(request)
+                )
                 return self._listings.catalog(selected, query, _namespace(selected, namespace))
         upstream, repository = self._router.route(request.host, namespace, endpoint.name)
+        await self._gate.admit(request, upstream.registry)
         extra = _namespace(upstream, namespace)
         match endpoint:
             case ManifestOf(reference=reference):

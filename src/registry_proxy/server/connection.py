@@ -6,9 +6,11 @@ import asyncio
 import logging
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from registry_proxy.oci.errors import ErrorCode, RegistryError
+from registry_proxy.policy.access import parse_address
+from registry_proxy.server.request import Client, Request
 from registry_proxy.server.request_reader import RefusedRequestError, RequestReader
 from registry_proxy.server.responses import BlobResponse, Response, encode_head, error_response
 from registry_proxy.server.writer import BodyWriter, TruncatedFileError
@@ -17,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from registry_proxy.cache.background import Background
+    from registry_proxy.policy.access import Address
     from registry_proxy.server.app import App
     from registry_proxy.server.dates import Dates
     from registry_proxy.server.memo import Prepared
-    from registry_proxy.server.request import Request
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,10 @@ class Limits:
 
 
 class Connection(asyncio.Protocol):
-    """Feeds the parser, answers, and keeps the deadlines that the server looks after."""
+    """Feeds the parser, answers, and keeps the deadlines that the server looks after.
+
+    `told_address` is the client's where a load balancer has told it.
+    """
 
     def __init__(
         self,
@@ -50,6 +55,8 @@ class Connection(asyncio.Protocol):
         limits: Limits,
         on_made: Callable[[Connection], None],
         on_lost: Callable[[Connection], None],
+        *,
+        told_address: Address | None = None,
     ) -> None:
         self._app = app
         self._dates = dates
@@ -58,7 +65,7 @@ class Connection(asyncio.Protocol):
         self._on_made = on_made
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
-        self._reader = RequestReader(self._receive)
+        self._told_address = told_address
         self._waiting: deque[Request] = deque()
         self._task: asyncio.Task[None] | None = None
         self._writable: asyncio.Future[None] | None = None
@@ -72,6 +79,7 @@ class Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         transport.set_write_buffer_limits(high=_WRITE_BUFFER)
+        self._reader = RequestReader(self._receive, _client(transport, self._told_address))
         self._on_made(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
@@ -222,3 +230,20 @@ class Connection(asyncio.Protocol):
             self._transport.write(head + self._dates.end_of_head(self._dates.now()) + response.body)
             self._hang_up()
         self._closing = True
+
+
+def _client(transport: asyncio.Transport, told_address: Address | None) -> Client:
+    peer = transport.get_extra_info("peername")
+    address = told_address or (parse_address(peer[0]) if peer else None)
+    return Client(address, _certificate_names(transport.get_extra_info("peercert")))
+
+
+def _certificate_names(certificate: dict[str, Any] | None) -> tuple[str, ...]:
+    """The DNS names and the common name of a verified client certificate, as `ssl.SSLSocket.getpeercert` gives them."""
+    if not certificate:
+        return ()
+    alternative = [value for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"]
+    common = [
+        value for part in certificate.get("subject", ()) for kind, value in part if kind == "commonName"
+    ]
+    return (*alternative, *common)

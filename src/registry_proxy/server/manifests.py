@@ -41,17 +41,19 @@ class ManifestEndpoint:
         """The manifest, or 304 for a client that has it. Raises RegistryError."""
         served = await self._manifests.get(upstream, repository, reference)
         if served.fresh_until:
-            self._remember(request, served, extra)
+            self._remember(request, upstream.registry, served, extra)
         headers = _headers(served, served.outcome, extra)
         if matches_etag(request.headers.get("if-none-match"), served.manifest.digest):
             return Response(304, headers)
         return Response(200, headers, served.manifest.raw)
 
-    def _remember(self, request: Request, served: ServedManifest, extra: Headers) -> None:
+    def _remember(self, request: Request, registry: str, served: ServedManifest, extra: Headers) -> None:
         manifest = served.manifest
         head = encode_head(200, _headers(served, Outcome.HIT, extra), len(manifest.raw), close=False)
         self._memo.put(
-            request.host, request.target, Prepared(head, manifest.raw, manifest.digest, served.fresh_until)
+            request.host,
+            request.target,
+            Prepared(head, manifest.raw, manifest.digest, registry, served.fresh_until),
         )
 
 

@@ -20,6 +20,7 @@ class Prepared:
     head: bytes
     body: bytes
     digest: Digest
+    registry: str
     fresh_until: float
 
 

@@ -3,6 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from registry_proxy.policy.access import Address
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """The other end of a connection: its address, and the names in its certificate if TLS has verified one."""
+
+    address: Address | None
+    certificate_names: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -14,6 +26,7 @@ class Request:
     host: str
     headers: dict[str, str]
     keep_alive: bool
+    client: Client
 
     @property
     def is_head(self) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import httptools
 
-from registry_proxy.server.request import Request
+from registry_proxy.server.request import Client, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,8 +29,9 @@ class RequestReader:
     is not read.
     """
 
-    def __init__(self, receive: Callable[[Request], None]) -> None:
+    def __init__(self, receive: Callable[[Request], None], client: Client) -> None:
         self._receive = receive
+        self._client = client
         self._parser = httptools.HttpRequestParser(self)
         self._refusal: str | None = None
         self._ended = False
@@ -93,7 +94,9 @@ class RequestReader:
         method = self._parser.get_method().decode("latin-1")
         has_body = "transfer-encoding" in self._headers or self._headers.get("content-length", "0") != "0"
         last = has_body or method not in _READ_METHODS or not self._parser.should_keep_alive()
-        request = Request(method, self._target.decode("latin-1"), self._host or "", self._headers, not last)
+        request = Request(
+            method, self._target.decode("latin-1"), self._host or "", self._headers, not last, self._client
+        )
         self.is_idle = True
         self._ended = last
         self._receive(request)

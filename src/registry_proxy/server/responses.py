@@ -10,6 +10,7 @@ import msgspec
 
 from registry_proxy.cache.results import Outcome
 from registry_proxy.oci.errors import ErrorCode, RegistryError
+from registry_proxy.server.access import LoginRequiredError
 
 if TYPE_CHECKING:
     from registry_proxy.cache.results import Body
@@ -98,6 +99,8 @@ def error_response(error: RegistryError, *, close: bool = False) -> Response:
     headers = [("Content-Type", "application/json"), ("Cache-Status", f"registry-proxy; detail={error.code}")]
     if error.retry_after is not None:
         headers.append(("Retry-After", str(error.retry_after)))
+    if isinstance(error, LoginRequiredError):
+        headers.append(("WWW-Authenticate", 'Basic realm="registry-proxy", charset="UTF-8"'))
     if error.code is ErrorCode.UNSUPPORTED:
         headers.append(("Allow", "GET, HEAD"))
     return Response(_STATUS[error.code], headers, msgspec.json.encode({"errors": [entry]}), close)

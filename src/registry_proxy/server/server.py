@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from registry_proxy.server.connection import Connection, Limits
+from registry_proxy.server.proxy_protocol import InvalidProxyHeaderError, read_header
 
 if TYPE_CHECKING:
     import socket
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from registry_proxy.cache.background import Background
+    from registry_proxy.policy.access import Address
     from registry_proxy.server.app import App
     from registry_proxy.server.dates import Dates
 
@@ -33,12 +35,24 @@ class Server:
         self._limits = limits
         self._connections: set[Connection] = set()
         self._listeners: list[asyncio.Server] = []
+        self._acceptors: list[asyncio.Task[None]] = []
         self._empty = asyncio.Event()
         self._empty.set()
 
-    async def start(self, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None = None) -> None:
-        """Accept connections."""
+    async def start(
+        self,
+        sockets: Sequence[socket.socket],
+        tls: ssl.SSLContext | None = None,
+        *,
+        behind_proxy: bool = False,
+    ) -> None:
+        """Accept connections; `behind_proxy`, each begins with a PROXY header."""
         loop = asyncio.get_running_loop()
+        if behind_proxy:
+            for sock in sockets:
+                sock.setblocking(False)
+                self._acceptors.append(self._background.spawn(self._accept_proxied(sock, tls), "accepting"))
+            return
         for sock in sockets:
             self._listeners.append(
                 await loop.create_server(self._connection, sock=sock, ssl=tls, backlog=_BACKLOG)
@@ -58,6 +72,8 @@ class Server:
         """Accept no more, complete the answers that are under way within `grace` seconds, then drop the rest."""
         for listener in self._listeners:
             listener.close()
+        for acceptor in self._acceptors:
+            acceptor.cancel()
         for connection in list(self._connections):
             connection.finish()
         try:
@@ -68,8 +84,38 @@ class Server:
         for connection in list(self._connections):
             connection.abort()
 
-    def _connection(self) -> Connection:
-        return Connection(self._app, self._dates, self._background, self._limits, self._add, self._remove)
+    async def _accept_proxied(self, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                sock, _ = await loop.sock_accept(listener)
+            except OSError as error:  # too many open files, mostly: some will be closed
+                log.error("a connection was not accepted: %s", error)  # noqa: TRY400
+                await asyncio.sleep(_SWEEP_EVERY)
+                continue
+            self._background.spawn(self._open_proxied(sock, tls), "a PROXY header")
+
+    async def _open_proxied(self, sock: socket.socket, tls: ssl.SSLContext | None) -> None:
+        loop = asyncio.get_running_loop()
+        sock.setblocking(False)
+        try:
+            async with asyncio.timeout(self._limits.header_timeout):
+                address = await read_header(sock)
+            await loop.connect_accepted_socket(lambda: self._connection(address), sock, ssl=tls)
+        except (InvalidProxyHeaderError, OSError) as error:  # OSError includes TimeoutError and TLS errors
+            log.warning("a connection was refused: %r. Is every client behind the load balancer?", error)
+            sock.close()
+
+    def _connection(self, told_address: Address | None = None) -> Connection:
+        return Connection(
+            self._app,
+            self._dates,
+            self._background,
+            self._limits,
+            self._add,
+            self._remove,
+            told_address=told_address,
+        )
 
     def _add(self, connection: Connection) -> None:
         self._connections.add(connection)

@@ -18,6 +18,7 @@ from registry_proxy.server.app import App
 from registry_proxy.server.connection import Limits
 from registry_proxy.server.dates import Dates
 from registry_proxy.server.server import Server
+from registry_proxy.service.access import build_gate
 from registry_proxy.service.upstreams import build_router, build_upstreams
 from registry_proxy.storage.filesystem import FilesystemStore
 from registry_proxy.storage.locks import FileLocks
@@ -91,7 +92,9 @@ class Worker:
                 max_size=self._settings.storage.max_size,
                 timing=Timing(time.time, time.monotonic),
             )
-            app = self._app = App(cache, build_router(self._settings, self._upstreams))
+            app = self._app = App(
+                cache, build_router(self._settings, self._upstreams), build_gate(self._settings)
+            )
             await self._accept(app, cache)
             self._background.cancel()
         locks.close()
@@ -116,7 +119,7 @@ class Worker:
             log.error("the configuration was not reloaded, the old one stays in force:\n%s", error)  # noqa: TRY400
             return
         old, self._upstreams = self._upstreams, build_upstreams(settings)
-        self._app.reroute(build_router(settings, self._upstreams))
+        self._app.reconfigure(build_router(settings, self._upstreams), build_gate(settings))
         self._background.spawn(_close_later(old), "closing the old upstreams")
         log.info("upstreams and credentials were reloaded")
 

@@ -1,0 +1,128 @@
+"""Who may pull: by source address, by login, by client certificate. One gate for every request (CVE-2026-41888)."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from registry_proxy.oci.errors import ErrorCode, RegistryError
+from registry_proxy.policy.access import Address, AddressRanges, Throttle, client_address, is_allowed_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from registry_proxy.server.passwords import Passwords
+    from registry_proxy.server.request import Request
+
+log = logging.getLogger(__name__)
+
+
+class LoginRequiredError(RegistryError):
+    """The client must log in here, which its answer's challenge tells it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorCode.UNAUTHORIZED, message)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRule:
+    """What is asked of a client; None asks nothing. A login and a certificate stand for each other.
+
+    `certificate_names` are patterns of names, one of which a verified client certificate must have.
+    """
+
+    sources: AddressRanges | None = None
+    passwords: Passwords | None = None
+    certificate_names: tuple[str, ...] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it lets everyone in."""
+        return self.sources is None and self.passwords is None and self.certificate_names is None
+
+
+class Gate:
+    """Decides on each request, by the rule of the registry that it is for, or else by the general one."""
+
+    def __init__(
+        self,
+        rule: AccessRule,
+        rules: Mapping[str, AccessRule],
+        trusted_proxies: AddressRanges,
+        clock: Callable[[], float],
+    ) -> None:
+        self._rule = rule
+        self._rules = rules
+        self._trusted_proxies = trusted_proxies
+        self._clock = clock
+        self._throttle = Throttle()
+        self._is_open = rule.is_open and all(other.is_open for other in rules.values())
+
+    def admits_at_once(self, request: Request, registry: str | None) -> bool:
+        """Whether the request may pass, as far as that is known without any waiting."""
+        if self._is_open:
+            return True
+        rule = self._rule_of(registry)
+        if rule.sources is not None and self._address(request) not in rule.sources:
+            return False
+        return self._is_known(rule, request)
+
+    async def admit_to_all(self, request: Request) -> None:
+        """Let a request pass that concerns all registries. Raises RegistryError."""
+        for registry in (None, *self._rules):
+            await self.admit(request, registry)
+
+    async def admit(self, request: Request, registry: str | None) -> None:
+        """Let the request pass. Raises RegistryError."""
+        if self.admits_at_once(request, registry):
+            return
+        rule = self._rule_of(registry)
+        address = self._address(request)
+        if rule.sources is not None and address not in rule.sources:
+            log.warning("%s was refused: access.sources doesn't have its address", address)
+            raise RegistryError(
+                ErrorCode.DENIED, f"the address {address} may not pull here; ask who runs this cache"
+            )
+        await self._log_in(rule, request, address)
+
+    async def _log_in(self, rule: AccessRule, request: Request, address: Address | None) -> None:
+        authorization = request.headers.get("authorization")
+        if rule.passwords is None:
+            log.warning("%s was refused: it has no client certificate with an allowed name", address)
+            raise RegistryError(
+                ErrorCode.DENIED, "a client certificate with an allowed name is needed to pull here"
+            )
+        if authorization is None:
+            raise LoginRequiredError("log in to pull here")
+        wait = self._throttle.wait(address, self._clock())
+        if wait:
+            raise RegistryError(
+                ErrorCode.TOOMANYREQUESTS,
+                "too many failed logins from this address",
+                retry_after=math.ceil(wait),
+            )
+        if await rule.passwords.check(authorization):
+            self._throttle.succeeded(address)
+            return
+        self._throttle.failed(address, self._clock())
+        log.warning("a login from %s failed", address)
+        raise LoginRequiredError("the user or the password is wrong")
+
+    def _rule_of(self, registry: str | None) -> AccessRule:
+        return self._rules.get(registry, self._rule) if registry is not None else self._rule
+
+    def _is_known(self, rule: AccessRule, request: Request) -> bool:
+        if rule.passwords is None and rule.certificate_names is None:
+            return True
+        names = request.client.certificate_names
+        if rule.certificate_names is not None and is_allowed_name(names, rule.certificate_names):
+            return True
+        return rule.passwords is not None and rule.passwords.is_remembered(
+            request.headers.get("authorization")
+        )
+
+    def _address(self, request: Request) -> Address | None:
+        forwarded = request.headers.get("x-forwarded-for")
+        return client_address(request.client.address, forwarded, self._trusted_proxies)

@@ -1,0 +1,111 @@
+"""The PROXY protocol, versions 1 and 2: the client's address, told by a load balancer ahead of the client's bytes.
+
+Specification: https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from registry_proxy.policy.access import Address, parse_address
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+_SIGNATURE_2 = b"\r\n\r\n\x00\r\nQUIT\n"
+# Section 2.1: the longest line of version 1, its line end included. Section 2.2: the fixed part of version 2.
+_LONGEST_LINE = 107
+_FIXED = 16
+_ADDRESS_BYTES = {1: 4, 2: 16}  # by address family: IPv4, IPv6
+_LONGEST_REST = 2048
+
+
+class InvalidProxyHeaderError(ValueError):
+    """The bytes are no PROXY header: whoever connects is not the load balancer."""
+
+
+def parse_line(line: bytes) -> Address | None:
+    """The client's address in a version 1 line; None for a connection of the proxy's own (`UNKNOWN`)."""
+    match line.removesuffix(b"\r\n").split(b" "):
+        case [b"PROXY", b"UNKNOWN", *_]:
+            return None
+        case [b"PROXY", b"TCP4" | b"TCP6", source, _, _, _]:
+            address = parse_address(source.decode("latin-1"))
+            if address is not None:
+                return address
+    raise InvalidProxyHeaderError("the PROXY line has no source address")
+
+
+def parse_binary(fixed: bytes, rest: bytes) -> Address | None:
+    """The client's address in a version 2 header; None for a connection of the proxy's own (`LOCAL`)."""
+    version_command, family = fixed[12], fixed[13] >> 4
+    if version_command >> 4 != 2 or version_command & 0xF > 1:
+        raise InvalidProxyHeaderError("the PROXY header has an unknown version or command")
+    length = _ADDRESS_BYTES.get(family)
+    if version_command & 0xF == 0 or length is None:
+        return None
+    if len(rest) < length:
+        raise InvalidProxyHeaderError("the PROXY header is too short for its address")
+    return ip_address(rest[:length])
+
+
+async def read_header(sock: socket.socket) -> Address | None:
+    """Take the header, and no byte more, from a new connection. Raises InvalidProxyHeaderError or OSError."""
+    start = await _peek(sock, len(_SIGNATURE_2), lambda seen: seen.startswith(b"PROXY "))
+    if start.startswith(b"PROXY "):
+        line = await _peek(sock, _LONGEST_LINE, lambda seen: b"\r\n" in seen)
+        end = line.find(b"\r\n")
+        if end < 0:
+            raise InvalidProxyHeaderError("the PROXY line is too long")
+        return parse_line(await _take(sock, end + 2))
+    if not start.startswith(_SIGNATURE_2):
+        raise InvalidProxyHeaderError("the connection doesn't begin with a PROXY header")
+    fixed = await _take(sock, _FIXED)
+    (length,) = struct.unpack("!H", fixed[14:16])
+    if length > _LONGEST_REST:
+        raise InvalidProxyHeaderError("the PROXY header is too long")
+    return parse_binary(fixed, await _take(sock, length))
+
+
+async def _peek(sock: socket.socket, length: int, is_enough: Callable[[bytes], bool]) -> bytes:
+    """Look at the first `length` bytes, or fewer that are enough, and leave them there."""
+    loop = asyncio.get_running_loop()
+    seen = b""
+    while len(seen) < length and not is_enough(seen):
+        # A peek doesn't wait for more than there was before, so more is waited for by its low-water mark.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(seen) + 1)
+        await _readable(loop, sock)
+        more = sock.recv(length, socket.MSG_PEEK)
+        if len(more) <= len(seen):
+            raise InvalidProxyHeaderError("the connection ended within the PROXY header")
+        seen = more
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+    return seen
+
+
+def _readable(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> Awaitable[None]:
+    future: asyncio.Future[None] = loop.create_future()
+
+    def wake() -> None:
+        loop.remove_reader(sock)
+        if not future.done():
+            future.set_result(None)
+
+    loop.add_reader(sock, wake)
+    future.add_done_callback(lambda _: loop.remove_reader(sock))
+    return future
+
+
+async def _take(sock: socket.socket, length: int) -> bytes:
+    loop = asyncio.get_running_loop()
+    taken = b""
+    while len(taken) < length:
+        more = await loop.sock_recv(sock, length - len(taken))
+        if not more:
+            raise InvalidProxyHeaderError("the connection ended within the PROXY header")
+        taken += more
+    return taken
