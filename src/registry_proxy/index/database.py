@@ -109,10 +109,12 @@ def _prepare(path: Path) -> bool:
 
 
 def _check(path: Path) -> None:
-    if not path.exists():
+    if not path.is_file():
         return
     try:
-        with closing(sqlite3.connect(path, timeout=_WRITE_PATIENCE)) as db:
+        # Read-only: a file that is to be moved aside keeps its log as it is.
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True, timeout=_WRITE_PATIENCE)) as db:
             (application,) = db.execute("PRAGMA application_id").fetchone()
             (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()

@@ -70,7 +70,7 @@ _IMAGES = """
 
 
 class SqliteIndex:
-    """An Index in the file `path`, for one event loop. Raises IndexFailedError when it can't be opened."""
+    """An Index in the file `path`, used by one thread. Raises IndexFailedError when it can't be opened."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

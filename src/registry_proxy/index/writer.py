@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import threading
 from contextlib import suppress
+from itertools import groupby
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -26,7 +27,7 @@ class _Write(NamedTuple):
 
 
 class BatchingWriter:
-    """Runs operations on `connection` in a thread, for one event loop; `name` is what errors call the index.
+    """Runs operations on `connection` in a thread of its own; `name` is what errors call the index.
 
     The connection must be in autocommit mode. The writer closes it at its end.
     """
@@ -75,7 +76,7 @@ class BatchingWriter:
         return batch, False
 
     def _commit(self, batch: list[_Write]) -> None:
-        results: list[Any] = []
+        results: list[Any] = [None] * len(batch)
         failure = None
         try:
             self._connection.execute("BEGIN IMMEDIATE")
@@ -85,16 +86,18 @@ class BatchingWriter:
             failure = f"can't write to {self._name}: {error}"
             with suppress(sqlite3.Error):
                 self._connection.rollback()
-        # A loop that was closed has nobody left who waits.
-        with suppress(RuntimeError):
-            batch[0].future.get_loop().call_soon_threadsafe(_settle, batch, results, failure)
+        outcomes = zip((write.future for write in batch), results, strict=True)
+        for loop, settled in groupby(outcomes, key=lambda outcome: outcome[0].get_loop()):
+            # A loop that was closed has nobody left who waits.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(_settle, list(settled), failure)
 
 
-def _settle(batch: list[_Write], results: list[Any], failure: str | None) -> None:
-    for position, write in enumerate(batch):
-        if write.future.done():
+def _settle(outcomes: list[tuple[asyncio.Future[Any], Any]], failure: str | None) -> None:
+    for future, result in outcomes:
+        if future.done():
             continue
         if failure is None:
-            write.future.set_result(results[position])
+            future.set_result(result)
         else:
-            write.future.set_exception(IndexFailedError(failure))
+            future.set_exception(IndexFailedError(failure))

@@ -1,0 +1,154 @@
+"""Files that can't be the index are moved aside, and never deleted; what is only in the way is an error."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.index.values import ALPINE, blob
+from tests.storage.disks import make_read_only, small_disk
+
+from registry_proxy.index.base import IndexFailedError
+from registry_proxy.index.sqlite import SqliteIndex
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PAGE = 4096
+
+
+async def fill(path: Path) -> None:
+    """A closed index with many pages, whose scan has ended."""
+    index = SqliteIndex(path)
+    await index.end_scan()
+    for number in range(300):
+        await index.record_blob(ALPINE, blob(number), 1.0)
+    await index.close()
+
+
+def overwrite(path: Path, start: int, content: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(content)
+
+
+async def expect_new_one(path: Path, aside: Path) -> None:
+    before = path.read_bytes()
+    index = SqliteIndex(path)
+    assert index.is_new
+    assert index.used_bytes() == 0
+    await index.record_blob(ALPINE, blob("a"), 1.0)
+    await index.close()
+    assert aside.read_bytes() == before
+
+
+async def test_a_file_that_is_no_database_is_moved_aside(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path.write_bytes(b"not a database, but somebody's text" * 100)
+    aside = path.with_name("index.db.damaged-1")
+    await expect_new_one(path, aside)
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert f"{path} can't be used (file is not a database): it is now {aside}" in record.getMessage()
+
+
+@pytest.mark.parametrize("start", [PAGE * 3, PAGE * 8], ids=["a page", "another page"])
+async def test_a_damaged_page_is_found_at_the_start(path: Path, start: int) -> None:
+    await fill(path)
+    overwrite(path, start, b"\xa5" * PAGE)
+    await expect_new_one(path, path.with_name("index.db.damaged-1"))
+
+
+async def test_a_file_that_was_cut_is_moved_aside(path: Path) -> None:
+    await fill(path)
+    path.write_bytes(path.read_bytes()[: PAGE * 5])
+    await expect_new_one(path, path.with_name("index.db.damaged-1"))
+
+
+async def test_another_program_s_database_is_moved_aside_untouched(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE theirs (value)")
+    await expect_new_one(path, path.with_name("index.db.damaged-1"))
+
+
+async def test_an_empty_file_is_a_new_index(path: Path) -> None:
+    path.touch()
+    index = SqliteIndex(path)
+    assert index.is_new
+    await index.close()
+    assert not path.with_name("index.db.damaged-1").exists()
+
+
+async def test_earlier_damaged_files_stay(path: Path) -> None:
+    for number in (1, 2, 3):
+        path.write_bytes(b"garbage %d" % number)
+        await expect_new_one(path, path.with_name(f"index.db.damaged-{number}"))
+
+
+async def test_the_log_of_a_damaged_file_goes_with_it(path: Path) -> None:
+    path.write_bytes(b"garbage")
+    path.with_name("index.db-wal").write_bytes(b"log")
+    index = SqliteIndex(path)
+    await index.close()
+    assert path.with_name("index.db.damaged-1-wal").read_bytes() == b"log"
+
+
+async def test_a_file_in_use_by_another_process_is_never_moved(path: Path) -> None:
+    user = SqliteIndex(path)
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA user_version = 99")
+    with pytest.raises(IndexFailedError, match="has the schema 99, not 1, and other processes are using it"):
+        SqliteIndex(path)
+    await user.record_blob(ALPINE, blob("a"), 1.0)
+    await user.close()
+
+
+async def test_a_newer_version_s_index_is_left_as_it_is(path: Path) -> None:
+    await fill(path)
+    with closing(sqlite3.connect(path)) as newer:
+        newer.execute("PRAGMA user_version = 99")
+    before = path.read_bytes()
+    with pytest.raises(
+        IndexFailedError, match=r"a newer version of this program \(its schema is 99, .* is 1\)"
+    ):
+        SqliteIndex(path)
+    assert path.read_bytes() == before
+
+
+async def test_a_folder_in_its_place_is_an_error(path: Path) -> None:
+    path.mkdir()
+    with pytest.raises(IndexFailedError, match=f"can't open the index {path}: unable to open"):
+        SqliteIndex(path)
+    assert path.is_dir()
+
+
+async def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(IndexFailedError, match="No such file or directory"):
+        SqliteIndex(tmp_path / "nowhere" / "index.db")
+
+
+async def test_a_read_only_disk_is_an_error_and_no_damage(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "size=16m") as disk:
+        await fill(disk / "index.db")
+        make_read_only(disk)
+        with pytest.raises(IndexFailedError, match="Read-only file system"):
+            SqliteIndex(disk / "index.db")
+
+
+async def test_a_full_disk_fails_writes_until_there_is_space(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "size=1m") as disk:
+        index = SqliteIndex(disk / "index.db")
+        await index.record_blob(ALPINE, blob("before"), 1.0)
+        ballast = disk / "ballast"
+        with pytest.raises(OSError, match="No space"):
+            ballast.write_bytes(bytes(1024 * 1024))
+        with pytest.raises(IndexFailedError, match="disk is full"):
+            await index.adopt([(blob(number).digest, 1) for number in range(1000)], 1.0)
+        assert index.used_bytes() == 100
+        ballast.unlink()
+        await index.record_blob(ALPINE, blob("after"), 1.0)
+        assert index.used_bytes() == 200
+        await index.close()
