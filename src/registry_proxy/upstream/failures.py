@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 _MAX_EXCERPT = 200
 _MAX_RETRY_AFTER = 24 * 3600
-_UNPRINTABLE = re.compile(r"[^\x21-\x7e\xa1-\U0010ffff]+")
 
 
 class RedirectRefusedError(UpstreamBrokenError):
@@ -53,12 +51,14 @@ def excerpt(body: bytes) -> str:
     try:
         answer = msgspec.json.decode(body, type=_ErrorAnswer)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        text = body[: 4 * _MAX_EXCERPT].decode(errors="replace")
+        text = body.decode(errors="replace")
         text = "" if text.lstrip().startswith("<") else text
     else:
         first = answer.errors[0] if answer.errors else _ErrorEntry()
         text = first.message or first.code or answer.details or answer.message
-    return " ".join(_UNPRINTABLE.sub(" ", text).split())[:_MAX_EXCERPT]
+    # Control characters and bidirectional overrides would let an upstream forge what a log or a terminal shows.
+    printable = "".join(char if char.isprintable() else " " for char in text[: 4 * _MAX_EXCERPT])
+    return " ".join(printable.split())[:_MAX_EXCERPT]
 
 
 def retry_after(header: str | None, now: float) -> int | None:

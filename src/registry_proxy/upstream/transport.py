@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -16,6 +15,7 @@ from registry_proxy.upstream.base import UpstreamBrokenError, UpstreamError, Ups
 from registry_proxy.upstream.failures import RedirectRefusedError, describe, reason
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Mapping
 
     from aiohttp.abc import AbstractResolver
@@ -40,8 +40,8 @@ class _Response(aiohttp.ClientResponse):
     peer: str | None = None
 
     async def start(self, connection: Any) -> aiohttp.ClientResponse:
-        if connection.transport is not None:
-            self.peer = connection.transport.get_extra_info("peername")[0]
+        peer = connection.transport.get_extra_info("peername") if connection.transport else None
+        self.peer = peer[0] if peer else None
         return await super().start(connection)
 
 
@@ -68,7 +68,9 @@ class Transport:
         self.home = home.origin()
         self.timeouts = timeouts or Timeouts()
         self._answered_from: set[AddressClass] = set()
-        trust = ssl_context or ssl.create_default_context()
+        # By default aiohttp's one context for all, of the operating system's authorities or SSL_CERT_FILE: each
+        # further one would cost 1 MB and 35 ms.
+        trust = ssl_context or True
         self._own = self._session(trust, resolver, guarded=False)
         self._others = self._session(trust, resolver, guarded=True)
 
@@ -91,7 +93,7 @@ class Transport:
         await self._others.close()
 
     def _session(
-        self, trust: ssl.SSLContext, resolver: AbstractResolver | None, *, guarded: bool
+        self, trust: ssl.SSLContext | bool, resolver: AbstractResolver | None, *, guarded: bool
     ) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
             ssl=trust,

@@ -1,0 +1,287 @@
+"""What is sent, and when it is tried again: every decision, without a network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from yarl import URL
+
+from registry_proxy.oci.reference import Repository
+from registry_proxy.upstream.auth import (
+    Authenticator,
+    BasicScheme,
+    BearerScheme,
+    Scheme,
+    choose_scheme,
+    scope_pieces,
+)
+from registry_proxy.upstream.base import UpstreamBrokenError
+from registry_proxy.upstream.credentials import Credentials, StaticCredentials
+from registry_proxy.upstream.realms import PublicSuffixes, RealmRule
+from registry_proxy.upstream.tokens import Token, TokenCache, TokenRequest
+
+HOME = URL("https://registry.example.com")
+PULL = URL("https://registry.example.com/v2/acme/app/manifests/1")
+APP = Repository("acme/app")
+TOOL = Repository("tool")
+ME = Credentials("me", "secret")
+BEARER = 'Bearer realm="https://auth.example.com/token",service="s",scope="repository:acme/app:pull"'
+OTHER = 'Bearer realm="https://other.example.com/token",service="s",scope="repository:acme/app:pull"'
+FOREIGN = 'Bearer realm="https://auth.example.org/token",scope="repository:acme/app:pull"'
+
+
+@pytest.mark.parametrize(
+    ("scope", "name", "for_tool"),
+    [
+        ("repository:acme/app:pull", "acme/app", "repository:tool:pull"),
+        ("repository:acme/app:pull,push", "acme/app", "repository:tool:pull,push"),
+        ("repository:k8s/images/pause:pull", "pause", "repository:k8s/images/tool:pull"),
+        ("repository:other:pull", "acme/app", "repository:other:pull"),
+        ("repository:user/image:pull", "acme/app", "repository:user/image:pull"),  # ghcr.io's example
+        ("repository:notacme/app:pull", "acme/app", "repository:notacme/app:pull"),
+        ("repository:acme/app:pull repository:b:pull", "b", "repository:acme/app:pull repository:b:pull"),
+        ("aws", "acme/app", "aws"),
+        ("*", "acme/app", "*"),
+        ("registry:catalog:*", "catalog", "registry:catalog:*"),
+        ("", "acme/app", ""),
+    ],
+)
+def test_a_scope_fits_other_repositories_where_it_names_this_one(
+    scope: str, name: str, for_tool: str
+) -> None:
+    pieces = scope_pieces(scope, Repository(name))
+    assert name.join(pieces) == scope
+    assert TOOL.name.join(pieces) == for_tool
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("", None),
+        ("Negotiate", None),
+        ("Basic", BasicScheme()),
+        ('Basic realm="x"', BasicScheme()),
+        (
+            'Basic realm="x", Bearer realm="https://a.example.com/t"',
+            BearerScheme(URL("https://a.example.com/t"), None, ()),
+        ),
+        ('Bearer realm="https://a/t",service=""', BearerScheme(URL("https://a/t"), "", ())),
+        ('Bearer realm="https://a/t",scope="*"', BearerScheme(URL("https://a/t"), None, ("*",))),
+        ("Bearer", None),
+        ('Bearer realm=""', None),
+        ('Bearer realm="/token"', None),
+        ('Bearer realm="file:///etc/passwd"', None),
+        ('Bearer realm="https://[::1/token"', None),
+        ('Bearer realm="https://user:pw@a/t"', None),
+        ('Bearer realm="https://:pw@a/t"', None),
+        ('Bearer realm="ftp://a/t", Basic', BasicScheme()),
+    ],
+)
+def test_the_scheme_is_the_first_that_we_speak(header: str, expected: Scheme | None) -> None:
+    assert choose_scheme(header, APP) == expected
+
+
+@dataclass
+class Reply:
+    status: int
+    www_authenticate: str = ""
+    discarded: bool = False
+
+    async def discard(self) -> None:
+        self.discarded = True
+
+
+class Exchange:
+    """An authenticator between a scripted registry and a token service that hands out t1, t2, …"""
+
+    def __init__(self, credentials: Credentials | None = None, *named: str) -> None:
+        self.provider = StaticCredentials(credentials)
+        self.asked: list[TokenRequest] = []
+        rule = RealmRule(HOME, frozenset(named), PublicSuffixes())
+        tokens = TokenCache(self._fetch, lambda: 0.0)
+        self._authenticator = Authenticator(HOME, rule, self.provider, tokens)
+
+    async def _fetch(self, request: TokenRequest) -> Token:
+        self.asked.append(request)
+        return Token(f"t{len(self.asked)}", 100)
+
+    async def send(
+        self, *replies: Reply, url: URL = PULL, repository: Repository = APP
+    ) -> tuple[list[str | None], Reply]:
+        """What was sent, and the answer; every reply must have been asked for, and all but the last discarded."""
+        left, sent = list(replies), list[str | None]()
+
+        async def attempt(authorization: str | None) -> Reply:
+            sent.append(authorization)
+            return left.pop(0)
+
+        answer = await self._authenticator.send(url, repository, attempt)
+        assert left == []
+        assert [reply.discarded for reply in replies] == [reply is not answer for reply in replies]
+        return sent, answer
+
+
+async def test_nothing_is_sent_before_it_is_demanded() -> None:
+    sent, answer = await Exchange(ME).send(Reply(200))
+    assert (sent, answer.status) == ([None], 200)
+
+
+async def test_the_first_request_learns_and_the_second_sends_the_token_at_once() -> None:
+    exchange = Exchange()
+    assert (await exchange.send(Reply(401, BEARER), Reply(200)))[0] == [None, "Bearer t1"]
+    assert (await exchange.send(Reply(200)))[0] == ["Bearer t1"]
+    assert len(exchange.asked) == 1
+
+
+async def test_another_repository_gets_its_own_token_without_a_401() -> None:
+    exchange = Exchange()
+    await exchange.send(Reply(401, BEARER), Reply(200))
+    assert (await exchange.send(Reply(200), repository=TOOL))[0] == ["Bearer t2"]
+    assert [request.scope for request in exchange.asked] == [
+        "repository:acme/app:pull",
+        "repository:tool:pull",
+    ]
+
+
+async def test_a_scope_without_a_repository_serves_all_of_them() -> None:
+    exchange = Exchange()
+    challenge = 'Bearer realm="https://auth.example.com/token",service="public.ecr.aws",scope="aws"'
+    await exchange.send(Reply(401, challenge), Reply(200))
+    assert (await exchange.send(Reply(200), repository=TOOL))[0] == ["Bearer t1"]
+
+
+async def test_basic_credentials_are_remembered() -> None:
+    exchange = Exchange(ME)
+    assert (await exchange.send(Reply(401, "Basic"), Reply(200)))[0] == [None, ME.basic()]
+    assert (await exchange.send(Reply(200)))[0] == [ME.basic()]
+
+
+async def test_basic_without_credentials_is_the_registrys_refusal() -> None:
+    sent, answer = await Exchange().send(Reply(401, "Basic"))
+    assert (sent, answer.status) == ([None], 401)
+
+
+@pytest.mark.parametrize(
+    "death", [Reply(401, BEARER), Reply(401), Reply(400), Reply(403), Reply(403, BEARER), Reply(401, OTHER)]
+)
+async def test_a_token_that_died_is_replaced_from_a_clean_challenge(death: Reply) -> None:
+    exchange = Exchange()
+    await exchange.send(Reply(401, BEARER), Reply(200))
+    sent, answer = await exchange.send(death, Reply(401, BEARER), Reply(200))
+    assert (sent, answer.status) == (["Bearer t1", None, "Bearer t2"], 200)
+    assert [request.realm.host for request in exchange.asked] == ["auth.example.com"] * 2
+
+
+async def test_a_dead_token_is_tried_once_only() -> None:
+    exchange = Exchange()
+    await exchange.send(Reply(401, BEARER), Reply(200))
+    sent, answer = await exchange.send(Reply(403), Reply(401, BEARER), Reply(403))
+    assert (len(sent), answer.status) == (3, 403)
+
+
+async def test_what_refuses_a_new_token_at_once_means_it() -> None:
+    exchange = Exchange()
+    sent, answer = await exchange.send(Reply(401, BEARER), Reply(401, BEARER))
+    assert (sent, answer.status) == ([None, "Bearer t1"], 401)
+
+
+@pytest.mark.parametrize("refusal", [Reply(401, BEARER), Reply(403), Reply(400)])
+async def test_a_repository_that_stays_refused_costs_a_token_and_one_request(refusal: Reply) -> None:
+    exchange = Exchange()
+    await exchange.send(Reply(401, BEARER), Reply(refusal.status, refusal.www_authenticate))
+    sent, answer = await exchange.send(refusal)
+    assert (sent, answer.status) == (["Bearer t2"], refusal.status)
+
+
+async def test_a_realm_that_moved_is_learnt_anew() -> None:
+    exchange = Exchange()
+    await exchange.send(Reply(401, BEARER), Reply(200))
+    sent, _ = await exchange.send(Reply(401, OTHER), Reply(401, OTHER), Reply(200), repository=TOOL)
+    assert sent == ["Bearer t2", None, "Bearer t3"]
+    assert exchange.asked[-1].realm.host == "other.example.com"
+
+
+async def test_a_registry_that_demands_nothing_any_more_is_served_without() -> None:
+    exchange = Exchange()
+    await exchange.send(Reply(401, BEARER), Reply(200))
+    sent, answer = await exchange.send(Reply(401), Reply(200))
+    assert (sent, answer.status) == (["Bearer t1", None], 200)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 429, 500])
+async def test_an_answer_to_a_request_without_a_token_is_no_reason_for_one(status: int) -> None:
+    sent, answer = await Exchange(ME).send(Reply(status, BEARER))
+    assert (sent, answer.status) == ([None], status)
+
+
+async def test_replaced_credentials_get_a_token_of_their_own() -> None:
+    exchange = Exchange(ME)
+    await exchange.send(Reply(401, BEARER), Reply(200))
+    exchange.provider.replace(Credentials("me", "new"))
+    assert (await exchange.send(Reply(200)))[0] == ["Bearer t2"]
+    assert [request.credentials for request in exchange.asked] == [ME, Credentials("me", "new")]
+
+
+async def test_credentials_go_to_no_realm_of_another_domain() -> None:
+    exchange = Exchange(ME)
+    with pytest.raises(UpstreamBrokenError, match=r"auth\.example\.org.*not sent") as caught:
+        await exchange.send(Reply(401, FOREIGN))
+    assert exchange.asked == []
+    assert "secret" not in str(caught.value)
+
+
+async def test_credentials_go_to_a_realm_that_is_named() -> None:
+    exchange = Exchange(ME, "auth.example.org")
+    await exchange.send(Reply(401, FOREIGN), Reply(200))
+    assert exchange.asked[0].credentials == ME
+
+
+async def test_an_anonymous_token_may_come_from_elsewhere() -> None:
+    exchange = Exchange()
+    assert (await exchange.send(Reply(401, FOREIGN), Reply(200)))[0] == [None, "Bearer t1"]
+
+
+async def test_no_token_is_asked_for_without_tls_elsewhere() -> None:
+    exchange = Exchange()
+    with pytest.raises(UpstreamBrokenError, match="without TLS"):
+        await exchange.send(Reply(401, FOREIGN.replace("https://auth", "http://auth")))
+    assert exchange.asked == []
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        "https://cdn.example.org/blob",
+        "https://registry.example.com:8443/v2/",
+        "https://cdn.example.com/blob",
+    ],
+)
+async def test_credentials_serve_no_other_origin(elsewhere: str) -> None:
+    exchange = Exchange(ME)
+    sent, answer = await exchange.send(Reply(401, "Basic"), url=URL(elsewhere))
+    assert (sent, answer.status) == ([None], 401)
+    await exchange.send(Reply(401, BEARER), Reply(200), url=URL(elsewhere))
+    assert exchange.asked[-1].credentials is None
+
+
+async def test_a_token_of_the_home_is_not_sent_to_another_origin() -> None:
+    exchange = Exchange(ME)
+    await exchange.send(Reply(401, BEARER), Reply(200))
+    assert (await exchange.send(Reply(200), url=URL("https://cdn.example.org/blob")))[0] == [None]
+
+
+async def test_the_host_redirected_to_is_asked_with_its_own_token_where_it_is_named() -> None:
+    exchange = Exchange(ME, "ghcr.io")
+    challenge = 'Bearer realm="https://ghcr.io/token",service="ghcr.io",scope="repository:acme/app:pull"'
+    await exchange.send(Reply(401, challenge), Reply(200), url=URL("https://ghcr.io/v2/acme/app/manifests/1"))
+    assert exchange.asked[0].credentials == ME
+
+
+async def test_hosts_that_redirects_lead_to_do_not_fill_the_memory() -> None:
+    exchange = Exchange()
+    for number in range(65):
+        url = URL(f"https://cdn{number}.example.org/")
+        await exchange.send(Reply(401, FOREIGN), Reply(200), url=url)
+    assert (await exchange.send(Reply(200), url=URL("https://cdn0.example.org/")))[0] == [None]
+    assert (await exchange.send(Reply(200), url=URL("https://cdn64.example.org/")))[0] == ["Bearer t1"]
