@@ -34,7 +34,8 @@ class Transfer:
         self._sleep = sleep
 
     async def chunks(self, offset: int) -> AsyncGenerator[bytes]:
-        """The bytes from `offset` to the end. The first chunk is empty: it says that the upstream has answered.
+        """The bytes from `offset` to the end. The first chunk is empty: it says that the upstream has answered,
+        and `size` is known if it ever will be before the end.
 
         Raises UpstreamError when the upstream doesn't have the blob, sends a wrong length, or brings nothing in several
         attempts.
@@ -44,6 +45,7 @@ class Transfer:
             begun_at = offset
             try:
                 async with self._connect(offset) as stream, aclosing(self._read(stream, offset)) as chunks:
+                    self._check_size(stream)
                     yield b""
                     async for chunk in chunks:
                         offset += len(chunk)
@@ -56,7 +58,6 @@ class Transfer:
                 return
 
     async def _read(self, stream: BlobStream, offset: int) -> AsyncGenerator[bytes]:
-        self._check_size(stream)
         skip = offset - stream.offset
         async for chunk in stream.chunks():
             if skip >= len(chunk):
