@@ -51,10 +51,7 @@ class IngestWriter:
         """Take a chunk; waits while too much is pending. Raises StoreError (then see `retry`)."""
         self._pending.append(chunk)
         self._pending_bytes += len(chunk)
-        if self._pending_bytes >= _BATCH:
-            self._start()
-        elif self._timer is None:
-            self._timer = self._loop.call_later(_LONGEST_DELAY, self._start)
+        self._start_soon()
         self._raise_failure()
         while self._pending_bytes >= _LIMIT:
             await self._settled()
@@ -80,6 +77,12 @@ class IngestWriter:
             self._timer.cancel()
         if self._job is not None:
             await asyncio.wait([self._job])
+
+    def _start_soon(self) -> None:
+        if self._pending_bytes >= _BATCH:
+            self._start()
+        elif self._pending and self._timer is None:
+            self._timer = self._loop.call_later(_LONGEST_DELAY, self._start)
 
     def _start(self) -> None:
         if self._timer is not None:
@@ -108,8 +111,8 @@ class IngestWriter:
             self._pending[:0] = _bytes_after(chunks, written)
         self._pending_bytes -= written
         self._on_written(self._ingest.size)
-        if self._pending_bytes >= _BATCH:
-            self._start()
+        # Also a rest smaller than a batch: its own delay may have passed while the thread was busy.
+        self._start_soon()
 
     async def _settled(self) -> None:
         if self._job is None:
