@@ -16,7 +16,7 @@ if TYPE_CHECKING:
             "[colour]",
             "colour",
             "not a known table",
-            "[server], [storage], [cache], [tls], [log], [upstreams]",
+            "[server], [storage], [cache], [access], [tls], [log], [upstreams]",
         ),
         ("workers = 1", "workers", "outside of any table", "The tables are"),
         ("server = 1", "server", "is not a table", "Write [server]"),

@@ -15,7 +15,7 @@ from registry_proxy.config.layers import Entry, Key, Layer
 from registry_proxy.config.problems import ConfigError, Problem, suggest
 from registry_proxy.config.quantities import InvalidValueError
 from registry_proxy.config.settings import SECTIONS, Settings, UpstreamSettings
-from registry_proxy.config.tls_checks import address_clashes, checked_tls
+from registry_proxy.config.tls_checks import address_clashes, checked_tls, idle_client_ca
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,7 +24,17 @@ if TYPE_CHECKING:
 
 _CONFIG_FILES = (Path("registry-proxy.toml"), Path("/etc/registry-proxy/registry-proxy.toml"))
 _STATE = Path("/var/lib/registry-proxy")
-_PATHS = {"path", "password_file", "cert", "key", "ca_root", "eab_hmac_key_file"}
+_PATHS = {
+    "path",
+    "password_file",
+    "cert",
+    "key",
+    "ca_root",
+    "eab_hmac_key_file",
+    "htpasswd",
+    "client_ca",
+    "access_htpasswd",
+}
 _ALTERNATIVES = {
     "password": "password_file",
     "password_file": "password",
@@ -92,6 +102,7 @@ def load(path: Path | None, environ: Mapping[str, str], known: Mapping[str, Know
         hostnames = [upstream.hostname for upstream in upstreams.values() if upstream.hostname]
         sections["tls"] = checked_tls(sections["tls"], hostnames, layer, problems)
         problems += address_clashes(sections, layer)
+        problems += idle_client_ca(sections, layer)
     if not upstreams and not problems:
         problems.append(
             Problem(str(path or "environment"), "upstreams", "every upstream is off", "Turn one on.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, TypeGuard
 from urllib.parse import urlsplit
@@ -187,6 +188,22 @@ def check_password(value: SecretStr) -> SecretStr:
 Duration = Annotated[
     float, BeforeValidator(_duration), PlainSerializer(format_duration, return_type=str, when_used="json")
 ]
+
+
+def _networks(value: object) -> tuple[IPv4Network | IPv6Network, ...]:
+    remedy = 'Write it like ["10.0.0.0/8", "192.0.2.7", "2001:db8::/32"].'
+    try:
+        return tuple(ip_network(item.strip()) for item in _texts(value, remedy))
+    except ValueError as error:
+        if isinstance(error, InvalidValueError):
+            raise
+        raise InvalidValueError(f"has what is not a network: {error}", remedy) from None
+
+
+def _names(value: object) -> tuple[str, ...]:
+    return tuple(_texts(value, 'Write it like ["*.nodes.example.com"].'))
+
+
 PositiveDuration = Annotated[Duration, Field(gt=0)]
 ByteSize = Annotated[
     int, BeforeValidator(_size), PlainSerializer(format_size, return_type=str, when_used="json")
@@ -197,6 +214,12 @@ Addresses = Annotated[
     PlainSerializer(_texts_of, return_type=list[str], when_used="json"),
 ]
 SomeAddresses = Annotated[Addresses, AfterValidator(_some)]
+Networks = Annotated[
+    tuple[IPv4Network | IPv6Network, ...],
+    BeforeValidator(_networks),
+    PlainSerializer(_texts_of, return_type=list[str], when_used="json"),
+]
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 Hostname = Annotated[str, AfterValidator(_hostname)]
 AbsolutePath = Annotated[Path, Field(strict=False), AfterValidator(_path)]
 
@@ -228,6 +251,17 @@ class CacheSettings(_Section):
     tag_ttl: Duration = 60.0
     deleted_upstream: Literal["keep", "drop"] = "keep"
     access_ttl: Duration = 7 * 86400.0
+
+
+class AccessSettings(_Section):
+    """`[access]`: who may pull. Nothing of it set: everyone."""
+
+    htpasswd: AbsolutePath | None = None
+    client_ca: AbsolutePath | None = None
+    client_names: Names = ("*",)
+    sources: Networks = ()
+    trusted_proxies: Networks = ()
+    proxy_protocol: bool = False
 
 
 class TlsSettings(_Section):
@@ -269,6 +303,9 @@ class UpstreamSettings(_Section):
     password_file: AbsolutePath | None = None
     enabled: bool = True
     realms: Annotated[tuple[str, ...], BeforeValidator(_hostnames)] = ()
+    access_htpasswd: AbsolutePath | None = None
+    access_client_names: Names = ()
+    access_sources: Networks = ()
 
 
 class Settings(_Section):
@@ -280,6 +317,7 @@ class Settings(_Section):
     server: ServerSettings
     storage: StorageSettings
     cache: CacheSettings
+    access: AccessSettings
     tls: TlsSettings | None = None
     upstreams: dict[str, UpstreamSettings]
     log: LogSettings
@@ -296,6 +334,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "server": ServerSettings,
     "storage": StorageSettings,
     "cache": CacheSettings,
+    "access": AccessSettings,
     "tls": TlsSettings,
     "log": LogSettings,
 }

@@ -96,6 +96,13 @@ def address_clashes(sections: Mapping[str, BaseModel | None], layer: Layer) -> I
                 yield Problem(origin, use, f"{address} is in {owner} already", "Change one of the two.")
 
 
+def idle_client_ca(sections: Mapping[str, BaseModel | None], layer: Layer) -> Iterator[Problem]:
+    """Client certificates are asked for where there is no TLS to show them in."""
+    if sections["tls"] is None and (entry := layer.get(("access", "client_ca"))) is not None:
+        remedy = "Add [tls], or take access.client_ca out."
+        yield Problem(entry.origin, "access.client_ca", "asks for certificates, but TLS is off", remedy)
+
+
 def _key(use: str) -> tuple[str, str]:
     section, _, name = use.partition(".")
     return section, name
