@@ -76,7 +76,7 @@ def find_config_file() -> Path | None:
 
 def default_storage_path(environ: Mapping[str, str]) -> Path:
     """The system's folder for root and for those who may write to it, or else the user's own."""
-    if os.geteuid() == 0 or os.access(_STATE, os.W_OK | os.X_OK):
+    if os.geteuid() == 0 or os.access(_STATE, os.W_OK | os.X_OK, effective_ids=True):
         return _STATE
     data = environ.get("XDG_DATA_HOME", "")
     # XDG base directory specification: a relative path counts as unset.
