@@ -136,19 +136,3 @@ async def test_a_read_only_disk_is_an_error_and_no_damage(tmp_path: Path) -> Non
         make_read_only(disk)
         with pytest.raises(IndexFailedError, match="Read-only file system"):
             SqliteIndex(disk / "index.db")
-
-
-async def test_a_full_disk_fails_writes_until_there_is_space(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk", "size=1m") as disk:
-        index = SqliteIndex(disk / "index.db")
-        await index.record_blob(ALPINE, blob("before"), 1.0)
-        ballast = disk / "ballast"
-        with pytest.raises(OSError, match="No space"):
-            ballast.write_bytes(bytes(1024 * 1024))
-        with pytest.raises(IndexFailedError, match="disk is full"):
-            await index.adopt([(blob(number).digest, 1) for number in range(1000)], 1.0)
-        assert index.used_bytes() == 100
-        ballast.unlink()
-        await index.record_blob(ALPINE, blob("after"), 1.0)
-        assert index.used_bytes() == 200
-        await index.close()

@@ -26,7 +26,7 @@ class Bench:
         connection.execute("CREATE TABLE number (value INTEGER PRIMARY KEY)")
         self.statements: list[str] = []
         connection.set_trace_callback(self.statements.append)
-        self.writer = BatchingWriter(connection, "the bench")
+        self.writer = BatchingWriter(connection, "the bench", make_room=lambda: None)
         self.go_on = threading.Event()
 
     def hold(self) -> asyncio.Task[int]:

@@ -12,6 +12,7 @@ from itertools import count
 from typing import TYPE_CHECKING, BinaryIO
 
 from registry_proxy.index.base import IndexFailedError
+from registry_proxy.index.reserve import Reserve
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,12 +35,19 @@ class _DamagedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """The open index: `is_new` as in `Index`; `lock`, to be closed last, tells other processes of this one."""
+    """The open index: `is_new` as in `Index`; `lock` tells other processes of this one."""
 
     reader: sqlite3.Connection
     writer: sqlite3.Connection
     is_new: bool
     lock: BinaryIO
+    reserve: Reserve
+
+    def close(self) -> None:
+        """Close the reader and let go of the file; the writer is closed by who uses it, before."""
+        self.reader.close()
+        self.reserve.fill()
+        self.lock.close()
 
 
 def open_database(path: Path) -> Database:
@@ -50,15 +58,29 @@ def open_database(path: Path) -> Database:
     try:
         with ExitStack() as on_failure:
             lock = on_failure.enter_context(path.with_name(f"{path.name}.lock").open("ab"))
-            is_new = _prepare(path) if _is_alone(lock) else False
-            writer = on_failure.enter_context(closing(_connect(path, _WRITE_PATIENCE)))
-            reader = on_failure.enter_context(closing(connect_reader(path)))
-            _require_current_schema(path, reader)
-            fcntl.flock(lock, fcntl.LOCK_SH)
+            reserve = Reserve(lock)
+            try:
+                database = _open_locked(path, lock, reserve)
+            except sqlite3.OperationalError:
+                # The disk may be full.
+                reserve.release()
+                database = _open_locked(path, lock, reserve)
+            reserve.fill()
             on_failure.pop_all()
-            return Database(reader, writer, is_new, lock)
+            return database
     except (sqlite3.Error, OSError) as error:
         raise IndexFailedError(f"can't open the index {path}: {error}") from error
+
+
+def _open_locked(path: Path, lock: BinaryIO, reserve: Reserve) -> Database:
+    with ExitStack() as on_failure:
+        is_new = _prepare(path) if _is_alone(lock) else False
+        writer = on_failure.enter_context(closing(_connect(path, _WRITE_PATIENCE)))
+        reader = on_failure.enter_context(closing(connect_reader(path)))
+        _require_current_schema(path, reader)
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        on_failure.pop_all()
+    return Database(reader, writer, is_new, lock, reserve)
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:

@@ -74,11 +74,10 @@ class SqliteIndex:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        database = open_database(path)
-        self.is_new = database.is_new
-        self._lock = database.lock
-        self._reader = database.reader
-        self._writer = BatchingWriter(database.writer, str(path))
+        self._database = open_database(path)
+        self._reader = self._database.reader
+        self._writer = BatchingWriter(self._database.writer, str(path), self._database.reserve.release)
+        self.is_new = self._database.is_new
 
     def link(self, source: Source, digest: Digest) -> Link | None:
         row = self._row(_LINK, str(source), to_key(digest))
@@ -165,8 +164,7 @@ class SqliteIndex:
 
     async def close(self) -> None:
         await self._writer.close()
-        self._reader.close()
-        self._lock.close()
+        self._database.close()
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
         try:

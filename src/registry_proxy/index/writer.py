@@ -29,12 +29,14 @@ class _Write(NamedTuple):
 class BatchingWriter:
     """Runs operations on `connection` in a thread of its own; `name` is what errors call the index.
 
-    The connection must be in autocommit mode. The writer closes it at its end.
+    The connection must be in autocommit mode. The writer closes it at its end. On a full disk `make_room` is called,
+    and the batch is tried once more: operations must bear to be run twice.
     """
 
-    def __init__(self, connection: sqlite3.Connection, name: str) -> None:
+    def __init__(self, connection: sqlite3.Connection, name: str, make_room: Callable[[], None]) -> None:
         self._connection = connection
         self._name = name
+        self._make_room = make_room
         self._queue: SimpleQueue[_Write | None] = SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="index-writer", daemon=True)
@@ -63,7 +65,7 @@ class BatchingWriter:
         while more:
             batch, more = self._next_batch()
             if batch:
-                self._commit(batch)
+                self._settle_batch(batch)
         self._connection.close()
 
     def _next_batch(self) -> tuple[list[_Write], bool]:
@@ -75,22 +77,40 @@ class BatchingWriter:
                 return batch, True
         return batch, False
 
-    def _commit(self, batch: list[_Write]) -> None:
+    def _settle_batch(self, batch: list[_Write]) -> None:
         results: list[Any] = [None] * len(batch)
         failure = None
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            results = [write.operation(self._connection) for write in batch]
-            self._connection.execute("COMMIT")
+            results = self._commit_with_room(batch)
         except Exception as error:  # noqa: BLE001 - a thread that died of one batch would leave all later ones waiting
             failure = f"can't write to {self._name}: {error}"
-            with suppress(sqlite3.Error):
-                self._connection.rollback()
         outcomes = zip((write.future for write in batch), results, strict=True)
         for loop, settled in groupby(outcomes, key=lambda outcome: outcome[0].get_loop()):
             # A loop that was closed has nobody left who waits.
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(_settle, list(settled), failure)
+
+    def _commit_with_room(self, batch: list[_Write]) -> list[Any]:
+        try:
+            return self._commit(batch)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                raise
+        self._make_room()
+        # The write-ahead log is then written from its beginning again, in the space that it has.
+        self._connection.execute("PRAGMA wal_checkpoint(RESTART)")
+        return self._commit(batch)
+
+    def _commit(self, batch: list[_Write]) -> list[Any]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            results = [write.operation(self._connection) for write in batch]
+            self._connection.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                self._connection.rollback()
+            raise
+        return results
 
 
 def _settle(outcomes: list[tuple[asyncio.Future[Any], Any]], failure: str | None) -> None:
