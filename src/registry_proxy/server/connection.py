@@ -211,7 +211,10 @@ class Connection(asyncio.Protocol):
             response.body.close()
 
     def _head(self, request: Request, response: Response | BlobResponse, length: int | None) -> bytes:
-        head = encode_head(response.status, response.headers, length, close=not request.keep_alive)
+        reason = response.reason if isinstance(response, Response) else ""
+        head = encode_head(
+            response.status, response.headers, length, close=not request.keep_alive, reason=reason
+        )
         return head + self._dates.end_of_head(self._dates.now())
 
     async def _drain(self) -> None:
@@ -226,7 +229,9 @@ class Connection(asyncio.Protocol):
             response = error_response(
                 RegistryError(ErrorCode.REQUEST_INVALID, f"{error}; it was not answered")
             )
-            head = encode_head(response.status, response.headers, len(response.body), close=True)
+            head = encode_head(
+                response.status, response.headers, len(response.body), close=True, reason=response.reason
+            )
             self._transport.write(head + self._dates.end_of_head(self._dates.now()) + response.body)
             self._hang_up()
         self._closing = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -47,6 +48,9 @@ _CACHE_STATUS = {
     Outcome.ASKED: "registry-proxy; fwd=uri-miss",
 }
 
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
+_MAX_REASON = 300
+
 _COMMON = (
     ("Docker-Distribution-Api-Version", "registry/2.0"),
     ("X-Content-Type-Options", "nosniff"),
@@ -55,13 +59,14 @@ _COMMON = (
 
 @dataclass(slots=True)
 class Response:
-    """An answer that is all there. `length` is for a HEAD whose body was not made."""
+    """An answer that is all there. `length` is for a HEAD whose body was not made; `reason` explains the status."""
 
     status: int
     headers: Headers
     body: bytes = b""
     close: bool = False
     length: int | None = None
+    reason: str = ""
 
 
 @dataclass(slots=True)
@@ -103,7 +108,8 @@ def error_response(error: RegistryError, *, close: bool = False) -> Response:
         headers.append(("WWW-Authenticate", 'Basic realm="registry-proxy", charset="UTF-8"'))
     if error.code is ErrorCode.UNSUPPORTED:
         headers.append(("Allow", "GET, HEAD"))
-    return Response(_STATUS[error.code], headers, msgspec.json.encode({"errors": [entry]}), close)
+    body = msgspec.json.encode({"errors": [entry]})
+    return Response(_STATUS[error.code], headers, body, close, reason=error.message)
 
 
 def internal_error() -> Response:
@@ -121,12 +127,19 @@ def matches_etag(header: str | None, digest: Digest) -> bool:
     return "*" in tags or str(digest) in tags
 
 
-def encode_head(status: int, headers: Headers, length: int | None, *, close: bool) -> bytes:
+def encode_head(status: int, headers: Headers, length: int | None, *, close: bool, reason: str = "") -> bytes:
     """The head of an answer up to its `Date`, which `Dates.end_of_head` adds."""
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
+    lines = [f"HTTP/1.1 {status} {_phrase(status, reason)}"]
     lines += [f"{name}: {value}" for name, value in (*headers, *_COMMON)]
     if length is not None:
         lines.append(f"Content-Length: {length}")
     if close:
         lines.append("Connection: close")
     return ("\r\n".join(lines) + "\r\n").encode("latin-1")
+
+
+def _phrase(status: int, reason: str) -> str:
+    """The reason phrase (RFC 9112, section 4). Docker, podman, skopeo and containerd show it to their users where they
+    don't look at the body: of a 5xx, and containerd of any error."""
+    phrase = HTTPStatus(status).phrase
+    return f"{phrase}: {_UNPRINTABLE.sub(' ', reason)[:_MAX_REASON]}" if reason else phrase
