@@ -1,0 +1,108 @@
+"""The program under test: `registry-proxy serve` in a sealed network, with next to nothing configured."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from tests.kit.processes import Daemon
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from tests.kit.sealed import SealedNetwork
+
+PROGRAM = Path(sys.executable).with_name("registry-proxy")
+PREFIX = "REGISTRY_PROXY_"
+# Where it listens unless told otherwise.
+ADDRESS = ("127.0.0.1", 5000)
+HOST = f"{ADDRESS[0]}:{ADDRESS[1]}"
+URL = f"http://{HOST}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer, read to its end."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes = field(repr=False)
+
+    @property
+    def cache_status(self) -> str:
+        """How the answer came about."""
+        return self.headers["Cache-Status"]
+
+    def json(self) -> Any:
+        """The body's JSON."""
+        return json.loads(self.body)
+
+
+class RegistryProxy:
+    """The server with two workers and a store of its own; runs within a `with` block.
+
+    `settings` are environment variables without their prefix: `cache_tag_ttl="0s"`.
+    """
+
+    def __init__(self, network: SealedNetwork, folder: Path, **settings: str) -> None:
+        wanted = {"storage_path": str(folder / "store"), "server_workers": "2"} | settings
+        self.store = Path(wanted["storage_path"])
+        self.log = folder / "registry-proxy.log"
+        self._network = network
+        inherited = dict.fromkeys((name for name in os.environ if name.startswith(PREFIX)), "")
+        self._env = inherited | {PREFIX + name.upper(): value for name, value in wanted.items()}
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        self._daemon = Daemon(self._network, [str(PROGRAM), "serve"], self.log, env=self._env)
+        try:
+            self._daemon.wait_until(self._answers)
+        except BaseException:
+            self._daemon.kill()
+            raise
+
+    def stop(self) -> int:
+        """Have it end in order; its exit status."""
+        return self._daemon.stop(seconds=40)
+
+    def kill(self) -> None:
+        """Let all of its processes end as in a crash."""
+        self._daemon.kill()
+
+    def reload(self) -> None:
+        """Have it read its configuration again."""
+        self._daemon.process.send_signal(signal.SIGHUP)
+
+    def get(self, path: str, *, method: str = "GET", **headers: str) -> Answer:
+        """Ask for `/v2/PATH`; header names have underscores for hyphens."""
+        connection = http.client.HTTPConnection(*ADDRESS)
+        connection.sock = self._network.connect(ADDRESS)
+        connection.sock.settimeout(60)
+        try:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, f"/v2/{path}", headers=named)
+            with connection.getresponse() as answer:
+                return Answer(answer.status, answer.headers, answer.read())
+        finally:
+            connection.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    def _answers(self) -> bool:
+        try:
+            return self.get("").status == 200
+        except OSError:
+            return False
