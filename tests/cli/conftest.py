@@ -30,6 +30,7 @@ class Program:
     """Runs `registry-proxy` in a folder of its own, with nothing of the tests' environment that it would read."""
 
     folder: Path
+    prefix: tuple[str, ...] = ()
 
     @property
     def environ(self) -> dict[str, str]:
@@ -44,7 +45,7 @@ class Program:
 
     def __call__(self, *arguments: str, code: int = 0, **environ: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [PROGRAM, *arguments],
+            [*self.prefix, PROGRAM, *arguments],
             cwd=self.folder,
             env={**self.environ, **environ},
             capture_output=True,
@@ -59,6 +60,14 @@ class Program:
 @pytest.fixture
 def program(tmp_path: Path) -> Program:
     return Program(tmp_path)
+
+
+@pytest.fixture
+def bound_program(tmp_path: Path) -> Program:
+    """The program without root's power over all files; an ordinary user has none anyway."""
+    powers = "-dac_override,-dac_read_search"
+    is_root = os.geteuid() == 0
+    return Program(tmp_path, ("setpriv", "--bounding-set", powers, "--inh-caps", powers) if is_root else ())
 
 
 @dataclass

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import tomllib
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,15 @@ def test_a_wrong_configuration_is_told_in_full_and_exits_2(program: Program, com
     assert "Did you mean REGISTRY_PROXY_GHCR_URL?" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def test_a_port_that_is_taken_is_told_with_the_next_step(program: Program) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = program("serve", code=1, REGISTRY_PROXY_SERVER_LISTEN=address)
+    assert f"cannot listen on {address}" in done.stderr
+    assert "server.listen" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_traceback_is_shown_on_demand(program: Program) -> None:

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pexpect
 import pytest
-from tests.cli.conftest import PROGRAM, Stored
-from tests.kit.users import ordinary_user
+from tests.cli.conftest import PROGRAM
 
-from registry_proxy.cli.verify import run
 from registry_proxy.oci.digest import Digest
 from registry_proxy.storage.filesystem import FilesystemStore
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Program
+    from tests.cli.conftest import Program, Stored
 
     from registry_proxy.index.sqlite import SqliteIndex
 
@@ -117,15 +115,14 @@ def test_a_running_server_sees_the_repair(program: Program, stored: Stored) -> N
     stored.indexed(serve)
 
 
-def test_a_file_that_cannot_be_opened_is_told_and_left(capsys: pytest.CaptureFixture[str]) -> None:
-    with ordinary_user() as folder:
-        stored = Stored(folder / "store")
-        digest = stored.put(b"content")
-        stored.file(digest).chmod(0)
-        assert not run(stored.root, repair=True, as_json=False)
-        assert stored.file(digest).exists()
-        assert set(stored.rows()) == {digest}
-    assert "1 unreadable. Run this as the user who owns" in capsys.readouterr().out
+def test_a_file_that_cannot_be_opened_is_told_and_left(bound_program: Program, stored: Stored) -> None:
+    digest = stored.put(b"content")
+    stored.file(digest).chmod(0)
+    done = bound_program("verify", "--repair", code=1)
+    assert f"unreadable {digest}" in done.stdout
+    assert "1 unreadable. Run this as the user who owns" in done.stdout
+    assert stored.file(digest).exists()
+    assert set(stored.rows()) == {digest}
 
 
 def test_without_a_store_it_says_where_it_looked(program: Program) -> None:
