@@ -112,11 +112,11 @@ def reason(error: Exception) -> str:
         case aiohttp.ClientConnectorDNSError():
             text = f"the name {error.host} can't be resolved"
         case aiohttp.ClientConnectorError():
-            text = f"can't connect: {error.os_error.strerror or error.os_error}"
+            text = f"can't connect: {_said(error.os_error)}"
         case aiohttp.ServerDisconnectedError():
             text = "the connection was closed without an answer"
         case OSError():
-            text = f"the connection broke: {error.strerror or type(error).__name__}"
+            text = f"the connection broke: {_said(error)}"
         case aiohttp.ClientPayloadError():
             text = "the body broke off"
         case aiohttp.ClientResponseError():
@@ -124,3 +124,10 @@ def reason(error: Exception) -> str:
         case _:
             text = f"the request failed: {type(error).__name__}"
     return text
+
+
+def _said(error: OSError) -> str:
+    """The system's words: asyncio's own tell where it connected to, and not what is wrong."""
+    if error.errno and not isinstance(error, ssl.SSLError):  # whose numbers are its own
+        return os.strerror(error.errno)
+    return error.strerror or str(error) or type(error).__name__
