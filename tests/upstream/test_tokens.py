@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
-from tests.kit.clock import ManualClock
 from yarl import URL
 
 from registry_proxy.upstream.base import UpstreamLimitedError
@@ -17,6 +17,9 @@ from registry_proxy.upstream.tokens import (
     TokenRequest,
     parse_token,
 )
+
+if TYPE_CHECKING:
+    from tests.kit.clock import ManualClock
 
 REALM = URL("https://auth.example.com/token?account=x")
 

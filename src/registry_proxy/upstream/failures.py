@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import ssl
+import os
+import ssl
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus

@@ -32,7 +32,9 @@ class Preset:
         except ValueError:
             raise ValueError(f"{self.url!r} is not a URL") from None
         if not valid or url.path != "/" or url.query_string or url.fragment:
-            raise ValueError(f"{self.url!r} must be http:// or https:// and a host, and nothing after it")
+            raise ValueError(
+                f"the URL {self.url!r} must be http:// or https:// and a host, and nothing after it"
+            )
 
     def canonical(self, repository: Repository) -> Repository:
         """The name that the registry itself uses: `alpine` is `library/alpine` on Docker Hub."""

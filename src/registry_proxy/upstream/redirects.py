@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MAX_REDIRECTS = 5
 _STATUSES = frozenset({301, 302, 303, 307, 308})
+_HOST = re.compile(r"[0-9A-Za-z._:%-]+", re.ASCII)
 _URL_CHARACTERS = re.compile(r"[\x21-\x7e]+", re.ASCII)
 
 
@@ -44,10 +45,10 @@ def next_url(url: URL, location: str) -> URL:
         target = url.join(URL(location, encoded=bool(_URL_CHARACTERS.fullmatch(location)))).with_fragment(
             None
         )
-        valid = target.scheme in ("http", "https") and bool(target.host)
+        target = target.with_host(target.host or "")  # spelled as hosts are compared
+        valid = target.scheme in ("http", "https") and bool(_HOST.fullmatch(target.raw_host or ""))
     except ValueError:
-        valid = False
-        target = url
+        valid, target = False, url
     if not valid or target.user is not None or target.password is not None:
         raise RedirectRefusedError(f"{here} redirects to something that is no plain http(s) URL")
     if url.scheme == "https" and target.scheme != "https":

@@ -1,0 +1,97 @@
+"""Tag pages and referrers as upstreams send them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from registry_proxy.upstream.base import TagPage
+from registry_proxy.upstream.listings import (
+    InvalidListingError,
+    cut_page,
+    next_link,
+    parse_referrers,
+    parse_tags,
+    referrers_index,
+)
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ('</v2/a/tags/list?n=2&last=b>; rel="next"', "/v2/a/tags/list?n=2&last=b"),
+        ("<https://h/v2/a/tags/list>;rel=next", "https://h/v2/a/tags/list"),
+        ('<a>; title="x; y"; rel="next"', "a"),
+        ('<first>; rel="first", <second>; rel="next"', "second"),
+        ('<a>; REL="NEXT"', "a"),
+        ('<a>; rel="prev"', None),
+        ("</v2/a>", None),
+        ("", None),
+        ("garbage", None),
+    ],
+)
+def test_the_next_page_is_where_the_link_says(header: str, expected: str | None) -> None:
+    assert next_link(header) == expected
+
+
+def test_a_hostile_link_is_read_in_linear_time() -> None:
+    assert next_link("<a>" + "; a=b" * 20_000 + "!") is None
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b'{"name":"a","tags":["1","2"]}', ("1", "2")),
+        (b'{"name":"a","tags":null}', ()),
+        (b'{"name":"a"}', ()),
+        (b'{"tags":["ok","not a tag","-x","","../x"]}', ("ok",)),
+    ],
+)
+def test_a_tag_page_holds_tags_by_the_grammar(raw: bytes, expected: tuple[str, ...]) -> None:
+    assert parse_tags(raw) == expected
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"[]", b"<html>", b'{"tags":"1"}', b'{"tags":[1]}', b'{"tags":["\xff"]}']
+)
+def test_what_is_no_tag_page_is_refused(raw: bytes) -> None:
+    with pytest.raises(InvalidListingError):
+        parse_tags(raw)
+
+
+@pytest.mark.parametrize(
+    ("tags", "limit", "last", "more", "expected"),
+    [
+        (("a", "b"), None, None, False, TagPage(("a", "b"), more=False)),
+        (("a", "b"), 2, None, True, TagPage(("a", "b"), more=True)),
+        (("a", "b", "c"), 2, None, False, TagPage(("a", "b"), more=True)),
+        (("a", "b", "c"), 2, "a", False, TagPage(("b", "c"), more=False)),
+        (("b", "c"), None, "a", False, TagPage(("b", "c"), more=False)),
+        (("a", "b"), 0, None, False, TagPage((), more=True)),
+        ((), 5, "z", False, TagPage((), more=False)),
+    ],
+)
+def test_a_page_is_cut_where_the_upstream_sent_more_than_was_asked_for(
+    tags: tuple[str, ...], limit: int | None, last: str | None, more: bool, expected: TagPage
+) -> None:
+    assert cut_page(tags, limit, last, more=more) == expected
+
+
+def test_referrers_keep_their_descriptors_as_they_are() -> None:
+    raw = b'{"schemaVersion":2,"manifests":[{"digest":"a","x": 1.0e2},{"digest":"b"}]}'
+    assert parse_referrers(raw) == [b'{"digest":"a","x": 1.0e2}', b'{"digest":"b"}']
+
+
+@pytest.mark.parametrize("raw", [b"", b"{}", b"<html>", b'{"manifests":{}}', b'{"manifests":null}', b"[]"])
+def test_what_is_no_index_is_refused(raw: bytes) -> None:
+    with pytest.raises(InvalidListingError):
+        parse_referrers(raw)
+
+
+def test_an_index_of_referrers_is_an_oci_index() -> None:
+    document = json.loads(referrers_index([b'{"digest":"a"}', b'{"digest":"b"}']))
+    assert document["mediaType"] == "application/vnd.oci.image.index.v1+json"
+    assert document["schemaVersion"] == 2
+    assert [each["digest"] for each in document["manifests"]] == ["a", "b"]
+    assert json.loads(referrers_index([]))["manifests"] == []
