@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_SCHEME = re.compile(rf"\s*,?\s*({_TOKEN})(?:\s+|$)", re.ASCII)
-_PARAMETER = re.compile(rf'\s*,?\s*({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({_TOKEN}))\s*', re.ASCII)
+# A token of the grammar (section 5.6.2).
+_WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+# The elements of a list may be empty (section 5.6.1.2), hence any number of commas before each.
+_SCHEME = re.compile(rf"[\s,]*({_WORD})(?=[\s,]|$)", re.ASCII)
+_TOKEN68 = re.compile(r"\s+[A-Za-z0-9\-._~+/]+=*(?=\s*(?:,|$))", re.ASCII)
+_PARAMETER = re.compile(rf'[\s,]*({_WORD})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({_WORD}))', re.ASCII)
 _QUOTED_PAIR = re.compile(r"\\(.)")
 
 
@@ -20,12 +23,16 @@ class Challenge:
 
 
 def parse_challenges(header: str) -> tuple[Challenge, ...]:
-    """All challenges of a `WWW-Authenticate` value, in order; what follows a syntax error is left out."""
+    """All challenges of a `WWW-Authenticate` value, in order; what follows a syntax error is left out.
+
+    A challenge with a token68 in place of parameters (`Negotiate TlRM…=`) has no parameters.
+    """
     challenges: list[Challenge] = []
     position = 0
     while match := _SCHEME.match(header, position):
         parameters: dict[str, str] = {}
-        position = match.end()
+        token68 = _TOKEN68.match(header, match.end())
+        position = (token68 or match).end()
         while parameter := _PARAMETER.match(header, position):
             name, quoted, bare = parameter.groups()
             parameters[name.lower()] = bare if quoted is None else _QUOTED_PAIR.sub(r"\1", quoted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import msgspec
@@ -11,6 +12,12 @@ from registry_proxy.oci.digest import Digest, InvalidDigestError
 
 # The limit that registries keep themselves (distribution: 4 MiB); more is an attack on memory.
 MAX_MANIFEST_SIZE = 4 * 1024 * 1024
+
+# Sizes are int64 (image-spec, descriptor.md).
+_MAX_SIZE = 2**63 - 1
+# RFC 6838, section 4.2. What isn't of this form could add headers to an answer.
+_NAME = r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}"
+_MEDIA_TYPE = re.compile(rf"{_NAME}/{_NAME}", re.ASCII | re.IGNORECASE)
 
 
 class InvalidManifestError(ValueError):
@@ -26,8 +33,10 @@ class Descriptor:
     media_type: str = "application/octet-stream"
 
     def __post_init__(self) -> None:
-        if self.size < 0:
-            raise InvalidManifestError(f"the descriptor of {self.digest} has the negative size {self.size}")
+        if not 0 <= self.size <= _MAX_SIZE:
+            raise InvalidManifestError(
+                f"the descriptor of {self.digest} has the size {self.size}, out of all bounds"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +82,7 @@ def parse_manifest(raw: bytes, content_type: str, expected: Digest | None = None
         raise InvalidManifestError(f"its bytes have the digest {digest}, not {expected}")
     try:
         document = _decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidManifestError(f"it is not a manifest: {error}") from None
     media_type = _media_type(document, content_type)
     try:
@@ -89,14 +98,17 @@ def _media_type(document: _Document, content_type: str) -> str:
     if sent in media_types.DOCKER_SCHEMA1 or document.schema_version == 1:
         raise InvalidManifestError("it has Docker's schema 1, which is not supported; push the image anew")
     is_index = document.manifests is not None
-    if is_index and (document.layers is not None or document.config is not None):
+    is_image = document.layers is not None or document.config is not None
+    if is_index and is_image:
         raise InvalidManifestError("it is both a manifest and an index")
     stated = document.media_type or (sent if sent in media_types.MANIFESTS else None)
     if stated is None:
         return media_types.OCI_INDEX if is_index else media_types.OCI_MANIFEST
+    if not _MEDIA_TYPE.fullmatch(stated):
+        raise InvalidManifestError(f"its media type {stated[:80]!r} is none")
     if sent in media_types.MANIFESTS and sent != stated:
         raise InvalidManifestError(f"it was sent as {sent} but says it is {stated}")
-    if (is_index and stated in media_types.IMAGES) or (not is_index and stated in media_types.INDEXES):
+    if (is_index and stated in media_types.IMAGES) or (is_image and stated in media_types.INDEXES):
         raise InvalidManifestError(f"its fields don't fit its media type {stated}")
     return stated
 

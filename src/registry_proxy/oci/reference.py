@@ -71,5 +71,8 @@ def parse_reference(text: str) -> Reference:
 
 
 def referrers_tag(subject: Digest) -> Tag:
-    """The tag that replaces the referrers API where it is missing (distribution-spec, "Referrers Tag Schema")."""
-    return Tag(f"{subject.algorithm}-{subject.hex}"[:128])
+    """The tag that replaces the referrers API where it is missing (distribution-spec, "Referrers Tag Schema").
+
+    It has at most 64 characters of the digest.
+    """
+    return Tag(f"{subject.algorithm}-{subject.hex[:64]}")
