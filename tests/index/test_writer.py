@@ -94,18 +94,33 @@ async def test_a_transaction_has_a_limit(bench: Bench) -> None:
     assert 3 <= bench.commits() <= 4
 
 
-async def test_a_failure_is_told_to_all_of_its_batch_and_undoes_it(bench: Bench) -> None:
+async def test_one_that_can_t_be_written_fails_alone(bench: Bench) -> None:
     await bench.put(7)
-    tasks = await queued(bench, 1, 7, 2)
+    tasks = await queued(bench, 1, 7, 2**63, 2)
+    bench.go_on.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [result for result in results if isinstance(result, int)] == [-1, 1, 2]
+    failures = [str(result) for result in results if isinstance(result, IndexFailedError)]
+    assert failures[0].startswith("can't write to the bench: UNIQUE constraint failed")
+    assert failures[1].startswith("can't write to the bench: Python int too large")
+    assert bench.numbers() == [1, 2, 7]
+
+
+async def test_a_failure_of_the_disk_is_told_to_all_of_the_batch_and_undoes_it(bench: Bench) -> None:
+    def fail(_: sqlite3.Connection) -> int:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    tasks = await queued(bench, 1, 2)
+    tasks.append(asyncio.ensure_future(bench.writer.write(fail)))
+    await asyncio.sleep(0)
     bench.go_on.set()
     results = await asyncio.gather(*tasks, return_exceptions=True)
     failures = [result for result in results if isinstance(result, IndexFailedError)]
-    assert len(failures) >= 3
-    assert all(
-        str(failure).startswith("can't write to the bench: UNIQUE constraint failed") for failure in failures
+    assert {str(failure) for failure in failures} == {"can't write to the bench: disk I/O error"}
+    assert len({id(failure) for failure in failures}) == len(failures) >= 3, (
+        "an exception belongs to one task"
     )
-    assert len({id(failure) for failure in failures}) == len(failures), "an exception belongs to one task"
-    assert bench.numbers() == [7]
+    assert bench.numbers() == []
 
 
 async def test_a_failure_of_the_code_doesn_t_end_the_writer(bench: Bench) -> None:

@@ -83,6 +83,11 @@ class BatchingWriter:
         try:
             results = self._commit_with_room(batch)
         except Exception as error:  # noqa: BLE001 - a thread that died of one batch would leave all later ones waiting
+            if len(batch) > 1 and not isinstance(error, sqlite3.OperationalError):
+                # One of them can't be written, ever: it must not harm the others.
+                for write in batch:
+                    self._settle_batch([write])
+                return
             failure = f"can't write to {self._name}: {error}"
         outcomes = zip((write.future for write in batch), results, strict=True)
         for loop, settled in groupby(outcomes, key=lambda outcome: outcome[0].get_loop()):
@@ -94,7 +99,7 @@ class BatchingWriter:
         try:
             return self._commit(batch)
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+            if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_FULL:
                 raise
         self._make_room()
         # The write-ahead log is then written from its beginning again, in the space that it has.
