@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.kit import images
 from tests.kit.certificates import Authority
 from tests.kit.clock import ManualClock
-from tests.upstream.connecting import Connector
+from tests.kit.upstream import SimulatedUpstream
+from tests.upstream.connecting import HASTY, Connector, stored
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
+
+    from registry_proxy.oci.digest import Digest
+    from registry_proxy.upstream.upstream import RegistryUpstream
 
 
 @pytest.fixture
@@ -34,3 +39,33 @@ def image() -> images.Image:
 @pytest.fixture(scope="session")
 def authority() -> Authority:
     return Authority.create()
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port that is listened on, by somebody who never says anything."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture
+async def plain() -> AsyncIterator[SimulatedUpstream]:
+    async with SimulatedUpstream("plain") as simulated:
+        yield simulated
+
+
+@pytest.fixture
+async def hub() -> AsyncIterator[SimulatedUpstream]:
+    async with SimulatedUpstream("dockerhub") as simulated:
+        yield simulated
+
+
+@pytest.fixture
+def layer(plain: SimulatedUpstream, image: images.Image) -> Digest:
+    return stored(plain, image)
+
+
+@pytest.fixture
+async def upstream(connect: Connector, plain: SimulatedUpstream, layer: Digest) -> RegistryUpstream:
+    """A client of `plain`, which holds the image, with little patience."""
+    return connect(plain.url, timeouts=HASTY)

@@ -12,6 +12,7 @@ from yarl import URL
 
 from registry_proxy.oci.digest import Digest
 from registry_proxy.oci.reference import Repository, Tag
+from registry_proxy.upstream.answers import Timeouts
 from registry_proxy.upstream.presets import Preset
 from registry_proxy.upstream.transport import Transport
 from registry_proxy.upstream.upstream import RegistryUpstream
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
     from tests.kit.clock import ManualClock
     from tests.kit.upstream import SimulatedUpstream
 
-    from registry_proxy.upstream.answers import Timeouts
     from registry_proxy.upstream.base import Upstream
     from registry_proxy.upstream.credentials import CredentialProvider
 
 REPOSITORY = Repository("library/alpine")
 LATEST = Tag("latest")
+HASTY = Timeouts(connect=5, headers=0.2, stall=0.2, total=5)
 
 
 class Names(AbstractResolver):
