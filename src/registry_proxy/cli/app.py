@@ -121,11 +121,11 @@ def settings_loader(config: Path | None) -> Callable[[], Settings]:
 def serve(config: ConfigOption = None) -> None:
     """Run the caches until SIGTERM or Ctrl-C; SIGHUP reads upstreams and credentials anew."""
     from registry_proxy.service import run  # noqa: PLC0415
-    from registry_proxy.service.sockets import ListenError  # noqa: PLC0415
+    from registry_proxy.service.errors import StartError  # noqa: PLC0415
 
     try:
         code = run(settings_loader(config))
-    except ListenError as error:
+    except StartError as error:
         raise _FailedError(str(error)) from error
     raise typer.Exit(code)
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from registry_proxy.oci.errors import ErrorCode, RegistryError
 from registry_proxy.policy.access import parse_address
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from registry_proxy.cache.background import Background
     from registry_proxy.policy.access import Address
-    from registry_proxy.server.app import App
     from registry_proxy.server.dates import Dates
     from registry_proxy.server.memo import Prepared
 
@@ -31,6 +30,16 @@ _MAX_PIPELINED = 16
 _WRITE_BUFFER = 1024 * 1024
 # Seconds that a client gets to read the answer to a request whose body it is still sending.
 _LINGER = 2.0
+
+
+class Application(Protocol):
+    """What requests are answered by."""
+
+    def recall(self, request: Request, now: float) -> Prepared | None:
+        """The answer to a request that was answered a moment ago."""
+
+    async def respond(self, request: Request) -> Response | BlobResponse:
+        """The answer to any request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +58,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(
         self,
-        app: App,
+        app: Application,
         dates: Dates,
         background: Background,
         limits: Limits,

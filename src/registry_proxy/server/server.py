@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from registry_proxy.server.connection import Connection, Limits
+from registry_proxy.server.connection import Application, Connection, Limits
 from registry_proxy.server.proxy_protocol import InvalidProxyHeaderError, read_header
 
 if TYPE_CHECKING:
@@ -16,19 +16,20 @@ if TYPE_CHECKING:
 
     from registry_proxy.cache.background import Background
     from registry_proxy.policy.access import Address
-    from registry_proxy.server.app import App
     from registry_proxy.server.dates import Dates
 
 log = logging.getLogger(__name__)
 
 _SWEEP_EVERY = 1.0
 _BACKLOG = 1024
+# Seconds that a client has to answer the end of TLS.
+_GOOD_BYE = 2.0
 
 
 class Server:
     """Serves an app on sockets that are bound already."""
 
-    def __init__(self, app: App, dates: Dates, background: Background, limits: Limits) -> None:
+    def __init__(self, app: Application, dates: Dates, background: Background, limits: Limits) -> None:
         self._app = app
         self._dates = dates
         self._background = background
@@ -53,10 +54,17 @@ class Server:
                 sock.setblocking(False)
                 self._acceptors.append(self._background.spawn(self._accept_proxied(sock, tls), "accepting"))
             return
+        handshake, good_bye = self._tls_timeouts(tls)
         for sock in sockets:
-            self._listeners.append(
-                await loop.create_server(self._connection, sock=sock, ssl=tls, backlog=_BACKLOG)
+            listener = await loop.create_server(
+                self._connection,
+                sock=sock,
+                backlog=_BACKLOG,
+                ssl=tls,
+                ssl_handshake_timeout=handshake,
+                ssl_shutdown_timeout=good_bye,
             )
+            self._listeners.append(listener)
 
     async def sweep(self) -> None:
         """Drop connections whose deadline has passed, once a second, until cancelled."""
@@ -101,10 +109,21 @@ class Server:
         try:
             async with asyncio.timeout(self._limits.header_timeout):
                 address = await read_header(sock)
-            await loop.connect_accepted_socket(lambda: self._connection(address), sock, ssl=tls)
+            handshake, good_bye = self._tls_timeouts(tls)
+            await loop.connect_accepted_socket(
+                lambda: self._connection(address),
+                sock,
+                ssl=tls,
+                ssl_handshake_timeout=handshake,
+                ssl_shutdown_timeout=good_bye,
+            )
         except (InvalidProxyHeaderError, OSError) as error:  # OSError includes TimeoutError and TLS errors
             log.warning("a connection was refused: %r. Is every client behind the load balancer?", error)
             sock.close()
+
+    def _tls_timeouts(self, tls: ssl.SSLContext | None) -> tuple[float | None, float | None]:
+        """For the handshake and the good-bye, with TLS only: asyncio's own are longer than a stop may last."""
+        return (self._limits.header_timeout, _GOOD_BYE) if tls is not None else (None, None)
 
     def _connection(self, told_address: Address | None = None) -> Connection:
         return Connection(

@@ -11,15 +11,16 @@ import time
 from typing import TYPE_CHECKING, NoReturn
 
 from registry_proxy.observe.logs import configure_logs
-from registry_proxy.service.preparation import prepare
+from registry_proxy.service.preparation import prepare, prepare_tls
 from registry_proxy.service.sockets import bind
 from registry_proxy.service.worker import Worker
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Sequence
 
     from registry_proxy.config import Settings
+    from registry_proxy.service.sockets import Sockets
+    from registry_proxy.service.tls import Tls
 
 log = logging.getLogger(__name__)
 
@@ -34,30 +35,32 @@ _END_TIMEOUT = 10.0
 def run(load: Callable[[], Settings]) -> int:
     """Serve until SIGTERM or SIGINT; the exit code.
 
-    Raises what makes serving impossible: ConfigError, ListenError, StoreError, IndexFailedError.
+    Raises what makes serving impossible: ConfigError, StartError, StoreError, IndexFailedError.
     """
     settings = load()
     configure_logs(settings.log.level, settings.log.format)
     for warning in settings.warnings:
         log.warning("%s", warning)
-    shares = bind(settings.server.listen, settings.server.workers or len(os.sched_getaffinity(0)))
+    tls = prepare_tls(settings)
+    shares = bind(settings, settings.server.workers or len(os.sched_getaffinity(0)), os.environ)
     asyncio.run(prepare(settings))
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     # What is there now is shared with the workers, as long as nothing touches it.
     gc.collect()
     gc.freeze()
-    return Supervisor(settings, load, shares).run()
+    return Supervisor(settings, load, shares, tls).run()
 
 
 class Supervisor:
     """Keeps one process for each share of the sockets."""
 
     def __init__(
-        self, settings: Settings, load: Callable[[], Settings], shares: Sequence[Sequence[socket.socket]]
+        self, settings: Settings, load: Callable[[], Settings], shares: Sequence[Sockets], tls: Tls | None
     ) -> None:
         self._settings = settings
         self._load = load
         self._shares = shares
+        self._tls = tls
         self._lifeline, self._own_end = os.pipe()
         self._workers: dict[int, int] = {}  # process → number of its share
         self._started: dict[int, float] = {}  # number of a share → when its worker was last started
@@ -69,7 +72,7 @@ class Supervisor:
         for number in range(len(self._shares)):
             self._start(number)
         names = ", ".join(sorted(upstream.registry for upstream in self._settings.upstreams.values()))
-        places = ", ".join(str(sock.getsockname()[:2]) for sock in self._shares[0])
+        places = self._shares[0].describe()
         log.info("caching %s in %s; listening on %s", names, self._settings.storage.path, places)
         while True:
             received = signal.sigtimedwait(_SIGNALS, 1.0) if self._due else signal.sigwaitinfo(_SIGNALS)
@@ -94,8 +97,8 @@ class Supervisor:
         try:
             os.close(self._own_end)
             for other, share in enumerate(self._shares):
-                for sock in share if other != number else ():
-                    sock.close()
+                if other != number:
+                    share.close()
             asyncio.run(self._serve(number))
             code = 0
         except Exception:
@@ -104,7 +107,7 @@ class Supervisor:
             os._exit(code)
 
     async def _serve(self, number: int) -> None:
-        worker = Worker(self._settings, self._load, self._shares[number], self._lifeline)
+        worker = Worker(self._settings, self._load, self._shares[number], self._lifeline, self._tls)
         worker.listen_to_signals()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         await worker.run()

@@ -17,6 +17,7 @@ from registry_proxy.policy.freshness import Freshness
 from registry_proxy.server.app import App
 from registry_proxy.server.connection import Limits
 from registry_proxy.server.dates import Dates
+from registry_proxy.server.redirect import Redirect
 from registry_proxy.server.server import Server
 from registry_proxy.service.access import build_gate
 from registry_proxy.service.upstreams import build_router, build_upstreams
@@ -24,10 +25,12 @@ from registry_proxy.storage.filesystem import FilesystemStore
 from registry_proxy.storage.locks import FileLocks
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from registry_proxy.config import Settings
+    from registry_proxy.server.connection import Application
+    from registry_proxy.service.sockets import Sockets
+    from registry_proxy.service.tls import Tls
     from registry_proxy.upstream.upstream import RegistryUpstream
 
 log = logging.getLogger(__name__)
@@ -45,13 +48,15 @@ class Worker:
         self,
         settings: Settings,
         load: Callable[[], Settings],
-        sockets: Sequence[socket.socket],
+        sockets: Sockets,
         lifeline: int,
+        tls: Tls | None,
     ) -> None:
         self._settings = settings
         self._load = load
         self._sockets = sockets
         self._lifeline = lifeline
+        self._tls = tls
         self._stop = asyncio.Event()
         self._app: App | None = None
 
@@ -95,19 +100,31 @@ class Worker:
             app = self._app = App(
                 cache, build_router(self._settings, self._upstreams), build_gate(self._settings)
             )
+            if self._tls is not None:
+                self._tls.start(self._background, locks)
             await self._accept(app, cache)
             self._background.cancel()
         locks.close()
 
     async def _accept(self, app: App, cache: Cache) -> None:
-        server_settings = self._settings.server
-        limits = Limits(server_settings.header_timeout, server_settings.idle_timeout)
-        server = Server(app, Dates(time.time), self._background, limits)
         self._background.spawn(cache.keep_house(), "housekeeping")
-        self._background.spawn(server.sweep(), "the sweep of connections")
-        await server.start(self._sockets)
+        proxied = self._settings.access.proxy_protocol
+        servers = [self._server(app)]
+        await servers[0].start(self._sockets.plain, behind_proxy=proxied)
+        if self._tls is not None:
+            await servers[0].start(self._sockets.tls, self._tls.context, behind_proxy=proxied)
+            redirect = Redirect(self._sockets.tls[0].getsockname()[1], self._tls.challenges.over_http)
+            servers.append(self._server(redirect))
+            await servers[1].start(self._sockets.http, behind_proxy=proxied)
         await self._stop.wait()
-        await server.drain(server_settings.grace_period)
+        await asyncio.gather(*(server.drain(self._settings.server.grace_period) for server in servers))
+
+    def _server(self, app: Application) -> Server:
+        settings = self._settings.server
+        limits = Limits(settings.header_timeout, settings.idle_timeout)
+        server = Server(app, Dates(time.time), self._background, limits)
+        self._background.spawn(server.sweep(), "the sweep of connections")
+        return server
 
     def _reload(self) -> None:
         """Upstreams and credentials as the configuration has them now; the rest takes a restart."""
@@ -121,6 +138,8 @@ class Worker:
         old, self._upstreams = self._upstreams, build_upstreams(settings)
         self._app.reconfigure(build_router(settings, self._upstreams), build_gate(settings))
         self._background.spawn(_close_later(old), "closing the old upstreams")
+        if self._tls is not None:
+            self._tls.reload(settings)
         log.info("upstreams and credentials were reloaded")
 
 
