@@ -133,6 +133,8 @@ class Supervisor:
     def _end(self) -> int:
         """Have the workers drain; kill those that don't end."""
         log.info("stopping; transfers to clients have %.0f s to end", self._settings.server.grace_period)
+        for share in self._shares:
+            share.close()  # a client that comes now shall be refused, not wait for nobody
         self._signal(signal.SIGTERM)
         deadline = time.monotonic() + self._settings.server.grace_period + _END_TIMEOUT
         while self._workers and time.monotonic() < deadline:
