@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from tests.kit.processes import Daemon
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from tests.kit.sealed import SealedNetwork
@@ -78,6 +79,26 @@ class RegistryProxy:
     def reload(self) -> None:
         """Have it read its configuration again."""
         self._daemon.process.send_signal(signal.SIGHUP)
+
+    def workers(self) -> list[int]:
+        """The processes that serve."""
+        supervisor = self._daemon.process.pid
+        return [
+            int(each) for each in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+        ]
+
+    def ingest(self, digest: str) -> Path:
+        """The file of a fill that is not complete."""
+        return self.store / "ingest" / digest.partition(":")[2]
+
+    def blob(self, digest: str) -> Path:
+        """The file of content that is complete."""
+        algorithm, _, encoded = digest.partition(":")
+        return self.store / "blobs" / algorithm / encoded[:2] / encoded
+
+    def wait_until(self, condition: Callable[[], bool], *, seconds: float = 30) -> None:
+        """Wait for what the server does on its own; an error with its log when it doesn't."""
+        self._daemon.wait_until(condition, seconds=seconds)
 
     def get(self, path: str, *, method: str = "GET", **headers: str) -> Answer:
         """Ask for `/v2/PATH`; header names have underscores for hyphens."""
