@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
 from tests.index.values import ALPINE, blob
@@ -104,6 +105,25 @@ async def test_a_file_in_use_by_another_process_is_never_moved(path: Path) -> No
         SqliteIndex(path)
     await user.record_blob(ALPINE, blob("a"), 1.0)
     await user.close()
+
+
+async def test_a_process_that_dies_while_it_prepares_the_file_leaves_that_to_the_next(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = path.with_name("index.db.lock").open("ab")
+    lock = fcntl.flock
+    lock(other, fcntl.LOCK_EX)
+
+    def die_when_waited_for(file: BinaryIO, operation: int) -> None:
+        if operation == fcntl.LOCK_SH:
+            other.close()
+        lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", die_when_waited_for)
+    index = SqliteIndex(path)
+    assert index.is_new
+    await index.record_blob(ALPINE, blob("a"), 1.0)
+    await index.close()
 
 
 async def test_a_newer_version_s_index_is_left_as_it_is(path: Path) -> None:

@@ -100,12 +100,13 @@ def _connect(path: Path, patience: float) -> sqlite3.Connection:
 
 def _is_alone(lock: BinaryIO) -> bool:
     """Lock the index: alone, or together with the processes that have it open."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    # Twice: a process that prepares the file is waited for, and may die of it.
+    for _ in range(2):
+        with suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
         fcntl.flock(lock, fcntl.LOCK_SH)
-        return False
-    return True
+    return False
 
 
 def _prepare(path: Path) -> bool:
