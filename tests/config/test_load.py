@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from registry_proxy.config import Address
+from registry_proxy.config import Address, load
+from registry_proxy.upstream import presets
 
 if TYPE_CHECKING:
     from tests.config.conftest import Configuration
 
+PRESETS = {preset.name: preset for preset in presets.PRESETS}
 FIVE = ["dockerhub", "ghcr", "quay", "gcr", "k8s"]
 
 
@@ -172,3 +174,16 @@ def test_a_tilde_stands_for_the_home_folder(
 ) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     assert configuration.load("[storage]\npath = '~/cache'").storage.path == Path("/home/me/cache")
+
+
+def test_drafts_are_taken_instead_of_what_the_files_hold(configuration: Configuration) -> None:
+    configuration.file.write_text("[log]\nlevel = 'debug'\n")
+    drafts = {
+        configuration.file: "[upstreams.ghcr]\nusername = 'me'\n",
+        configuration.dotenv: "REGISTRY_PROXY_GHCR_PASSWORD=p\n",
+    }
+    settings = load(configuration.file, configuration.environ, PRESETS, drafts)
+    password = settings.upstreams["ghcr"].password
+    assert password is not None
+    assert (settings.log.level, password.get_secret_value()) == ("info", "p")
+    assert not configuration.dotenv.exists()

@@ -25,7 +25,12 @@ if TYPE_CHECKING:
         ("[upstreams.'ghcr.io']", "upstreams.ghcr.io", "can't be the name", "lower-case letters"),
         ("[upstreams.server]", "upstreams.server", "can't be the name", "none of server"),
         ("[server]\nlisen = []", "server.lisen", "is not a known key", "Did you mean listen?"),
-        ("[server]\nxyz = 1", "server.xyz", "is not a known key", "Known keys are listen, workers"),
+        (
+            "[server]\nxyz = 1",
+            "server.xyz",
+            "is not a known key",
+            "Known keys are listen, public_url, workers",
+        ),
         ("[upstreams.ghcr]\nhostnam = 'a'", "upstreams.ghcr.hostnam", "is not a known key", "mean hostname?"),
         ("[server]\nlisten = '1.2.3.4:5'", "server.listen", "is not a list", '["127.0.0.1:5000"'),
         ("[server]\nlisten = []", "server.listen", "names no address", '["127.0.0.1:5000"'),

@@ -52,10 +52,10 @@ def read_text(path: Path, what: str) -> str:
         ) from None
 
 
-def file_layer(path: Path, problems: list[Problem]) -> Layer:
-    """What the TOML file says; raises ConfigError when it isn't TOML."""
+def file_layer(path: Path, problems: list[Problem], draft: str | None = None) -> Layer:
+    """What the TOML file says, or `draft` in its place; raises ConfigError when it isn't TOML."""
     try:
-        document = tomllib.loads(read_text(path, "the configuration file"))
+        document = tomllib.loads(read_text(path, "the configuration file") if draft is None else draft)
     except tomllib.TOMLDecodeError as error:
         remedy = "Mend the line; https://toml.io shows the syntax."
         raise ConfigError([Problem(str(path), None, f"is not TOML: {error}", remedy)]) from None
@@ -99,12 +99,16 @@ def _add(layer: Layer, key: Key, table: dict[str, object], path: Path) -> None:
         layer[(*key, name)] = Entry(value, str(path), path)
 
 
-def dotenv_entries(path: Path, problems: list[Problem]) -> dict[str, Entry]:
-    """The variables of a `.env` file by name. A `$` in a value stands for itself; empty values count as absent."""
-    if not path.is_file():
+def dotenv_entries(path: Path, problems: list[Problem], draft: str | None = None) -> dict[str, Entry]:
+    """The variables of a `.env` file by name, or of `draft` in its place.
+
+    A `$` in a value stands for itself; empty values count as absent.
+    """
+    if draft is None and not path.is_file():
         return {}
     entries = {}
-    for binding in parse_stream(io.StringIO(read_text(path, "the environment file"))):
+    text = read_text(path, "the environment file") if draft is None else draft
+    for binding in parse_stream(io.StringIO(text)):
         origin = f"{path}, line {binding.original.line + binding.original.string[:1].count(chr(10))}"
         if binding.error:
             problems.append(Problem(origin, None, "is not NAME=VALUE", "Mend the line, or quote the value."))

@@ -42,7 +42,7 @@ _ALTERNATIVES = {
     "eab_hmac_key_file": "eab_hmac_key",
 }
 # What may hold a secret, also one that was written into the wrong key.
-_NEVER_SHOWN = {"username", "password", "url", "acme", "eab_hmac_key"}
+_NEVER_SHOWN = {"username", "password", "url", "public_url", "acme", "eab_hmac_key"}
 _KINDS = {
     "bool_type": ("is neither true nor false", "Write true or false, without quotes."),
     "int_type": ("is not a whole number", "Write it in digits, without quotes."),
@@ -86,14 +86,20 @@ def default_storage_path(environ: Mapping[str, str]) -> Path:
     return home / "registry-proxy"
 
 
-def load(path: Path | None, environ: Mapping[str, str], known: Mapping[str, KnownRegistry]) -> Settings:
+def load(
+    path: Path | None,
+    environ: Mapping[str, str],
+    known: Mapping[str, KnownRegistry],
+    drafts: Mapping[Path, str] | None = None,
+) -> Settings:
     """The settings of the file at `path` (None: no file), of `.env` beside it, and of `environ`; the last wins.
 
-    `known` are the registries that need no `registry` key, by the name of their upstream. Raises ConfigError
-    with everything that is wrong.
+    `known` are the registries that need no `registry` key, by the name of their upstream. `drafts` are texts to
+    take instead of what these two files hold, to check them before they are written. Raises ConfigError with
+    everything that is wrong.
     """
     problems: list[Problem] = []
-    layer = _merged(path, environ, known, problems)
+    layer = _merged(path, environ, known, problems, drafts or {})
     layer.setdefault(("storage", "path"), Entry(str(default_storage_path(environ)), "default"))
     sections = {name: _validated(model, (name,), layer, problems) for name, model in SECTIONS.items()}
     upstreams = _upstreams(layer, known, problems)
@@ -121,10 +127,15 @@ def _warnings(settings: Settings, layer: Layer) -> Iterator[str]:
 
 
 def _merged(
-    path: Path | None, environ: Mapping[str, str], known: Mapping[str, KnownRegistry], problems: list[Problem]
+    path: Path | None,
+    environ: Mapping[str, str],
+    known: Mapping[str, KnownRegistry],
+    problems: list[Problem],
+    drafts: Mapping[Path, str],
 ) -> Layer:
-    layer = layers.file_layer(path, problems) if path else {}
-    dotenv = layers.dotenv_entries((path.parent if path else Path()) / ".env", problems)
+    layer = layers.file_layer(path, problems, drafts.get(path)) if path else {}
+    env_file = (path.parent if path else Path()) / ".env"
+    dotenv = layers.dotenv_entries(env_file, problems, drafts.get(env_file))
     environment = layers.environment_entries(environ)
     names = {*known, *_names(layer), *layers.upstreams_added([*dotenv, *environment])}
     for variables in (dotenv, environment):

@@ -232,6 +232,7 @@ class ServerSettings(_Section):
     """`[server]`; durations are seconds."""
 
     listen: Addresses = (Address("127.0.0.1", 5000),)
+    public_url: Annotated[str, AfterValidator(_url)] | None = None
     workers: Annotated[int, Field(ge=0, le=256)] = 0
     grace_period: Duration = 30.0
     header_timeout: PositiveDuration = 10.0
