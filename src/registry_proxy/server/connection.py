@@ -16,7 +16,7 @@ from registry_proxy.server.responses import BlobResponse, Response, encode_head,
 from registry_proxy.server.writer import BodyWriter, TruncatedFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from registry_proxy.cache.background import Background
     from registry_proxy.policy.access import Address
@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 # Requests that wait behind a running answer; a client that sends more is not read until some are answered.
 _MAX_PIPELINED = 16
 _WRITE_BUFFER = 1024 * 1024
+# Seconds that a client may take no byte of an answer.
+_WRITE_TIMEOUT = 300.0
 # Seconds that a client gets to read the answer to a request whose body it is still sending.
 _LINGER = 2.0
 
@@ -79,6 +81,7 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._writable: asyncio.Future[None] | None = None
         self._closing = False
+        self._ended = False
         # When the server may drop the connection, in the loop's time; None while an answer is under way.
         self.deadline: float | None = self._loop.time() + limits.header_timeout
 
@@ -109,6 +112,11 @@ class Connection(asyncio.Protocol):
             return
         if was_idle and not self._reader.is_idle and self.deadline is not None:
             self.deadline = self._loop.time() + self._limits.header_timeout
+
+    def eof_received(self) -> bool:
+        """The client sends no more: it may still wait for its answers, or be gone, as the next write will tell."""
+        self._ended = True
+        return self._task is not None
 
     def pause_writing(self) -> None:
         if self._writable is None:
@@ -182,6 +190,8 @@ class Connection(asyncio.Protocol):
         self.deadline = self._loop.time() + self._limits.idle_timeout
         while self._waiting and self._task is None:
             self._answer(self._waiting.popleft())
+        if self._ended and self._task is None:
+            self._transport.close()
         if not self._waiting and not self._transport.is_closing():
             self._transport.resume_reading()
 
@@ -211,7 +221,7 @@ class Connection(asyncio.Protocol):
     async def _send_blob(self, request: Request, response: BlobResponse) -> None:
         try:
             self._transport.write(self._head(request, response, response.stop - response.start))
-            await BodyWriter(self._transport, self._drain).send(response)
+            await BodyWriter(self._transport, self._drain, self._stalled).send(response)
         except (RegistryError, TruncatedFileError) as error:
             # The headers are out: only a broken connection tells the client that this is not all.
             log.warning("%s broke off: %s", request.target[:300], error)
@@ -226,9 +236,17 @@ class Connection(asyncio.Protocol):
         )
         return head + self._dates.end_of_head(self._dates.now())
 
+    async def _stalled(self, progress: Awaitable[None]) -> None:
+        """Wait for a client that takes no bytes; the server drops it when it takes none for too long."""
+        self.deadline = self._loop.time() + _WRITE_TIMEOUT
+        try:
+            await progress
+        finally:
+            self.deadline = None
+
     async def _drain(self) -> None:
         if self._writable is not None:
-            await asyncio.shield(self._writable)
+            await self._stalled(asyncio.shield(self._writable))
         if self._transport.is_closing():
             raise ConnectionResetError("the client has left")
 

@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING
 from registry_proxy.cache.results import FilePiece
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from registry_proxy.server.responses import BlobResponse
 
-# A client that takes less than a window in the write time-out is dropped, so windows are small against slow lines
-# and large against the cost of a call.
+# After so much the next part of the file is asked for, so that a slow disk doesn't hold up the loop then.
 _WINDOW = 4 * 1024 * 1024
 # TLS costs per write: small ones take twice the processor time of these.
 _TLS_WRITE = 512 * 1024
-WRITE_TIMEOUT = 300.0
 
 
 class TruncatedFileError(Exception):
@@ -27,51 +25,116 @@ class TruncatedFileError(Exception):
 
 
 class BodyWriter:
-    """Writes to one transport; `drain` waits until it can take more."""
+    """Writes to one transport. `drain` waits until it can take more; `stalled` runs while the client takes nothing."""
 
-    def __init__(self, transport: asyncio.Transport, drain: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        drain: Callable[[], Awaitable[None]],
+        stalled: Callable[[Awaitable[None]], Awaitable[None]],
+    ) -> None:
         self._transport = transport
         self._drain = drain
+        self._stalled = stalled
         self._is_tls = transport.get_extra_info("sslcontext") is not None
 
     async def send(self, response: BlobResponse) -> None:
         """Send the body's bytes; each piece as soon as it is there.
 
-        Raises RegistryError (the content broke off), OSError or TimeoutError (the client did), TruncatedFileError.
+        Raises RegistryError (the content broke off), OSError (the client did), TruncatedFileError.
         """
         async with aclosing(response.body.pieces(response.start, response.stop)) as pieces:
+            if self._is_tls:
+                await self._send_encrypted(pieces)
+            else:
+                await self._send_plain(pieces)
+
+    async def _send_plain(self, pieces: AsyncIterator[FilePiece | bytes]) -> None:
+        sender = SocketSender(self._transport, self._stalled)
+        try:
             async for piece in pieces:
                 if isinstance(piece, FilePiece):
-                    await self._send_file(piece)
+                    await self._flush()
+                    await sender.send(piece)
                 else:
                     await self._write(piece)
+        finally:
+            sender.close()
 
-    async def _send_file(self, piece: FilePiece) -> None:
-        offset, stop = piece.offset, piece.offset + piece.length
-        send = self._write_from_file if self._is_tls else self._sendfile
-        while offset < stop:
-            count = min(_WINDOW, stop - offset)
-            # Ask for the next window now, so that a slow disk doesn't hold up the loop then.
-            os.posix_fadvise(piece.file.fileno(), offset + count, _WINDOW, os.POSIX_FADV_WILLNEED)
-            async with asyncio.timeout(WRITE_TIMEOUT):
-                await send(piece, offset, count)
-            offset += count
+    async def _flush(self) -> None:
+        """Until the transport has nothing left to send, which must not be overtaken."""
+        if self._transport.get_write_buffer_size():
+            low, high = self._transport.get_write_buffer_limits()
+            self._transport.set_write_buffer_limits(high=0)
+            await self._drain()
+            self._transport.set_write_buffer_limits(high, low)
 
-    async def _sendfile(self, piece: FilePiece, offset: int, count: int) -> None:
-        loop = asyncio.get_running_loop()
-        sent = await loop.sendfile(self._transport, piece.file, offset, count, fallback=False)
-        if sent < count:
-            raise TruncatedFileError(f"the file ends at byte {offset + sent}")
-
-    async def _write_from_file(self, piece: FilePiece, offset: int, count: int) -> None:
-        stop = offset + count
-        while offset < stop:
-            chunk = os.pread(piece.file.fileno(), min(_TLS_WRITE, stop - offset), offset)
-            if not chunk:
-                raise TruncatedFileError(f"the file ends at byte {offset}")
-            await self._write(chunk)
-            offset += len(chunk)
+    async def _send_encrypted(self, pieces: AsyncIterator[FilePiece | bytes]) -> None:
+        async for piece in pieces:
+            if not isinstance(piece, FilePiece):
+                await self._write(piece)
+                continue
+            offset, stop = piece.offset, piece.offset + piece.length
+            while offset < stop:
+                chunk = os.pread(piece.file.fileno(), min(_TLS_WRITE, stop - offset), offset)
+                if not chunk:
+                    raise TruncatedFileError(f"the file ends at byte {offset}")
+                offset += len(chunk)
+                _read_ahead(piece.file.fileno(), offset, stop, _TLS_WRITE)
+                await self._write(chunk)
 
     async def _write(self, chunk: bytes) -> None:
         self._transport.write(chunk)
         await self._drain()
+
+
+class SocketSender:
+    """sendfile(2) to a transport's socket.
+
+    asyncio's own `loop.sendfile` costs a hundred microseconds a call, of which a transfer that is still coming in takes
+    many. The loop lets nobody wait for a transport's descriptor, so a duplicate is waited for.
+    """
+
+    def __init__(
+        self, transport: asyncio.Transport, stalled: Callable[[Awaitable[None]], Awaitable[None]]
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stalled = stalled
+        self._socket = os.dup(transport.get_extra_info("socket").fileno())
+
+    async def send(self, piece: FilePiece) -> None:
+        """Send it all. Raises OSError when the client has gone, TruncatedFileError when the file ends early."""
+        file = piece.file.fileno()
+        offset, stop = piece.offset, piece.offset + piece.length
+        while offset < stop:
+            count = min(_WINDOW, stop - offset)
+            try:
+                sent = os.sendfile(self._socket, file, offset, count)
+            except BlockingIOError:
+                await self._stalled(self._writable())
+                continue
+            if sent == 0:
+                raise TruncatedFileError(f"the file ends at byte {offset}")
+            offset += sent
+            _read_ahead(file, offset, stop, _WINDOW)
+
+    def close(self) -> None:
+        """Give the duplicate back."""
+        self._loop.remove_writer(self._socket)
+        os.close(self._socket)
+
+    def _writable(self) -> Awaitable[None]:
+        future: asyncio.Future[None] = self._loop.create_future()
+
+        def wake() -> None:
+            self._loop.remove_writer(self._socket)
+            if not future.done():
+                future.set_result(None)
+
+        self._loop.add_writer(self._socket, wake)
+        return future
+
+
+def _read_ahead(file: int, offset: int, stop: int, length: int) -> None:
+    if offset < stop:
+        os.posix_fadvise(file, offset, min(length, stop - offset), os.POSIX_FADV_WILLNEED)
