@@ -20,6 +20,10 @@ def duplicate(file: FileIO) -> FileIO:
     return FileIO(os.dup(file.fileno()))
 
 
+# Readers are woken no more often than this (seconds): each time costs, and there may be many of them.
+_PACE = 0.02
+
+
 @dataclass(frozen=True, slots=True)
 class Spill:
     """Where the store took no more bytes, and the hash of all bytes before."""
@@ -46,6 +50,8 @@ class Fill:
         self._file: FileIO | None = None
         self._users = 1  # the driver
         self._waiting: list[asyncio.Future[None]] = []
+        self._woken_at = 0.0
+        self._wake_up: asyncio.TimerHandle | None = None
 
     # For readers.
 
@@ -106,7 +112,12 @@ class Fill:
     def advance(self, available: int) -> None:
         """So many bytes are in the file now."""
         self.available = available
-        self._notify()
+        loop = asyncio.get_running_loop()
+        pause = self._woken_at + _PACE - loop.time()
+        if pause <= 0:
+            self._notify()
+        elif self._wake_up is None:
+            self._wake_up = loop.call_later(pause, self._notify)
 
     def verify(self) -> None:
         """All bytes are there and have the digest."""
@@ -140,6 +151,10 @@ class Fill:
         await future
 
     def _notify(self) -> None:
+        if self._wake_up is not None:
+            self._wake_up.cancel()
+            self._wake_up = None
+        self._woken_at = asyncio.get_running_loop().time()
         waiting, self._waiting = self._waiting, []
         for future in waiting:
             if not future.done():
