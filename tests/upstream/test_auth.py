@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from yarl import URL
@@ -20,6 +21,9 @@ from registry_proxy.upstream.base import UpstreamBrokenError
 from registry_proxy.upstream.credentials import Credentials, StaticCredentials
 from registry_proxy.upstream.realms import PublicSuffixes, RealmRule
 from registry_proxy.upstream.tokens import Token, TokenCache, TokenRequest
+
+if TYPE_CHECKING:
+    from registry_proxy.upstream.credentials import CredentialProvider
 
 HOME = URL("https://registry.example.com")
 PULL = URL("https://registry.example.com/v2/acme/app/manifests/1")
@@ -95,12 +99,17 @@ class Reply:
 class Exchange:
     """An authenticator between a scripted registry and a token service that hands out t1, t2, …"""
 
-    def __init__(self, credentials: Credentials | None = None, *named: str) -> None:
-        self.provider = StaticCredentials(credentials)
+    def __init__(
+        self,
+        credentials: Credentials | None = None,
+        *named: str,
+        provider: CredentialProvider | None = None,
+    ) -> None:
+        self.static = StaticCredentials(credentials)
         self.asked: list[TokenRequest] = []
         rule = RealmRule(HOME, frozenset(named), PublicSuffixes())
         tokens = TokenCache(self._fetch, lambda: 0.0)
-        self._authenticator = Authenticator(HOME, rule, self.provider, tokens)
+        self._authenticator = Authenticator(HOME, rule, provider or self.static, tokens)
 
     async def _fetch(self, request: TokenRequest) -> Token:
         self.asked.append(request)
@@ -125,6 +134,16 @@ class Exchange:
 async def test_nothing_is_sent_before_it_is_demanded() -> None:
     sent, answer = await Exchange(ME).send(Reply(200))
     assert (sent, answer.status) == ([None], 200)
+
+
+async def test_credentials_are_not_asked_for_before_they_are_needed() -> None:
+    async def locked() -> NoReturn:
+        raise UpstreamBrokenError("the keyring is locked")
+
+    exchange = Exchange(provider=locked)
+    assert (await exchange.send(Reply(200)))[0] == [None]
+    with pytest.raises(UpstreamBrokenError, match="keyring"):
+        await exchange.send(Reply(401, BEARER))
 
 
 async def test_the_first_request_learns_and_the_second_sends_the_token_at_once() -> None:
@@ -218,7 +237,7 @@ async def test_an_answer_to_a_request_without_a_token_is_no_reason_for_one(statu
 async def test_replaced_credentials_get_a_token_of_their_own() -> None:
     exchange = Exchange(ME)
     await exchange.send(Reply(401, BEARER), Reply(200))
-    exchange.provider.replace(Credentials("me", "new"))
+    exchange.static.replace(Credentials("me", "new"))
     assert (await exchange.send(Reply(200)))[0] == ["Bearer t2"]
     assert [request.credentials for request in exchange.asked] == [ME, Credentials("me", "new")]
 

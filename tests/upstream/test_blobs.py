@@ -129,6 +129,21 @@ async def test_a_reader_that_takes_its_time_is_no_stall(
     assert received == big.size
 
 
+async def test_few_bytes_are_told_as_they_come(
+    upstream: RegistryUpstream, plain: SimulatedUpstream, image: images.Image
+) -> None:
+    """Small pieces are gathered, but not for long, and not the last ones."""
+    blob = image.config
+    async with (
+        plain.gate("blob", after=20) as gate,
+        upstream.blob(REPOSITORY, Digest.parse(blob.digest)) as stream,
+    ):
+        chunks = stream.chunks()
+        assert await anext(chunks) == blob.raw[:20]
+        gate.release()
+        assert b"".join([chunk async for chunk in chunks]) == blob.raw[20:]
+
+
 async def test_a_length_that_is_too_long_is_broken(
     upstream: RegistryUpstream, plain: SimulatedUpstream, layer: Digest
 ) -> None:

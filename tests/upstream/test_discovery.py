@@ -24,7 +24,6 @@ from registry_proxy.upstream.base import (
     UpstreamBrokenError,
     UpstreamError,
     UpstreamLimitedError,
-    UpstreamNotFoundError,
     UpstreamTimeoutError,
 )
 
@@ -135,5 +134,5 @@ async def test_a_page_that_fails_fails_the_whole(
     link = Tamper(headers={"Link": f'</v2/{REPOSITORY}/referrers/{subject}?p=2>; rel="next"'})
     plain.arm("referrers", link)
     plain.arm("referrers", Answer(status=404))
-    with pytest.raises(UpstreamNotFoundError):
+    with pytest.raises(UpstreamBrokenError):
         await upstream.referrers(REPOSITORY, subject)

@@ -33,13 +33,13 @@ _RULES = tuple(
                 "192.0.0.192/32",  # Oracle Cloud
             ),
         ),
-        (AddressClass.LOOPBACK, ("127.0.0.0/8", "::1/128")),
+        # "This host": what is sent to the unspecified address arrives at loopback.
+        (AddressClass.LOOPBACK, ("127.0.0.0/8", "::1/128", "0.0.0.0/8", "::/128")),
         (AddressClass.PRIVATE, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")),
         (AddressClass.SHARED, ("100.64.0.0/10",)),
         (
             AddressClass.SPECIAL,
             (
-                "0.0.0.0/8",
                 "192.0.0.0/24",
                 "192.0.2.0/24",
                 "192.88.99.0/24",

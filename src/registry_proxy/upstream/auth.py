@@ -146,10 +146,8 @@ class Authenticator:
         A refused token is followed by an attempt without any, for a challenge that owes nothing to the old token
         (nvcr.io names another realm when it sees an expired one). Raises UpstreamError when a token can't be had.
         """
-        origin = url.origin()
-        credentials = await self._credentials() if self._may_have_credentials(url) else None
-        remembered = self._schemes.get(origin)
-        grant = await self._grant(remembered, repository, credentials)
+        remembered = self._schemes.get(url.origin())
+        grant = await self._grant(remembered, url, repository)
         answer = await attempt(grant.authorization)
         if not grant.is_refused(answer.status):
             return answer
@@ -159,40 +157,37 @@ class Authenticator:
                 return answer
             await answer.discard()
             answer = await attempt(None)
-        return await self._answer_challenge(answer, origin, repository, credentials, attempt)
+        return await self._answer_challenge(answer, url, repository, attempt)
 
     async def _answer_challenge(
         self,
         answer: AnswerT,
-        origin: URL,
+        url: URL,
         repository: Repository,
-        credentials: Credentials | None,
         attempt: Callable[[str | None], Awaitable[AnswerT]],
     ) -> AnswerT:
         """The last attempt, with what the answer to a request without `Authorization` demands."""
         scheme = choose_scheme(answer.www_authenticate, repository) if answer.status == 401 else None
         if scheme is None:
             return answer
-        grant = await self._grant(scheme, repository, credentials)
+        grant = await self._grant(scheme, url, repository)
         if grant.authorization is None:
             return answer
-        self._remember(origin, scheme)
+        self._remember(url.origin(), scheme)
         await answer.discard()
         answer = await attempt(grant.authorization)
         if grant.is_refused(answer.status):
             self._forget(grant)
         return answer
 
-    async def _grant(
-        self, scheme: Scheme | None, repository: Repository, credentials: Credentials | None
-    ) -> _Grant:
-        match scheme:
-            case BasicScheme():
-                return _Grant(credentials.basic()) if credentials else _NOTHING
-            case BearerScheme():
-                return await self._bearer_grant(scheme.request(repository, credentials))
-            case None:
-                return _NOTHING
+    async def _grant(self, scheme: Scheme | None, url: URL, repository: Repository) -> _Grant:
+        """What to send to `url` by a scheme."""
+        if scheme is None:
+            return _NOTHING
+        credentials = await self._credentials() if self._may_have_credentials(url) else None
+        if isinstance(scheme, BearerScheme):
+            return await self._bearer_grant(scheme.request(repository, credentials))
+        return _Grant(credentials.basic()) if credentials else _NOTHING
 
     async def _bearer_grant(self, request: TokenRequest) -> _Grant:
         if token := self._tokens.get(request):

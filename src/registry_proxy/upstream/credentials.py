@@ -29,7 +29,7 @@ class Credentials:
         return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
 
 
-# Asked before each exchange that may need them: a provider caches what is dear to get.
+# Asked for each request that needs them: a provider keeps what is dear to get. It may raise UpstreamError.
 CredentialProvider = Callable[[], Awaitable[Credentials | None]]
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import ssl
-import os
-import ssl
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -46,8 +44,13 @@ class _ErrorAnswer(msgspec.Struct):
 
 
 def describe(method: str, url: URL) -> str:
-    """A request for people: the URL without its query, which can hold a signature."""
-    return f"{method} {url.with_query(None).with_fragment(None).with_user(None)}"
+    """A request, for people."""
+    return f"{method} {without_secrets(url)}"
+
+
+def without_secrets(url: URL) -> URL:
+    """The URL without its query, which can hold a signature, and without a user and password."""
+    return url.with_query(None).with_fragment(None).with_user(None)
 
 
 def excerpt(body: bytes) -> str:

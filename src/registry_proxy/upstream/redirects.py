@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from yarl import URL
 
-from registry_proxy.upstream.failures import RedirectRefusedError, describe
+from registry_proxy.upstream.failures import RedirectRefusedError, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,14 +32,14 @@ async def follow(url: URL, hop: Callable[[URL], Awaitable[Answer]]) -> Answer:
         url = next_url(url, location)
         if url in visited or len(visited) > MAX_REDIRECTS:
             raise RedirectRefusedError(
-                f"{describe('GET', visited[0])}: redirects lead in a circle, or more than {MAX_REDIRECTS} times on"
+                f"redirects from {without_secrets(visited[0])} lead in a circle, or more than {MAX_REDIRECTS} times on"
             )
         visited.append(url)
 
 
 def next_url(url: URL, location: str) -> URL:
     """Where a `Location` (RFC 9110, section 10.2.2) leads from `url`. Raises RedirectRefusedError."""
-    here = describe("", url).strip()
+    here = without_secrets(url)
     try:
         # A signature covers the exact spelling: keep it, unless it can't stand in a request line.
         target = url.join(URL(location, encoded=bool(_URL_CHARACTERS.fullmatch(location)))).with_fragment(

@@ -49,6 +49,10 @@ _MAX_REFERRER_PAGES = 20
 _ACCEPT_INDEX = {"Accept": media_types.OCI_INDEX}
 
 
+class NoReferrersError(UpstreamBrokenError):
+    """The registry has no referrers API, by its answer."""
+
+
 class RegistryUpstream:
     """One upstream registry (see `base.Upstream`). It owns its transport."""
 
@@ -145,22 +149,29 @@ class RegistryUpstream:
 
     async def _listed_referrers(self, repository: Repository, subject: Digest) -> list[bytes] | None:
         """What the referrers API lists, as far as we read; None where there is no such API."""
-        page = self._url(f"{repository}/referrers/{subject}")
-        found: list[bytes] = []
-        for number in range(_MAX_REFERRER_PAGES):
-            try:
-                async with self._client.open("GET", page, repository, _ACCEPT_INDEX) as answer:
-                    if number == 0 and lacks_referrers(answer, page):
-                        return None
-                    await self._expect(answer, 200)
-                    found += parse_referrers(await answer.read(MAX_MANIFEST_SIZE))
-                    following = self._next_page(answer)
-            except (RedirectRefusedError, InvalidListingError):
-                return found or None
-            if following is None:
+        try:
+            found, page = await self._referrers_page(
+                repository, self._url(f"{repository}/referrers/{subject}")
+            )
+        except (NoReferrersError, RedirectRefusedError):
+            return None
+        for _ in range(_MAX_REFERRER_PAGES - 1):
+            if page is None or sum(map(len, found)) > MAX_MANIFEST_SIZE:
                 break
-            page = following
+            more, page = await self._referrers_page(repository, page)
+            found += more
         return found
+
+    async def _referrers_page(self, repository: Repository, url: URL) -> tuple[list[bytes], URL | None]:
+        async with self._client.open("GET", url, repository, _ACCEPT_INDEX) as answer:
+            if lacks_referrers(answer, url):
+                await answer.discard()
+                raise NoReferrersError(f"{answer.what}: there are no referrers, only a {answer.status}")
+            await self._expect(answer, 200)
+            try:
+                return parse_referrers(await answer.read(MAX_MANIFEST_SIZE)), self._next_page(answer)
+            except InvalidListingError as error:
+                raise NoReferrersError(f"{answer.what}: {error}") from None
 
     def _next_page(self, answer: Answer) -> URL | None:
         link = next_link(answer.headers.get("Link", ""))
