@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from registry_proxy.cache.failures import failure_of, to_registry_error
+from registry_proxy.cache.failures import failure_of, recorded_if_possible, to_registry_error
 from registry_proxy.cache.results import Outcome
 from registry_proxy.policy.freshness import Fallback, Freshness, access_is_trusted, fall_back
 from registry_proxy.upstream.base import UpstreamError
@@ -71,7 +71,8 @@ class Access:
                     case Fallback.SERVE_STALE:
                         return Outcome.STALE
                     case Fallback.FORGET:
-                        await self._index.drop_link(source, digest)
+                        with recorded_if_possible(f"the loss of {source}@{digest}"):
+                            await self._index.drop_link(source, digest)
                     case Fallback.REPORT:
                         pass
             raise to_registry_error(error, upstream, unknown) from error
@@ -86,13 +87,17 @@ class Access:
             (source, digest), lambda: self._confirm_blob(upstream, source, digest)
         )
 
-    async def grant(self, source: Source, digest: Digest, size: int | None) -> None:
-        """The upstream has given the content through this repository: link it."""
-        await self._index.record_link(source, digest, size, self._clock())
+    async def grant(self, source: Source, digest: Digest) -> None:
+        """The upstream has given the content through this repository: link it.
+
+        A size that it tells by the way is not recorded, since nothing has proved it yet.
+        """
+        with recorded_if_possible(f"the link of {source}@{digest}"):
+            await self._index.record_link(source, digest, None, self._clock())
 
     async def _confirm_blob(self, upstream: Upstream, source: Source, digest: Digest) -> int | None:
         size = await self._guard.ask(upstream, upstream.probe_blob(source.repository, digest))
-        await self.grant(source, digest, size)
+        await self.grant(source, digest)
         return size
 
 
@@ -114,6 +119,6 @@ class FillAccess:
         if not self.is_trusted():
             await self._access.confirm_blob(self._upstream, self._source, self._digest)
 
-    async def grant(self, size: int | None) -> None:
+    async def grant(self) -> None:
         """The upstream is sending it."""
-        await self._access.grant(self._source, self._digest, size)
+        await self._access.grant(self._source, self._digest)

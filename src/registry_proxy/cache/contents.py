@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from registry_proxy.cache.failures import recorded_if_possible
 from registry_proxy.storage.base import StoreError
 
 if TYPE_CHECKING:
@@ -52,11 +53,13 @@ class Contents:
     async def ensure_counted(self, digest: Digest, size: int) -> None:
         """Count content that the index doesn't know, as after the loss of the index."""
         if self._index.content(digest) is None:
-            await self._index.adopt([(digest, size)], self._clock())
+            with recorded_if_possible(f"the size of {digest}"):
+                await self._index.adopt([(digest, size)], self._clock())
 
     async def remove(self, digest: Digest) -> None:
         """Forget damaged content: row first, file second."""
-        await self._index.forget([digest])
+        with recorded_if_possible(f"the loss of {digest}"):
+            await self._index.forget([digest])
         try:
             await asyncio.to_thread(self._store.delete, digest)
         except StoreError as error:

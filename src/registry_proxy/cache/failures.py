@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from registry_proxy.index.base import IndexFailedError
 from registry_proxy.oci.errors import ErrorCode, RegistryError
 from registry_proxy.policy.freshness import Failure
 from registry_proxy.upstream.base import (
@@ -16,7 +19,11 @@ from registry_proxy.upstream.base import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from registry_proxy.upstream.base import Upstream
+
+log = logging.getLogger(__name__)
 
 # What a client is told to wait after a 429 that named no time of its own, in seconds.
 DEFAULT_RETRY_AFTER = 60
@@ -51,3 +58,12 @@ def to_registry_error(error: UpstreamError, upstream: Upstream, unknown: ErrorCo
             return RegistryError(ErrorCode.UPSTREAM_TIMEOUT, cause, detail)
         case _:
             return RegistryError(ErrorCode.UPSTREAM_BROKEN, cause, detail)
+
+
+@contextmanager
+def recorded_if_possible(what: str) -> Iterator[None]:
+    """For writes to the index that no answer depends on: on a full disk, what is here is served all the same."""
+    try:
+        yield
+    except IndexFailedError as error:
+        log.error("%s is not recorded: %s. Check the disk under the storage path.", what, error)  # noqa: TRY400

@@ -8,10 +8,13 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from registry_proxy.cache.failures import recorded_if_possible
 from registry_proxy.cache.fill import Fill, Spill, duplicate
 from registry_proxy.cache.ingest_writer import IngestWriter, hash_beginning
+from registry_proxy.cache.transfer import Transfer, WrongSizeError
+from registry_proxy.index.base import Index, IndexFailedError
 from registry_proxy.storage.base import StoreError, StoreFullError
-from registry_proxy.upstream.base import UpstreamBrokenError
+from registry_proxy.upstream.base import UpstreamBrokenError, UpstreamError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -19,8 +22,6 @@ if TYPE_CHECKING:
 
     from registry_proxy.cache.access import FillAccess
     from registry_proxy.cache.evictor import Evictor
-    from registry_proxy.cache.transfer import Transfer
-    from registry_proxy.index.base import Index
     from registry_proxy.storage.base import BlobStore, Followed, Ingest
 
 log = logging.getLogger(__name__)
@@ -63,10 +64,14 @@ class Filler:
             return None
         try:
             return await self._fill_ingest(ingest)
-        except BaseException:
-            # What is there stays for the next attempt, in this process or the next one.
-            ingest.close()
+        except UpstreamError as error:
+            if not ingest.size or isinstance(error, WrongSizeError):
+                await self._discard(ingest)
             raise
+        finally:
+            # What is there stays for the next attempt, in this process or the next one.
+            if not self._fill.verified:
+                ingest.close()
 
     async def _own(self) -> Ingest | None:
         """The ingest, once it is ours; None when another process has completed the blob."""
@@ -94,9 +99,17 @@ class Filler:
         followed: Followed | None = None
         try:
             while True:
-                followed = followed or self._ports.store.follow(self._fill.digest)
-                if followed is not None and (self._look_at(followed) or await self._was_discarded(followed)):
+                followed = followed or self._open_followed()
+                if followed is not None and self._look_at(followed):
                     return None
+                if followed is not None and followed.discarded():
+                    if self._fill.started:
+                        await self._go_on_without(followed)
+                        return None
+                    # It begins anew in another file, and nobody has read of this one.
+                    followed.close()
+                    followed = None
+                    self._fill.advance(0)
                 if polls % _POLLS_PER_TAKEOVER == 0 and (
                     ingest := self._ports.store.begin(self._fill.digest)
                 ):
@@ -107,11 +120,15 @@ class Filler:
             if followed is not None:
                 followed.close()
 
+    def _open_followed(self) -> Followed | None:
+        followed = self._ports.store.follow(self._fill.digest)
+        if followed is not None:
+            self._fill.attach(duplicate(followed.file))
+        return followed
+
     def _look_at(self, followed: Followed) -> bool:
         """Pass on how far the other process is; whether it has completed the blob."""
         fill = self._fill
-        if not fill.attached:
-            fill.attach(duplicate(followed.file))
         # In this order: once it is verified, its size is final.
         verified = followed.verified()
         fill.advance(followed.size())
@@ -121,20 +138,17 @@ class Filler:
             fill.start(size)
         return verified
 
-    async def _was_discarded(self, followed: Followed) -> bool:
-        """Whether the other process gave up storing: for want of space, or because the bytes are wrong.
+    async def _go_on_without(self, followed: Followed) -> None:
+        """The other process gave up storing: for want of space, or because the bytes are wrong.
 
         The hash goes on from what was read of them, so that the end tells which it was.
         """
         available = self._fill.available
-        if not followed.discarded():
-            return False
         if followed.size() < available:
             raise self._wrong_bytes()
         hasher = self._fill.digest.hasher()
         await asyncio.to_thread(hash_beginning, followed.file, available, hasher)
         await self._spill(Spill(available, hasher), StoreError("another process could not store it"))
-        return True
 
     def _known_size(self) -> int | None:
         return self._transfer.size or self._ports.index.reserved().get(self._fill.digest)
@@ -161,9 +175,9 @@ class Filler:
         try:
             await writer.hash_existing()
             await self._copy(ingest, writer)
-        except StoreError as error:
+        except (StoreError, IndexFailedError) as error:
             await writer.abandon()
-            await self._spill(Spill(ingest.size, writer.hasher), error)
+            await self._spill(Spill(writer.hashed, writer.hasher), error)
             await self._discard(ingest)
             return None
         finally:
@@ -171,7 +185,6 @@ class Filler:
         if writer.hasher.hexdigest() != ingest.digest.hex:
             await self._discard(ingest)
             raise UpstreamBrokenError(f"the bytes it sent for {self._transfer.name} don't have that digest")
-        ingest.mark_verified()
         self._fill.verify()
         return ingest
 
@@ -179,7 +192,10 @@ class Filler:
         """Forget leftovers that can't be the beginning of this blob."""
         size = self._transfer.size = self._known_size()
         if ingest.size and (size is None or ingest.size > size):
+            if self._fill.started:
+                raise self._wrong_bytes()
             await asyncio.to_thread(ingest.truncate)
+            self._fill.advance(0)
 
     async def _copy(self, ingest: Ingest, writer: IngestWriter) -> None:
         if ingest.size and ingest.size == self._transfer.size:
@@ -199,7 +215,7 @@ class Filler:
     async def _begin(self, ingest: Ingest) -> None:
         """The upstream has answered, which is its word that the repository holds the blob."""
         size = self._transfer.size
-        await self._access.grant(size)
+        await self._access.grant()
         if not await self._ports.evictor.reserve(ingest.digest, size or 0):
             raise StoreFullError(f"its {size} bytes don't fit into the budget max_size")
         self._fill.start(size)
@@ -214,10 +230,14 @@ class Filler:
             await writer.retry()
 
     async def _discard(self, ingest: Ingest) -> None:
-        await asyncio.to_thread(ingest.discard)
-        await self._ports.index.release(ingest.digest)
+        try:
+            await asyncio.to_thread(ingest.discard)
+        except StoreError as error:
+            log.error("%s. Check the disk.", error)  # noqa: TRY400
+        with recorded_if_possible(f"the end of the fill of {ingest.digest}"):
+            await self._ports.index.release(ingest.digest)
 
-    async def _spill(self, spill: Spill, error: StoreError) -> None:
+    async def _spill(self, spill: Spill, error: Exception) -> None:
         """The store takes no more: what is in the file can be read, and each reader fetches the rest for itself."""
         log.warning(
             "%s is passed through uncached: %s. Free space under the storage path, or lower max_size.",
@@ -232,4 +252,4 @@ class Filler:
     async def _learn_size(self) -> None:
         async with aclosing(self._transfer.chunks(0)) as chunks:
             await anext(chunks)
-        await self._access.grant(self._transfer.size)
+        await self._access.grant()

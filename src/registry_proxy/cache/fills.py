@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from registry_proxy.cache.failures import to_registry_error
+from registry_proxy.cache.failures import recorded_if_possible, to_registry_error
 from registry_proxy.cache.fill import Fill
 from registry_proxy.cache.filler import Filler, FillPorts
 from registry_proxy.oci.errors import ErrorCode
@@ -69,11 +69,17 @@ class Fills:
 
     async def _commit(self, fill: Fill, ingest: Ingest) -> None:
         assert fill.size is not None, "a verified fill knows its size"
+        commit = asyncio.get_running_loop().run_in_executor(None, ingest.commit)
+        # A wait that is cancelled, as when the service stops, leaves the thread to complete its work.
+        await asyncio.wait([commit])
         try:
-            await asyncio.to_thread(ingest.commit)
+            commit.result()
         except StoreError as error:
             # The clients have all bytes, verified; only the cache doesn't keep them.
             log.error("%s was not stored: %s. Check the disk under the storage path.", fill.digest, error)  # noqa: TRY400
-            await self._ports.index.release(fill.digest)
+            with recorded_if_possible(f"the end of the fill of {fill.digest}"):
+                await self._ports.index.release(fill.digest)
             return
-        await self._ports.index.record_blob(fill.source, Descriptor(fill.digest, fill.size), self._clock())
+        descriptor = Descriptor(fill.digest, fill.size)
+        with recorded_if_possible(f"{fill.digest} of {fill.source}"):
+            await self._ports.index.record_blob(fill.source, descriptor, self._clock())

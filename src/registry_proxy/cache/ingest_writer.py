@@ -6,6 +6,8 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
+from registry_proxy.storage.base import StoreError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Executor
@@ -25,11 +27,13 @@ _READ_SIZE = 1024 * 1024
 class IngestWriter:
     """Appends to an ingest, in order, and keeps the hash of just the bytes that are in it.
 
-    `on_written` is called in the loop with the ingest's size after each batch.
+    `hasher` has seen the first `hashed` bytes. `on_written` is called in the loop, with the ingest's size, after each
+    batch.
     """
 
     def __init__(self, ingest: Ingest, executor: Executor, on_written: Callable[[int], None]) -> None:
         self.hasher: _Hash = ingest.digest.hasher()
+        self.hashed = 0
         self._ingest = ingest
         self._executor = executor
         self._on_written = on_written
@@ -39,13 +43,13 @@ class IngestWriter:
         self._job: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._error: Exception | None = None
-        self._written = ingest.size
 
     async def hash_existing(self) -> None:
-        """Hash what an earlier process left in the ingest, so that the transfer resumes after it."""
+        """Hash what an earlier process left in the ingest, so that the transfer resumes after it. Raises StoreError."""
         if self._ingest.size:
             await self._loop.run_in_executor(self._executor, self._hash_existing)
-            self._on_written(self._ingest.size)
+            self.hashed = self._ingest.size
+            self._on_written(self.hashed)
 
     async def put(self, chunk: bytes) -> None:
         """Take a chunk; waits while too much is pending. Raises StoreError (then see `retry`)."""
@@ -105,8 +109,8 @@ class IngestWriter:
         self._job = None
         if not job.cancelled():
             self._error = job.exception()  # type: ignore[assignment]  # the thread raises no BaseException
-        written = self._ingest.size - self._written
-        self._written += written
+        written = self._ingest.size - self.hashed
+        self.hashed += written
         if self._error is not None:
             self._pending[:0] = _bytes_after(chunks, written)
         self._pending_bytes -= written
@@ -126,8 +130,14 @@ class IngestWriter:
             raise self._error
 
     def _hash_existing(self) -> None:
-        with self._ingest.view() as file:
-            hash_beginning(file, self._ingest.size, self.hasher)
+        try:
+            with self._ingest.view() as file:
+                hash_beginning(file, self._ingest.size, self.hasher)
+        except OSError as error:
+            self.hasher = self._ingest.digest.hasher()
+            raise StoreError(
+                f"can't read what there is of {self._ingest.digest}: {error.strerror}"
+            ) from error
 
 
 def hash_beginning(file: FileIO, length: int, hasher: _Hash) -> None:

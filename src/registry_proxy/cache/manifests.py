@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from registry_proxy.cache.failures import to_registry_error
+from registry_proxy.cache.failures import recorded_if_possible, to_registry_error
 from registry_proxy.cache.results import Outcome, ServedManifest
 from registry_proxy.oci.errors import ErrorCode
 from registry_proxy.oci.reference import Reference, Repository, Source, Tag
@@ -52,10 +52,11 @@ class Manifests:
         if record is None or digest is None or manifest is None:
             return await self._fetch(upstream, source, digest or tag, tag)
         now = self._ports.clock()
-        if digest == record.digest:
-            await self._ports.index.refresh_tag(source, tag.name, digest, now)
-        else:
-            await self._ports.index.record_manifest(source, manifest, tag.name, now)
+        with recorded_if_possible(f"{source}:{tag}"):
+            if digest == record.digest:
+                await self._ports.index.refresh_tag(source, tag.name, digest, now)
+            else:
+                await self._ports.index.record_manifest(source, manifest, tag.name, now)
         return ServedManifest(manifest, Outcome.REVALIDATED, now + self._ports.rules.tag_ttl)
 
     async def _fetch(

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from registry_proxy.cache.failures import failure_of, to_registry_error
+from registry_proxy.cache.failures import failure_of, recorded_if_possible, to_registry_error
 from registry_proxy.cache.results import Outcome, ServedManifest
 from registry_proxy.oci.errors import ErrorCode
 from registry_proxy.oci.manifest import InvalidManifestError, parse_manifest
@@ -87,7 +87,8 @@ class NamedManifests:
         if not await self._ports.manifests.save(manifest):
             return ServedManifest(manifest, Outcome.PASSED)
         now = self._ports.clock()
-        await self._ports.index.record_manifest(source, manifest, name, now)
+        with recorded_if_possible(f"{source}, {name or expected}"):
+            await self._ports.index.record_manifest(source, manifest, name, now)
         return ServedManifest(manifest, Outcome.MISS, now + self._ports.rules.tag_ttl if name else 0.0)
 
     async def _fresh(self, record: TagRecord | None) -> ServedManifest | None:
@@ -133,8 +134,9 @@ class NamedManifests:
                     log.warning("%s:%s is served stale: %s", source, name, error)
                     return stale
             case Fallback.FORGET:
-                await self._ports.index.drop_tag(source, name)
-                await self._ports.index.drop_link(source, record.digest)
+                with recorded_if_possible(f"the loss of {source}:{name}"):
+                    await self._ports.index.drop_tag(source, name)
+                    await self._ports.index.drop_link(source, record.digest)
             case Fallback.REPORT:
                 pass
         raise failure from error
