@@ -85,8 +85,12 @@ class Manifests:
 
     async def _confirm(self, upstream: Upstream, source: Source, manifest: Manifest) -> None:
         """Have the upstream say that the repository holds this manifest; link it and its children."""
-        await self._ports.guard.ask(upstream, upstream.resolve(source.repository, manifest.digest))
-        await self._ports.index.record_manifest(source, manifest, None, self._ports.clock())
+        told = await self._ports.guard.ask(upstream, upstream.resolve(source.repository, manifest.digest))
+        if told == manifest.digest:
+            await self._ports.index.record_manifest(source, manifest, None, self._ports.clock())
+        else:
+            # A HEAD that tells no digest is no confirmation (ECR Public): only the manifest itself is.
+            await self._fetch(upstream, source, manifest.digest, None)
 
     async def _fetch_digest(self, upstream: Upstream, source: Source, digest: Digest) -> ServedManifest:
         async with self._ports.locks.hold(f"{source}@{digest}"):
