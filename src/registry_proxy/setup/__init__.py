@@ -1,0 +1,1 @@
+"""Setting up a server and its clients. `serve` needs nothing of this."""

@@ -1,0 +1,141 @@
+"""How clients reach the server: an address for each registry, as the settings tell. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from registry_proxy.config import Address, Settings
+
+_PORTS = {"http": 80, "https": 443}
+
+
+class ClientError(Exception):
+    """The client's files can't be made or changed; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """A registry's way through the cache.
+
+    `registry` is its name in image names, `url` where it answers itself. `origin` is the cache's address for it; a
+    `shared` one serves other registries too, so that the registry must be named in `?ns=` or in the path.
+    """
+
+    registry: str
+    url: str
+    origin: str
+    shared: bool
+
+    @property
+    def host(self) -> str:
+        """The cache's host, with its port where it isn't the scheme's own."""
+        return self.origin.partition("://")[2]
+
+    @property
+    def insecure(self) -> bool:
+        """Whether it is reached without TLS."""
+        return self.origin.startswith("http://")
+
+    @property
+    def location(self) -> str:
+        """The cache's host, with the registry as a path where it must be named: for clients that send no `?ns=`."""
+        return f"{self.host}/{self.registry}" if self.shared else self.host
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The cache as its clients see it: a mirror a registry, and the origin that serves all, where there is one."""
+
+    mirrors: tuple[Mirror, ...]
+    shared: str | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether other machines can't reach it."""
+        return any(_is_loopback(urlsplit(mirror.origin).hostname or "") for mirror in self.mirrors)
+
+    def mirror(self, registry: str) -> Mirror | None:
+        """The way to one registry."""
+        return next((mirror for mirror in self.mirrors if mirror.registry == registry), None)
+
+
+def server_of(settings: Settings, url: str | None = None) -> Server:
+    """The server of these settings; `url` says to reach all registries there. Raises ClientError."""
+    shared = _origin(*_split(url)) if url else _shared_origin(settings)
+    mirrors, missing = [], []
+    for upstream in settings.upstreams.values():
+        hostname = None if url else upstream.hostname
+        origin = _origin(hostname, *_scheme_and_port(settings)) if hostname else shared
+        if origin is None:
+            missing.append(upstream.registry)
+        else:
+            mirrors.append(Mirror(upstream.registry, upstream.url, origin, shared=hostname is None))
+    if not mirrors:
+        raise ClientError(
+            "the configuration doesn't tell how clients reach this server. Say it by "
+            "--server http://ADDRESS:PORT or --server https://HOST, or set server.public_url."
+        )
+    notes = [f"{registry} isn't included: no host name of the cache leads to it." for registry in missing]
+    return Server(tuple(mirrors), shared, tuple(notes))
+
+
+def _shared_origin(settings: Settings) -> str | None:
+    """The address at which a request can name any registry."""
+    own = {upstream.hostname for upstream in settings.upstreams.values()}
+    if settings.server.public_url:
+        host, scheme, port = _split(settings.server.public_url)
+        return None if host in own else _origin(host, scheme, port)
+    if settings.tls:
+        name = next((name for name in settings.tls.hostnames if name not in own), None)
+        return _origin(name, "https", settings.tls.listen[0].port) if name else None
+    address = next((address for address in settings.server.listen if not _is_wildcard(address.host)), None)
+    return f"http://{address}" if address else None
+
+
+def _scheme_and_port(settings: Settings) -> tuple[str, int]:
+    """How the host names of the upstreams are reached."""
+    if settings.server.public_url:
+        return _split(settings.server.public_url)[1:]
+    if settings.tls:
+        return "https", settings.tls.listen[0].port
+    # Whoever names hosts, but listens to this machine only, has a reverse proxy in front.
+    if _all_loopback(settings.server.listen):
+        return "https", 443
+    return "http", settings.server.listen[0].port
+
+
+def _split(url: str) -> tuple[str, str, int]:
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
+    return host, parts.scheme, parts.port or _PORTS[parts.scheme]
+
+
+def _origin(host: str, scheme: str, port: int) -> str:
+    return f"{scheme}://{host}" if port == _PORTS[scheme] else f"{scheme}://{host}:{port}"
+
+
+def _all_loopback(addresses: Iterable[Address]) -> bool:
+    return all(_is_loopback(address.host) for address in addresses)
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or (_is_ip(host) and ip_address(host).is_loopback)
+
+
+def _is_wildcard(host: str) -> bool:
+    return _is_ip(host) and ip_address(host).is_unspecified
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
