@@ -131,7 +131,7 @@ class Filler:
         fill = self._fill
         # In this order: once it is verified, its size is final.
         verified = followed.verified()
-        fill.advance(followed.size())
+        fill.advance(max(fill.available, followed.size()))
         if verified:
             fill.verify()
         elif not fill.started and (size := self._known_size()):

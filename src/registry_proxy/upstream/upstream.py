@@ -102,7 +102,7 @@ class RegistryUpstream:
         async with self._open("GET", path, repository, {"Accept": media_types.ACCEPT}) as answer:
             await self._expect(answer, 200)
             raw = await answer.read(MAX_MANIFEST_SIZE)
-            return FetchedManifest(raw, answer.headers.get("Content-Type", ""))
+            return FetchedManifest(raw, answer.headers.get("Content-Type", ""), told_digest(answer))
 
     @asynccontextmanager
     async def blob(self, repository: Repository, digest: Digest, offset: int = 0) -> AsyncIterator[Transfer]:
