@@ -6,9 +6,9 @@ import zlib
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.e2e.clients import PullingSkopeo
 from tests.e2e.program import RegistryProxy
 from tests.kit.certificates import Authority
-from tests.kit.clients import Skopeo
 from tests.kit.profiles import FIVE
 from tests.kit.remote import Simulators
 from tests.kit.sealed import SealedNetwork
@@ -54,8 +54,8 @@ def server(
 
 
 @pytest.fixture
-def skopeo(network: SealedNetwork) -> Iterator[Skopeo]:
-    with Skopeo(network) as skopeo:
+def skopeo(network: SealedNetwork) -> Iterator[PullingSkopeo]:
+    with PullingSkopeo(network) as skopeo:
         yield skopeo
 
 

@@ -89,12 +89,12 @@ class RegistryProxy:
 
     def ingest(self, digest: str) -> Path:
         """The file of a fill that is not complete."""
-        return self.store / "ingest" / digest.partition(":")[2]
+        return self._network.path(f"{self.store}/ingest/{digest.partition(':')[2]}")
 
     def blob(self, digest: str) -> Path:
         """The file of content that is complete."""
         algorithm, _, encoded = digest.partition(":")
-        return self.store / "blobs" / algorithm / encoded[:2] / encoded
+        return self._network.path(f"{self.store}/blobs/{algorithm}/{encoded[:2]}/{encoded}")
 
     def wait_until(self, condition: Callable[[], bool], *, seconds: float = 30) -> None:
         """Wait for what the server does on its own; an error with its log when it doesn't."""
