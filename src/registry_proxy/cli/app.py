@@ -5,40 +5,27 @@ Only what `serve` needs is imported here: a worker's memory counts. What draws i
 
 from __future__ import annotations
 
-import os
 import sys
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from registry_proxy import __version__
-from registry_proxy.config import ConfigError, find_config_file, load
+from registry_proxy.cli.common import (
+    FAILED,
+    UNUSABLE,
+    ConfigOption,
+    FailedError,
+    JsonOption,
+    UsageError,
+    settings_loader,
+)
+from registry_proxy.config import ConfigError
 from registry_proxy.index.base import IndexFailedError
 from registry_proxy.storage.base import StoreError
-from registry_proxy.upstream.presets import PRESETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from registry_proxy.config import Settings
-
-FAILED = 1
-UNUSABLE = 2
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        metavar="FILE",
-        exists=True,
-        dir_okay=False,
-        help="The configuration file. Without it: ./registry-proxy.toml, or else "
-        "/etc/registry-proxy/registry-proxy.toml, or else the defaults.",
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
 
 
 def main() -> None:
@@ -54,10 +41,6 @@ def main() -> None:
         sys.exit(code)
 
 
-class _FailedError(Exception):
-    """A command can't do its work; the text says why and what to do."""
-
-
 class _Options:
     """The options before the command."""
 
@@ -68,7 +51,9 @@ def _explain(error: Exception) -> tuple[str, int]:
     match error:
         case ConfigError():
             return f"the configuration can't be used:\n{error}", UNUSABLE
-        case StoreError() | IndexFailedError() | _FailedError():
+        case UsageError():
+            return str(error), UNUSABLE
+        case StoreError() | IndexFailedError() | FailedError():
             return str(error), FAILED
         case _:
             how = "Run `registry-proxy --debug …` to see where, and please report it."
@@ -111,13 +96,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def settings_loader(config: Path | None) -> Callable[[], Settings]:
-    """Reads the configuration anew at each call: at the start, and on a reload."""
-    path = config or find_config_file()
-    presets = {preset.name: preset for preset in PRESETS}
-    return partial(load, path and path.absolute(), os.environ, presets)
-
-
 def serve(config: ConfigOption = None) -> None:
     """Run the caches until SIGTERM or Ctrl-C; SIGHUP reads upstreams and credentials anew."""
     from registry_proxy.service import run  # noqa: PLC0415
@@ -126,7 +104,7 @@ def serve(config: ConfigOption = None) -> None:
     try:
         code = run(settings_loader(config))
     except StartError as error:
-        raise _FailedError(str(error)) from error
+        raise FailedError(str(error)) from error
     raise typer.Exit(code)
 
 
