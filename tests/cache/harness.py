@@ -80,6 +80,8 @@ class Reading:
         self._arrived = asyncio.Event()
         self._body = served.body
         self._task = asyncio.create_task(self._read(start, served.body.size if stop is None else stop))
+        # What ended it may be of interest to nobody.
+        self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     async def until(self, count: int) -> None:
         """Wait for so many bytes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ from registry_proxy.cache.manifest_store import ManifestStore
 from registry_proxy.cache.manifests import Manifests
 from registry_proxy.cache.named import ManifestPorts, NamedManifests
 from registry_proxy.cache.uses import Uses
+from registry_proxy.index.base import IndexFailedError
+from registry_proxy.storage.base import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from registry_proxy.oci.digest import Digest
     from registry_proxy.policy.freshness import Freshness
     from registry_proxy.storage.base import BlobStore
+
+log = logging.getLogger(__name__)
 
 # Seconds between two writes of what was used, and between two looks for leftovers.
 _FLUSH_EVERY = 30.0
@@ -95,9 +100,15 @@ class Cache:
         try:
             while True:
                 if self._timing.monotonic() >= next_tidy:
-                    await self._evictor.tidy()
+                    await self._tidy()
                     next_tidy = self._timing.monotonic() + _TIDY_EVERY
                 await self._timing.sleep(_FLUSH_EVERY)
                 await self._uses.flush()
         finally:
             await self._uses.flush()
+
+    async def _tidy(self) -> None:
+        try:
+            await self._evictor.tidy()
+        except (StoreError, IndexFailedError) as error:
+            log.error("the store was not tidied: %s. Check the disk.", error)  # noqa: TRY400

@@ -65,6 +65,11 @@ class Contents:
         except StoreError as error:
             log.error("damaged %s can't be deleted: %s. Check the disk.", digest, error)  # noqa: TRY400
 
+    async def end_reservation(self, digest: Digest) -> None:
+        """It is not stored after all."""
+        with recorded_if_possible(f"that {digest} is not stored"):
+            await self._index.release(digest)
+
     def note_use(self, digest: Digest) -> None:
         """It was used now."""
         self._uses.note(digest)

@@ -6,10 +6,12 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from registry_proxy.policy.eviction import Candidate, excess, select_victims
+from registry_proxy.index.base import IndexFailedError
+from registry_proxy.policy.eviction import Candidate, Excess, excess, select_victims
+from registry_proxy.storage.base import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from registry_proxy.cache.locks import Locks
     from registry_proxy.cache.uses import Uses
@@ -19,10 +21,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# One eviction looks at no more than this much content; the next one goes on.
+# Reading and deleting goes by as much content at a time, so that neither the loop nor the index is held up.
 _MOST_CANDIDATES = 10_000
 # Transfers that nobody resumed are deleted after this time, in seconds.
 _ABANDONED_AFTER = 24 * 3600.0
+_BUDGET_IS_USED = "the budget max_size is used up"
 
 
 class Evictor:
@@ -47,56 +50,105 @@ class Evictor:
     async def reserve(self, digest: Digest, size: int) -> bool:
         """Set `size` bytes aside for a fill of `digest`, evicting others; False when they can't fit.
 
-        The reservation is the fill's lease: until it ends the digest is not evicted.
+        The reservation is the fill's lease: until it ends the digest is not evicted. Raises StoreError or
+        IndexFailedError.
         """
         if self._max_size and size > self._max_size:
             return False
         async with self._locks.hold("evict"):
-            leased = self._index.reserved()
-            wanted = max(0, size - leased.get(digest, 0))
-            if self._max_size:
-                to_free = excess(self._index.used_bytes(), wanted, self._max_size)
-                if not await self._evict(to_free, "the budget max_size is used up"):
-                    return False
-            await self._index.reserve(digest, size, self._clock())
+            if not await self._make_room(digest, size):
+                return False
+            try:
+                await self._index.reserve(digest, size, self._clock())
+            except IndexFailedError:
+                # It may be on the disk that is full.
+                if not await self._free(size):
+                    raise
+                await self._index.reserve(digest, size, self._clock())
         return True
 
     async def free(self, size: int) -> bool:
         """The disk is full before the budget is: evict `size` bytes; False when there is not so much to evict."""
         async with self._locks.hold("evict"):
-            await self._remove_abandoned(0)
-            return await self._evict(size, "the disk is full")
+            return await self._free(size)
 
     async def tidy(self) -> None:
-        """Delete interrupted transfers that nobody resumed, and come down to a budget that was lowered."""
+        """Delete interrupted transfers that nobody resumed, and come down to a budget that was lowered.
+
+        Raises StoreError or IndexFailedError.
+        """
         async with self._locks.hold("evict"):
             await self._remove_abandoned(_ABANDONED_AFTER)
             if self._max_size:
-                await self._evict(
-                    excess(self._index.used_bytes(), 0, self._max_size), "the budget is used up"
-                )
+                await self._evict(excess(self._index.used_bytes(), 0, self._max_size), _BUDGET_IS_USED)
 
-    async def _evict(self, to_free: int, reason: str) -> bool:
-        if to_free <= 0:
+    async def _make_room(self, digest: Digest, size: int) -> bool:
+        if not self._max_size:
+            return True
+        if await self._fit(digest, size):
+            return True
+        # What interrupted transfers have reserved is a wish for later.
+        return await self._remove_abandoned(0) and await self._fit(digest, size)
+
+    async def _fit(self, digest: Digest, size: int) -> bool:
+        row = self._index.content(digest)
+        counted = row.size if row else self._index.reserved().get(digest, 0)
+        wanted = max(0, size - counted)
+        surplus = excess(self._index.used_bytes(), wanted, self._max_size)
+        return await self._evict(surplus, _BUDGET_IS_USED, spared=digest)
+
+    async def _free(self, size: int) -> bool:
+        await self._remove_abandoned(0)
+        # The index can't grow on a full disk, so files go first: a row without a file is a miss.
+        return await self._evict(Excess(size, size), "the disk is full", files_first=True)
+
+    async def _evict(
+        self, surplus: Excess, reason: str, *, spared: Digest | None = None, files_first: bool = False
+    ) -> bool:
+        """Evict what is needed, and what is wished if it is there; nothing, and False, without what is needed."""
+        if surplus.needed <= 0:
             return True
         await self._uses.flush()
-        candidates = (
-            Candidate(content.digest, content.size) for content in self._index.coldest(_MOST_CANDIDATES)
-        )
-        victims, freed = select_victims(candidates, to_free, self._index.reserved())
-        if freed < to_free:
+        kept = {*self._index.reserved(), *([spared] if spared else [])}
+        if self._evictable(kept) < surplus.needed:
             return False
-        # Row first, file second: a crash in between leaves a file to be found, never a row without one.
-        await self._index.forget([victim.digest for victim in victims])
-        await asyncio.to_thread(self._delete_all, [victim.digest for victim in victims])
-        log.info("evicted %d items, %d bytes: %s", len(victims), freed, reason)
-        return True
+        freed = count = 0
+        while freed < surplus.wished:
+            candidates = (Candidate(each.digest, each.size) for each in self._index.coldest(_MOST_CANDIDATES))
+            victims, size = select_victims(candidates, surplus.wished - freed, kept)
+            if not victims:
+                break
+            await self._remove([victim.digest for victim in victims], files_first=files_first)
+            freed, count = freed + size, count + len(victims)
+        log.info("evicted %d items, %d bytes: %s", count, freed, reason)
+        return freed >= surplus.needed
+
+    def _evictable(self, kept: Iterable[Digest]) -> int:
+        """The bytes of all content but the `kept`."""
+        reserved = self._index.reserved()
+        rows = {digest: self._index.content(digest) for digest in kept}
+        sizes = (row.size if row else reserved.get(digest, 0) for digest, row in rows.items())
+        return self._index.used_bytes() - sum(sizes)
+
+    async def _remove(self, digests: list[Digest], *, files_first: bool) -> None:
+        if files_first:
+            await asyncio.to_thread(self._delete_all, digests)
+        # Else row first, file second: a crash in between leaves a file to be found, never a row without one.
+        await self._index.forget(digests)
+        if not files_first:
+            await asyncio.to_thread(self._delete_all, digests)
 
     def _delete_all(self, digests: list[Digest]) -> None:
         for digest in digests:
-            self._store.delete(digest)
+            try:
+                self._store.delete(digest)
+            except StoreError as error:
+                log.error("evicted content stays on the disk: %s. Check the disk.", error)  # noqa: TRY400
 
-    async def _remove_abandoned(self, age: float) -> None:
+    async def _remove_abandoned(self, age: float) -> bool:
+        """Delete transfers that nobody resumed for `age` seconds; whether there were any."""
         older_than = self._clock() - age
-        for digest in await asyncio.to_thread(self._store.remove_abandoned_ingests, older_than):
+        removed = await asyncio.to_thread(self._store.remove_abandoned_ingests, older_than)
+        for digest in removed:
             await self._index.release(digest)
+        return bool(removed)

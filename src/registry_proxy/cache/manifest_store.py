@@ -7,8 +7,9 @@ import logging
 from typing import TYPE_CHECKING
 
 from registry_proxy.cache.recent import RecentManifests
+from registry_proxy.index.base import IndexFailedError
 from registry_proxy.oci.manifest import MAX_MANIFEST_SIZE, InvalidManifestError, Manifest, parse_manifest
-from registry_proxy.storage.base import StoreError
+from registry_proxy.storage.base import StoreError, StoreFullError
 
 if TYPE_CHECKING:
     from registry_proxy.cache.contents import Contents
@@ -43,15 +44,25 @@ class ManifestStore:
         try:
             if not await self._evictor.reserve(manifest.digest, len(manifest.raw)):
                 return False
-            return await asyncio.to_thread(self._write, manifest)
-        except StoreError as error:
+            await self._write_with_room(manifest)
+        except (StoreError, IndexFailedError) as error:
             log.warning("manifest %s is not stored: %s. Check the disk.", manifest.digest, error)
+            await self._contents.end_reservation(manifest.digest)
             return False
+        return True
 
-    def _write(self, manifest: Manifest) -> bool:
+    async def _write_with_room(self, manifest: Manifest) -> None:
+        try:
+            await asyncio.to_thread(self._write, manifest)
+        except StoreFullError:
+            if not await self._evictor.free(len(manifest.raw)):
+                raise
+            await asyncio.to_thread(self._write, manifest)
+
+    def _write(self, manifest: Manifest) -> None:
         ingest = self._store.begin(manifest.digest)
         if ingest is None:
-            return True  # another process is just storing it
+            return  # another process is just storing it
         try:
             ingest.truncate()
             ingest.append([manifest.raw])
@@ -59,7 +70,6 @@ class ManifestStore:
         except BaseException:
             ingest.discard()
             raise
-        return True
 
     async def _read(self, digest: Digest) -> Manifest | None:
         stored = await self._contents.open(digest)

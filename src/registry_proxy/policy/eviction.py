@@ -22,11 +22,20 @@ class Candidate:
     size: int
 
 
-def excess(used: int, wanted: int, budget: int) -> int:
-    """How many bytes must go so that `wanted` more fit: none within the budget, else down to the low watermark."""
-    if used + wanted <= budget:
-        return 0
-    return used + wanted - max(int(budget * LOW_WATERMARK), wanted)
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """How many bytes have to go, and how many should, since that costs little more. `wished` is never the smaller."""
+
+    needed: int
+    wished: int
+
+
+def excess(used: int, wanted: int, budget: int) -> Excess:
+    """What is in the way of `wanted` more bytes: nothing within the budget, else what is above the low watermark."""
+    needed = used + wanted - budget
+    if needed <= 0:
+        return Excess(0, 0)
+    return Excess(needed, used + wanted - min(budget, max(int(budget * LOW_WATERMARK), wanted)))
 
 
 def select_victims(
