@@ -8,9 +8,11 @@ import logging
 import os
 import signal
 import time
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from registry_proxy.observe.logs import configure_logs
+from registry_proxy.service.notify import REPORTED, Notifier, Readiness
 from registry_proxy.service.preparation import prepare, prepare_tls
 from registry_proxy.service.sockets import bind
 from registry_proxy.service.worker import Worker
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
+_AWAITED = {*_SIGNALS, REPORTED}
 # A worker that ends sooner than this after its start isn't started again at once. Seconds.
 _QUICK_DEATH = 5.0
 _LONGEST_PAUSE = 30.0
@@ -41,26 +44,33 @@ def run(load: Callable[[], Settings]) -> int:
     configure_logs(settings.log.level, settings.log.format)
     for warning in settings.warnings:
         log.warning("%s", warning)
+    notifier = Notifier(os.environ)
     tls = prepare_tls(settings)
     shares = bind(settings, settings.server.workers or len(os.sched_getaffinity(0)), os.environ)
     asyncio.run(prepare(settings))
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
     # What is there now is shared with the workers, as long as nothing touches it.
     gc.collect()
     gc.freeze()
-    return Supervisor(settings, load, shares, tls).run()
+    return Supervisor(settings, load, shares, tls, Readiness(len(shares), notifier)).run()
 
 
 class Supervisor:
     """Keeps one process for each share of the sockets."""
 
     def __init__(
-        self, settings: Settings, load: Callable[[], Settings], shares: Sequence[Sockets], tls: Tls | None
+        self,
+        settings: Settings,
+        load: Callable[[], Settings],
+        shares: Sequence[Sockets],
+        tls: Tls | None,
+        readiness: Readiness,
     ) -> None:
         self._settings = settings
         self._load = load
         self._shares = shares
         self._tls = tls
+        self._readiness = readiness
         self._lifeline, self._own_end = os.pipe()
         self._workers: dict[int, int] = {}  # process → number of its share
         self._started: dict[int, float] = {}  # number of a share → when its worker was last started
@@ -75,12 +85,14 @@ class Supervisor:
         places = self._shares[0].describe()
         log.info("caching %s in %s; listening on %s", names, self._settings.storage.path, places)
         while True:
-            received = signal.sigtimedwait(_SIGNALS, 1.0) if self._due else signal.sigwaitinfo(_SIGNALS)
+            received = signal.sigtimedwait(_AWAITED, 1.0) if self._due else signal.sigwaitinfo(_AWAITED)
             signalled = received.si_signo if received else None
             if signalled in {signal.SIGTERM, signal.SIGINT}:
                 return self._end()
             if signalled == signal.SIGHUP:
+                self._readiness.expect_reload()
                 self._signal(signal.SIGHUP)
+            self._readiness.collect()
             self._reap()
             self._restart()
 
@@ -107,7 +119,8 @@ class Supervisor:
             os._exit(code)
 
     async def _serve(self, number: int) -> None:
-        worker = Worker(self._settings, self._load, self._shares[number], self._lifeline, self._tls)
+        ready = partial(self._readiness.report, number)
+        worker = Worker(self._settings, self._load, self._shares[number], self._lifeline, self._tls, ready)
         worker.listen_to_signals()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         await worker.run()
@@ -132,6 +145,7 @@ class Supervisor:
 
     def _end(self) -> int:
         """Have the workers drain; kill those that don't end."""
+        self._readiness.stopping()
         log.info("stopping; transfers to clients have %.0f s to end", self._settings.server.grace_period)
         for share in self._shares:
             share.close()  # a client that comes now shall be refused, not wait for nobody

@@ -42,7 +42,10 @@ _OLD_UPSTREAMS_LIVE = 3600.0
 
 
 class Worker:
-    """Serves until SIGTERM or SIGINT, or until the supervisor is gone."""
+    """Serves until SIGTERM or SIGINT, or until the supervisor is gone.
+
+    `ready` is called when it serves, and after each reload.
+    """
 
     def __init__(
         self,
@@ -51,12 +54,14 @@ class Worker:
         sockets: Sockets,
         lifeline: int,
         tls: Tls | None,
+        ready: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._load = load
         self._sockets = sockets
         self._lifeline = lifeline
         self._tls = tls
+        self._ready = ready
         self._stop = asyncio.Event()
         self._app: App | None = None
 
@@ -116,6 +121,7 @@ class Worker:
             redirect = Redirect(self._sockets.tls[0].getsockname()[1], self._tls.challenges.over_http)
             servers.append(self._server(redirect))
             await servers[1].start(self._sockets.http, behind_proxy=proxied)
+        self._ready()
         await self._stop.wait()
         await asyncio.gather(*(server.drain(self._settings.server.grace_period) for server in servers))
 
@@ -131,12 +137,15 @@ class Worker:
         if self._app is None:
             return  # it is just starting, with that configuration
         try:
-            settings = self._load()
+            self._reconfigure(self._app, self._load())
         except ConfigError as error:
             log.error("the configuration was not reloaded, the old one stays in force:\n%s", error)  # noqa: TRY400
-            return
+        finally:
+            self._ready()
+
+    def _reconfigure(self, app: App, settings: Settings) -> None:
         old, self._upstreams = self._upstreams, build_upstreams(settings)
-        self._app.reconfigure(build_router(settings, self._upstreams), build_gate(settings))
+        app.reconfigure(build_router(settings, self._upstreams), build_gate(settings))
         self._background.spawn(_close_later(old), "closing the old upstreams")
         if self._tls is not None:
             self._tls.reload(settings)
