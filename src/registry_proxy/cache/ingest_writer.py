@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from registry_proxy.storage.base import Ingest
 
 # A hop to a thread costs about 100 µs: bytes are handed over in batches of this size, or after this time.
-_BATCH = 1024 * 1024
-_LONGEST_DELAY = 0.01
+_BATCH = 2 * 1024 * 1024
+_LONGEST_DELAY = 0.02
 # More than this never waits in memory: the upstream's transfer pauses until the disk has caught up.
 _LIMIT = 4 * 1024 * 1024
 _READ_SIZE = 1024 * 1024

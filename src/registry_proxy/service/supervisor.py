@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from registry_proxy.observe.logs import configure_logs
 from registry_proxy.service.notify import REPORTED, Notifier, Readiness
+from registry_proxy.service.memory import keep_freed_buffers
 from registry_proxy.service.preparation import prepare, prepare_tls
 from registry_proxy.service.sockets import bind
 from registry_proxy.service.worker import Worker
@@ -111,6 +112,7 @@ class Supervisor:
             for other, share in enumerate(self._shares):
                 if other != number:
                     share.close()
+            keep_freed_buffers()
             asyncio.run(self._serve(number))
             code = 0
         except Exception:

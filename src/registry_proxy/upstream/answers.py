@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 _MAX_SHORT_BODY = 16 * 1024
 _PATIENCE = 2.0  # seconds
-_SMALL_CHUNK = 64 * 1024
-_BATCH = 128 * 1024
-_GATHERING = 0.002  # seconds
+_SMALL_CHUNK = 256 * 1024
+_BATCH = 1024 * 1024
+_GATHERING = 0.008  # seconds
 
 
 @dataclass(frozen=True, slots=True)
