@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from registry_proxy import __version__
+from registry_proxy.cli.client import EXAMPLES as CLIENT_EXAMPLES
+from registry_proxy.cli.client import client
 from registry_proxy.cli.common import (
     FAILED,
     UNUSABLE,
@@ -86,6 +88,9 @@ def _commands(options: _Options) -> typer.Typer:
 
     add(serve, "Run the caches.", "serve --config registry-proxy.toml")
     add(check_config, "Check and show the configuration.", "check-config --json")
+    app.command(short_help="Show or change how a client pulls through the server.", epilog=CLIENT_EXAMPLES)(
+        client
+    )
     add(verify, "Check everything that is cached.", "verify --repair")
     return app
 

@@ -112,9 +112,22 @@ def _scheme_and_port(settings: Settings) -> tuple[str, int]:
 
 
 def _split(url: str) -> tuple[str, str, int]:
-    parts = urlsplit(url)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
-    return host, parts.scheme, parts.port or _PORTS[parts.scheme]
+    """Host, scheme and port."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _PORTS[parts.scheme]
+    except (ValueError, KeyError):
+        raise _no_url(url) from None
+    if not parts.hostname or parts.username is not None or parts.path not in ("", "/"):
+        raise _no_url(url)
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return host, parts.scheme, port
+
+
+def _no_url(url: str) -> ClientError:
+    return ClientError(
+        f"{url} is not the address of a server. Write it like https://registry.example.com:5000, with no path."
+    )
 
 
 def _origin(host: str, scheme: str, port: int) -> str:
