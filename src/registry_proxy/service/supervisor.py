@@ -12,8 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from registry_proxy.observe.logs import configure_logs
-from registry_proxy.service.notify import REPORTED, Notifier, Readiness
 from registry_proxy.service.memory import keep_freed_buffers
+from registry_proxy.service.notify import REPORTED, Notifier, Readiness
 from registry_proxy.service.preparation import prepare, prepare_tls
 from registry_proxy.service.sockets import bind
 from registry_proxy.service.worker import Worker
