@@ -137,10 +137,11 @@ async def test_nothing_is_sent_before_it_is_demanded() -> None:
 
 
 async def test_credentials_are_not_asked_for_before_they_are_needed() -> None:
-    async def locked() -> NoReturn:
-        raise UpstreamBrokenError("the keyring is locked")
+    class Locked(StaticCredentials):
+        async def current(self, repository: Repository) -> NoReturn:
+            raise UpstreamBrokenError("the keyring is locked")
 
-    exchange = Exchange(provider=locked)
+    exchange = Exchange(provider=Locked())
     assert (await exchange.send(Reply(200)))[0] == [None]
     with pytest.raises(UpstreamBrokenError, match="keyring"):
         await exchange.send(Reply(401, BEARER))

@@ -85,10 +85,10 @@ def test_a_user_name_with_a_colon_is_refused_without_showing_the_password() -> N
 
 
 async def test_static_credentials_can_be_replaced() -> None:
-    provider = StaticCredentials()
-    assert await provider() is None
+    provider, repository = StaticCredentials(), Repository("acme/app")
+    assert await provider.current(repository) is None
     provider.replace(Credentials("a", "b"))
-    assert await provider() == Credentials("a", "b")
+    assert await provider.current(repository) == Credentials("a", "b")
 
 
 @pytest.mark.parametrize(

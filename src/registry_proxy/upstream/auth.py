@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from yarl import URL
 
 from registry_proxy.oci.challenge import parse_challenges
-from registry_proxy.upstream.base import UpstreamBrokenError
+from registry_proxy.upstream.base import UpstreamBrokenError, UpstreamDeniedError
 from registry_proxy.upstream.tokens import TokenCache, TokenRequest
 
 if TYPE_CHECKING:
@@ -106,11 +106,13 @@ def scope_pieces(scope: str, repository: Repository) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Grant:
-    """What one attempt is sent with. `fresh`: asking again can't bring anything better."""
+    """What one attempt is sent with. `fresh`: asking again can't bring anything better. `basic` are the credentials
+    that are sent themselves."""
 
     authorization: str | None = None
     token: TokenRequest | None = None
     fresh: bool = True
+    basic: Credentials | None = None
 
     def is_refused(self, status: int) -> bool:
         """Whether the status can mean that this grant is worth nothing (any more).
@@ -141,20 +143,35 @@ class Authenticator:
     async def send(
         self, url: URL, repository: Repository, attempt: Callable[[str | None], Awaitable[AnswerT]]
     ) -> AnswerT:
-        """The answer to `attempt`, which gets the `Authorization` to send; at most three attempts.
+        """The answer to `attempt`, which gets the `Authorization` to send; at most four attempts.
 
         A refused token is followed by an attempt without any, for a challenge that owes nothing to the old token
-        (nvcr.io names another realm when it sees an expired one). Raises UpstreamError when a token can't be had.
+        (nvcr.io names another realm when it sees an expired one). Refused credentials are followed by newer ones where
+        there are any. Raises UpstreamError when a token or the credentials can't be had.
         """
+        answer, grant = await self._negotiate(url, repository, attempt)
+        # 403 is what Amazon's private registries say of credentials that have expired.
+        if grant.basic is None or answer.status not in (401, 403):
+            return answer
+        renewed = await self._credentials.renewed(repository, grant.basic)
+        if renewed is None or renewed == grant.basic:
+            return answer
+        await answer.discard()
+        return await attempt(renewed.basic())
+
+    async def _negotiate(
+        self, url: URL, repository: Repository, attempt: Callable[[str | None], Awaitable[AnswerT]]
+    ) -> tuple[AnswerT, _Grant]:
+        """The answer to the best that can be sent, and what that was."""
         remembered = self._schemes.get(url.origin())
         grant = await self._grant(remembered, url, repository)
         answer = await attempt(grant.authorization)
         if not grant.is_refused(answer.status):
-            return answer
+            return answer, grant
         if grant.authorization is not None:
             self._forget(grant)
             if self._is_final(answer, grant, remembered, repository):
-                return answer
+                return answer, grant
             await answer.discard()
             answer = await attempt(None)
         return await self._answer_challenge(answer, url, repository, attempt)
@@ -165,29 +182,37 @@ class Authenticator:
         url: URL,
         repository: Repository,
         attempt: Callable[[str | None], Awaitable[AnswerT]],
-    ) -> AnswerT:
+    ) -> tuple[AnswerT, _Grant]:
         """The last attempt, with what the answer to a request without `Authorization` demands."""
         scheme = choose_scheme(answer.www_authenticate, repository) if answer.status == 401 else None
         if scheme is None:
-            return answer
+            return answer, _NOTHING
         grant = await self._grant(scheme, url, repository)
         if grant.authorization is None:
-            return answer
+            return answer, _NOTHING
         self._remember(url.origin(), scheme)
         await answer.discard()
         answer = await attempt(grant.authorization)
         if grant.is_refused(answer.status):
             self._forget(grant)
-        return answer
+        return answer, grant
 
     async def _grant(self, scheme: Scheme | None, url: URL, repository: Repository) -> _Grant:
         """What to send to `url` by a scheme."""
         if scheme is None:
             return _NOTHING
-        credentials = await self._credentials() if self._may_have_credentials(url) else None
-        if isinstance(scheme, BearerScheme):
+        credentials = await self._credentials.current(repository) if self._may_have_credentials(url) else None
+        if isinstance(scheme, BasicScheme):
+            return _Grant(credentials.basic(), basic=credentials) if credentials else _NOTHING
+        try:
             return await self._bearer_grant(scheme.request(repository, credentials))
-        return _Grant(credentials.basic()) if credentials else _NOTHING
+        except UpstreamDeniedError as error:
+            if credentials is None or not error.login_required:
+                raise
+            renewed = await self._credentials.renewed(repository, credentials)
+            if renewed is None or renewed == credentials:
+                raise
+        return await self._bearer_grant(scheme.request(repository, renewed))
 
     async def _bearer_grant(self, request: TokenRequest) -> _Grant:
         if token := self._tokens.get(request):

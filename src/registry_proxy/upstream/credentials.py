@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from registry_proxy.oci.reference import Repository
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +34,14 @@ class Credentials:
         return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
 
 
-# Asked for each request that needs them: a provider keeps what is dear to get. It may raise UpstreamError.
-CredentialProvider = Callable[[], Awaitable[Credentials | None]]
+class CredentialProvider(Protocol):
+    """Where credentials come from. It is asked for each request that needs them, and keeps what is dear to get."""
+
+    async def current(self, repository: Repository) -> Credentials | None:
+        """The credentials for a repository; None to ask anonymously. Raises UpstreamError."""
+
+    async def renewed(self, repository: Repository, refused: Credentials) -> Credentials | None:
+        """What to try instead of those that the upstream has just refused; the same ones if there is nothing else."""
 
 
 class StaticCredentials:
@@ -39,9 +50,37 @@ class StaticCredentials:
     def __init__(self, credentials: Credentials | None = None) -> None:
         self._credentials = credentials
 
-    async def __call__(self) -> Credentials | None:
+    async def current(self, repository: Repository) -> Credentials | None:  # noqa: ARG002
+        return self._credentials
+
+    async def renewed(self, repository: Repository, refused: Credentials) -> Credentials | None:  # noqa: ARG002
         return self._credentials
 
     def replace(self, credentials: Credentials | None) -> None:
         """Use these from the next request on; tokens of the old ones are not used again."""
         self._credentials = credentials
+
+
+class CredentialsByPath:
+    """A provider of other credentials for some repositories: of those below the longest path that fits.
+
+    A path is a repository, or what its name begins with up to a slash.
+    """
+
+    def __init__(self, general: CredentialProvider, paths: Mapping[str, CredentialProvider]) -> None:
+        self._general = general
+        self._paths = paths
+
+    async def current(self, repository: Repository) -> Credentials | None:
+        return await self._provider(repository).current(repository)
+
+    async def renewed(self, repository: Repository, refused: Credentials) -> Credentials | None:
+        return await self._provider(repository).renewed(repository, refused)
+
+    def _provider(self, repository: Repository) -> CredentialProvider:
+        path = repository.name
+        while path:
+            if found := self._paths.get(path):
+                return found
+            path = path.rpartition("/")[0]
+        return self._general

@@ -1,0 +1,103 @@
+"""Credentials that live for a while, and are got anew before they die."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from registry_proxy.policy.breaker import Breaker
+from registry_proxy.upstream.base import UpstreamDeniedError
+from registry_proxy.upstream.commands import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from registry_proxy.oci.reference import Repository
+    from registry_proxy.upstream.credentials import Credentials
+
+log = logging.getLogger(__name__)
+
+# The part of their lifetime after which credentials are got anew, while they are still used.
+_REFRESH_AT = 0.8
+# Refused credentials that are younger are not got anew: clients can ask for anything that is refused. Seconds.
+_LEAST_AGE = 60.0
+
+
+class Spawn(Protocol):
+    """Starts work that belongs to nobody who waits for it."""
+
+    def __call__(self, work: Coroutine[object, object, object], name: str) -> asyncio.Task[None]: ...
+
+
+class RefreshedCredentials:
+    """A provider of what `fetch` gets, for `lifetime` seconds; `fetch` may raise CommandError.
+
+    All who wait share one run. What there is stays in use when there is nothing newer: whether it still works, only the
+    upstream can tell. `clock` is a steady one, in seconds; `what` names the credentials in the log.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[], Awaitable[Credentials]],
+        lifetime: float,
+        *,
+        what: str,
+        spawn: Spawn,
+        clock: Callable[[], float],
+    ) -> None:
+        self._fetch = fetch
+        self._lifetime = lifetime
+        self._what = what
+        self._spawn = spawn
+        self._clock = clock
+        self._credentials: Credentials | None = None
+        self._got_at = 0.0
+        self._error = ""
+        self._breaker = Breaker()
+        self._run: asyncio.Task[None] | None = None
+
+    async def current(self, repository: Repository) -> Credentials | None:  # noqa: ARG002
+        """Those in use; waits only when there are none, or when they are past their lifetime."""
+        age = self._clock() - self._got_at
+        if self._credentials is None or age >= self._lifetime:
+            await self._refresh()
+        elif age >= self._lifetime * _REFRESH_AT:
+            self._start()
+        if self._credentials is None:
+            # A refusal, as of wrong credentials: the registry itself is not out of order.
+            raise UpstreamDeniedError(f"there are no credentials: {self._error}", login_required=True)
+        return self._credentials
+
+    async def renewed(self, repository: Repository, refused: Credentials) -> Credentials | None:  # noqa: ARG002
+        if self._credentials == refused and self._clock() - self._got_at >= _LEAST_AGE:
+            await self._refresh()
+        return self._credentials
+
+    async def _refresh(self) -> None:
+        """Wait for new ones, which may fail."""
+        if run := self._start():
+            await asyncio.wait([run])
+
+    def _start(self) -> asyncio.Task[None] | None:
+        """The run under way, or a new one unless the last one has just failed."""
+        if self._run is None and self._breaker.may_ask(self._clock()):
+            self._run = self._spawn(self._get(), f"the credentials of {self._what}")
+        return self._run
+
+    async def _get(self) -> None:
+        try:
+            self._credentials = await self._fetch()
+        except CommandError as error:
+            now = self._clock()
+            self._breaker.failed(now)
+            self._error = str(error)
+            pause = self._breaker.paused_until - now
+            use = "the old ones stay in use" if self._credentials else "there are none"
+            log.error("no new credentials for %s, %s: %s. Next try in %.0f s", self._what, use, error, pause)  # noqa: TRY400
+        else:
+            self._breaker.succeeded()
+            self._got_at = self._clock()
+            log.info("new credentials for %s", self._what)
+        finally:
+            self._run = None
