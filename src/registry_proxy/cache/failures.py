@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What a client is told to wait after a 429 that named no time of its own, in seconds.
-DEFAULT_RETRY_AFTER = 60
+# What a client is told to wait after a 429 that named no time of its own, in seconds. podman and skopeo try four times
+# more, after this time each, before they tell their user anything.
+DEFAULT_RETRY_AFTER = 5
 
 
 def failure_of(error: UpstreamError) -> Failure:
