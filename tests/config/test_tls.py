@@ -115,6 +115,7 @@ def test_plain_http_can_be_turned_off(configuration: Configuration) -> None:
             "No such",
             "path",
         ),
+        (ACME + NAMED + "ca_root = '/nothing'", "tls.ca_root", "can't read /nothing", "path"),
         (ACME + NAMED + "challenges = ['dns-01']", "tls.challenges", "can be answered", "http-01"),
         (ACME + NAMED + "challenges = []", "tls.challenges", "can be answered", "http-01"),
         (ACME + NAMED + "challenges = ['http-01']\nhttp = []", "tls.http", "port 80", '"[::]:80"'),

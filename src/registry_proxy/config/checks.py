@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from registry_proxy.config.kinds import check_password
 from registry_proxy.config.problems import Problem
 from registry_proxy.config.quantities import InvalidValueError
-from registry_proxy.config.settings import check_password
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

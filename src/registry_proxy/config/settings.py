@@ -2,226 +2,36 @@
 
 from __future__ import annotations
 
-import re
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from pathlib import Path
-from typing import Annotated, Literal, TypeGuard
-from urllib.parse import urlsplit
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr
+from pydantic import BaseModel, ConfigDict, Field
 
-from registry_proxy.config.quantities import (
-    Address,
-    InvalidValueError,
-    format_duration,
-    format_size,
-    parse_duration,
-    parse_size,
+from registry_proxy.config.kinds import (
+    CHALLENGES,
+    AbsolutePath,
+    AcmeServer,
+    Addresses,
+    ByteSize,
+    ChallengeNames,
+    Command,
+    Duration,
+    Email,
+    HelperName,
+    HmacKey,
+    Hostname,
+    Hostnames,
+    KeyIdentifier,
+    Names,
+    Networks,
+    Password,
+    PositiveDuration,
+    Registry,
+    SomeAddresses,
+    SomePaths,
+    Url,
+    Username,
 )
-
-_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_HOST = rf"{_LABEL}(?:\.{_LABEL})*"
-_HOSTNAME = re.compile(_HOST, re.ASCII)
-_AUTHORITY = rf"(?:{_HOST}|\[[0-9a-f:.]+\])(?P<port>:\d{{1,5}})?"
-_REGISTRY = re.compile(_AUTHORITY, re.ASCII)
-_URL = re.compile(rf"(https?://{_AUTHORITY})/?", re.ASCII)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_EMAIL = re.compile(r"[^@\s,]+@[^@\s,]+", re.ASCII)
-_BASE64URL = re.compile(r"[A-Za-z0-9_-]+=*", re.ASCII)
-
-# Certificate authorities that need no address.
-ACME_PRESETS = {
-    "letsencrypt": "https://acme-v02.api.letsencrypt.org/directory",
-    "letsencrypt-staging": "https://acme-staging-v02.api.letsencrypt.org/directory",
-}
-CHALLENGES = ("tls-alpn-01", "http-01")
-
-
-def _duration(value: object) -> float:
-    return parse_duration(value if _is_text_or_number(value) else "")
-
-
-def _size(value: object) -> int:
-    return parse_size(value if _is_text_or_number(value) else "")
-
-
-def _is_text_or_number(value: object) -> TypeGuard[str | int]:
-    return isinstance(value, str | int) and not isinstance(value, bool)
-
-
-def _texts(value: object, remedy: str) -> list[str]:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise InvalidValueError("is not a list of texts", remedy)
-    return value
-
-
-def _addresses(value: object) -> tuple[Address, ...]:
-    remedy = 'Write it like ["127.0.0.1:5000", "[::1]:5000"].'
-    addresses = tuple(Address.parse(item) for item in _texts(value, remedy))
-    if len(set(addresses)) < len(addresses):
-        raise InvalidValueError("names an address twice", remedy)
-    return addresses
-
-
-def _some(values: tuple[Address, ...]) -> tuple[Address, ...]:
-    if not values:
-        raise InvalidValueError("names no address", 'Write it like ["[::]:443"].')
-    return values
-
-
-def _texts_of(values: tuple[object, ...]) -> list[str]:
-    return [str(value) for value in values]
-
-
-def _hostname(value: str) -> str:
-    name = value.lower().rstrip(".")
-    if len(name) > 253 or not _HOSTNAME.fullmatch(name):
-        raise InvalidValueError(
-            "is not a host name", "Write it without scheme, port and path, and international names as xn--…"
-        )
-    return name
-
-
-def _hostnames(value: object) -> tuple[str, ...]:
-    return tuple(_hostname(item) for item in _texts(value, 'Write it like ["auth.example.com"].'))
-
-
-def _registry(value: str) -> str:
-    name = value.lower()
-    match = _REGISTRY.fullmatch(name)
-    # Clients take the first part of a name for a registry by this rule (distribution/reference, "domain").
-    if match is None or ("." not in name and match["port"] is None and name != "localhost"):
-        raise InvalidValueError(
-            "is not a registry", 'Write it as it stands in image names, like "ghcr.io" or "registry:5000".'
-        )
-    return name
-
-
-def _url(value: str) -> str:
-    match = _URL.fullmatch(value.lower())
-    if "@" in value:
-        raise InvalidValueError("has credentials in it", "Use username and password instead.")
-    if match is None:
-        raise InvalidValueError(
-            "is not the address of a registry",
-            'Write it like "https://registry.example.com:5000", with no path behind.',
-        )
-    return match[1]
-
-
-def _username(value: str) -> str:
-    # RFC 7617, section 2: a user name with a colon can't be sent.
-    if not value or ":" in value or _CONTROL.search(value):
-        raise InvalidValueError(
-            "is not a user name", "It must have at least one character, no colon and no control character."
-        )
-    return value
-
-
-def _acme(value: str) -> str:
-    url = urlsplit(value)
-    # RFC 8555, section 6.1: ACME is spoken over HTTPS.
-    if value not in ACME_PRESETS and (url.scheme != "https" or not url.hostname or url.username is not None):
-        known = ", ".join(f'"{name}"' for name in ACME_PRESETS)
-        raise InvalidValueError(
-            "is not an ACME server",
-            f'Write {known}, or the address of its directory, like "https://ca.example.com/acme/acme/directory".',
-        )
-    return value
-
-
-def _email(value: str) -> str:
-    if not _EMAIL.fullmatch(value):
-        raise InvalidValueError("is not an e-mail address", 'Write it like "admin@example.com".')
-    return value
-
-
-def _key_identifier(value: str) -> str:
-    if not value or _CONTROL.search(value):
-        raise InvalidValueError("is not a key identifier", "Write it as the CA shows it.")
-    return value
-
-
-def check_hmac_key(value: SecretStr) -> SecretStr:
-    """The key itself; raises InvalidValueError when it can't be used (RFC 8555, section 7.3.4)."""
-    if not _BASE64URL.fullmatch(value.get_secret_value()):
-        raise InvalidValueError(
-            "is not a key for external accounts", "Write it as the CA shows it, in base64url."
-        )
-    return value
-
-
-def _paths(value: object) -> tuple[Path, ...]:
-    texts = [value] if isinstance(value, str | Path) else value
-    if not isinstance(texts, list) or not all(isinstance(item, str | Path) for item in texts):
-        raise InvalidValueError(
-            "is not a path, nor a list of paths", 'Write it like "/etc/tls/fullchain.pem".'
-        )
-    return tuple(_path(Path(item)) for item in texts)
-
-
-def _challenges(value: object) -> tuple[str, ...]:
-    remedy = f"Write {' or '.join(CHALLENGES)}, or both, in the order in which to try them."
-    names = tuple(_texts(value, remedy))
-    if not names or len(set(names)) < len(names) or not set(names) <= set(CHALLENGES):
-        raise InvalidValueError("are not challenges that can be answered", remedy)
-    return names
-
-
-def _path(value: Path) -> Path:
-    if not value.is_absolute():
-        raise InvalidValueError("is not a path", 'Write it like "/var/lib/registry-proxy".')
-    return value
-
-
-def check_password(value: SecretStr) -> SecretStr:
-    """The password itself; raises InvalidValueError when it can't be sent."""
-    if not value.get_secret_value() or _CONTROL.search(value.get_secret_value()):
-        raise InvalidValueError(
-            "is not a password",
-            "It must have at least one character, no line break and no control character.",
-        )
-    return value
-
-
-# As JSON, values are written as in the file.
-Duration = Annotated[
-    float, BeforeValidator(_duration), PlainSerializer(format_duration, return_type=str, when_used="json")
-]
-
-
-def _networks(value: object) -> tuple[IPv4Network | IPv6Network, ...]:
-    remedy = 'Write it like ["10.0.0.0/8", "192.0.2.7", "2001:db8::/32"].'
-    try:
-        return tuple(ip_network(item.strip()) for item in _texts(value, remedy))
-    except ValueError as error:
-        if isinstance(error, InvalidValueError):
-            raise
-        raise InvalidValueError(f"has what is not a network: {error}", remedy) from None
-
-
-def _names(value: object) -> tuple[str, ...]:
-    return tuple(_texts(value, 'Write it like ["*.nodes.example.com"].'))
-
-
-PositiveDuration = Annotated[Duration, Field(gt=0)]
-ByteSize = Annotated[
-    int, BeforeValidator(_size), PlainSerializer(format_size, return_type=str, when_used="json")
-]
-Addresses = Annotated[
-    tuple[Address, ...],
-    BeforeValidator(_addresses),
-    PlainSerializer(_texts_of, return_type=list[str], when_used="json"),
-]
-SomeAddresses = Annotated[Addresses, AfterValidator(_some)]
-Networks = Annotated[
-    tuple[IPv4Network | IPv6Network, ...],
-    BeforeValidator(_networks),
-    PlainSerializer(_texts_of, return_type=list[str], when_used="json"),
-]
-Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
-Hostname = Annotated[str, AfterValidator(_hostname)]
-AbsolutePath = Annotated[Path, Field(strict=False), AfterValidator(_path)]
+from registry_proxy.config.quantities import Address
 
 
 class _Section(BaseModel):
@@ -232,7 +42,7 @@ class ServerSettings(_Section):
     """`[server]`; durations are seconds."""
 
     listen: Addresses = (Address("127.0.0.1", 5000),)
-    public_url: Annotated[str, AfterValidator(_url)] | None = None
+    public_url: Url | None = None
     workers: Annotated[int, Field(ge=0, le=256)] = 0
     grace_period: Duration = 30.0
     header_timeout: PositiveDuration = 10.0
@@ -273,17 +83,17 @@ class TlsSettings(_Section):
 
     listen: SomeAddresses = (Address("::", 443),)
     http: Addresses = (Address("::", 80),)
-    hostnames: Annotated[tuple[str, ...], BeforeValidator(_hostnames)] = ()
-    cert: Annotated[tuple[Path, ...], BeforeValidator(_paths)] = ()
-    key: Annotated[tuple[Path, ...], BeforeValidator(_paths)] = ()
-    acme: Annotated[str, AfterValidator(_acme)] | None = None
-    email: Annotated[str, AfterValidator(_email)] | None = None
+    hostnames: Hostnames = ()
+    cert: SomePaths = ()
+    key: SomePaths = ()
+    acme: AcmeServer | None = None
+    email: Email | None = None
     agree_tos: bool = False
     ca_root: AbsolutePath | None = None
-    eab_kid: Annotated[str, AfterValidator(_key_identifier)] | None = None
-    eab_hmac_key: Annotated[SecretStr, AfterValidator(check_hmac_key)] | None = None
+    eab_kid: KeyIdentifier | None = None
+    eab_hmac_key: HmacKey | None = None
     eab_hmac_key_file: AbsolutePath | None = None
-    challenges: Annotated[tuple[str, ...], BeforeValidator(_challenges)] = CHALLENGES
+    challenges: ChallengeNames = CHALLENGES
 
 
 class LogSettings(_Section):
@@ -293,20 +103,52 @@ class LogSettings(_Section):
     format: Literal["text", "json"] = "text"
 
 
-class UpstreamSettings(_Section):
-    """`[upstreams.NAME]`. After `load`, `url` is set, and `password` also when it came from `password_file`."""
+class CredentialSettings(_Section):
+    """Where credentials come from, of at most one place. After `load`, `password` has also what `password_file` holds.
 
-    registry: Annotated[str, AfterValidator(_registry)]
-    url: Annotated[str, AfterValidator(_url)] = ""
-    hostname: Hostname | None = None
-    username: Annotated[str, AfterValidator(_username)] | None = None
-    password: Annotated[SecretStr, AfterValidator(check_password)] | None = None
+    `password_lifetime` is seconds, of what `password_command` and `credential_helper` print.
+    """
+
+    username: Username | None = None
+    password: Password | None = None
     password_file: AbsolutePath | None = None
+    password_command: Command = ()
+    credential_helper: HelperName | None = None
+    password_lifetime: PositiveDuration = 3600.0
+
+    @property
+    def program(self) -> str | None:
+        """What is run for them."""
+        if self.credential_helper is not None:
+            return f"docker-credential-{self.credential_helper}"
+        return self.password_command[0] if self.password_command else None
+
+
+class PathSettings(CredentialSettings):
+    """`[upstreams.NAME.paths."PATH"]`: the credentials of some repositories."""
+
+
+class UpstreamSettings(CredentialSettings):
+    """`[upstreams.NAME]`. After `load`, `url` is set."""
+
+    registry: Registry
+    url: Url = ""
+    hostname: Hostname | None = None
     enabled: bool = True
-    realms: Annotated[tuple[str, ...], BeforeValidator(_hostnames)] = ()
+    realms: Hostnames = ()
     access_htpasswd: AbsolutePath | None = None
     access_client_names: Names = ()
     access_sources: Networks = ()
+    paths: dict[str, PathSettings] = {}
+
+    @property
+    def credentials(self) -> tuple[CredentialSettings, ...]:
+        """All that it has, of its paths too."""
+        return (self, *self.paths.values())
+
+
+# `paths` is a table of tables, which no variable can hold.
+UPSTREAM_VARIABLES = tuple(name for name in UpstreamSettings.model_fields if name != "paths")
 
 
 class Settings(_Section):

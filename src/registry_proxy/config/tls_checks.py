@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from registry_proxy.config.checks import read_secret
+from registry_proxy.config.kinds import check_hmac_key
 from registry_proxy.config.problems import Problem
-from registry_proxy.config.settings import ServerSettings, TlsSettings, check_hmac_key
+from registry_proxy.config.settings import ServerSettings, TlsSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -72,6 +74,8 @@ def _acme_contradictions(tls: TlsSettings, hostnames: Sequence[str]) -> Iterator
     elif has_key != (tls.eab_kid is not None):
         missing = "eab_kid" if has_key else "eab_hmac_key"
         yield missing, "is missing: an external account takes eab_kid and eab_hmac_key", f"Set {missing}."
+    if tls.ca_root is not None and not os.access(tls.ca_root, os.R_OK):
+        yield "ca_root", f"can't read {tls.ca_root}", "Mend the path or the file's owner."
     if tls.challenges == ("http-01",) and not tls.http:
         yield "http", "names no address, but http-01 is answered on port 80", 'Set http = ["[::]:80"].'
 

@@ -75,15 +75,16 @@ class ListenerContext(ssl.SSLContext):
         session: ssl.SSLSession | None = None,
     ) -> ssl.SSLObject:
         """A connection; it looks for an ACME server's validation only while there is a challenge to answer."""
-        pending = self._pending if self._pending is not None and self._pending.any_over_tls() else None
-        self.sslobject_class = ssl.SSLObject if pending is None else _Watched
+        self.sslobject_class = _Connection
         connection = super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
-        if isinstance(connection, _Watched):
-            connection.watch(incoming, pending)
+        assert isinstance(connection, _Connection)
+        connection.outgoing = outgoing
+        if self._pending is not None and self._pending.any_over_tls():
+            connection.watch(incoming, self._pending)
         return connection
 
     def _choose(self, connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> int | None:
-        challenge = connection.challenge if isinstance(connection, _Watched) else None
+        challenge = connection.challenge if isinstance(connection, _Connection) else None
         context = challenge or self._select(name)
         if context is None:
             return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
@@ -91,29 +92,44 @@ class ListenerContext(ssl.SSLContext):
         return None
 
 
-class _Watched(ssl.SSLObject):
-    """A connection that may be an ACME server's.
+class _Connection(ssl.SSLObject):
+    """A connection that may be an ACME server's, and that tells the client why it is refused."""
 
-    Only that server offers the protocol `acme-tls/1`, and the certificate depends on it (RFC 8737, section 3). Python
-    tells the protocols that a client offers only after the certificate was chosen; so the first message is played to a
-    throw-away connection before.
-    """
-
+    outgoing: ssl.MemoryBIO
     challenge: ssl.SSLContext | None = None
+    _incoming: ssl.MemoryBIO
+    _pending: PendingAnswers | None = None
+    _refused = False
 
-    def watch(self, incoming: ssl.MemoryBIO, pending: PendingAnswers | None) -> None:
-        """Look at what comes in `incoming` first."""
+    def watch(self, incoming: ssl.MemoryBIO, pending: PendingAnswers) -> None:
+        """Look at what comes in `incoming` first.
+
+        Only an ACME server offers the protocol `acme-tls/1`, and the certificate depends on it (RFC 8737, section 3).
+        Python tells what a client offers only once the certificate was chosen, so the client's first message is played
+        to a throw-away connection before.
+        """
         self._incoming = incoming
         self._pending = pending
 
     def do_handshake(self) -> None:
-        """Like SSLObject's."""
+        """Like SSLObject's, but for a refusal: asyncio drops the connection before OpenSSL's alert is sent.
+
+        So it is told to wait for more once, which makes it send what there is.
+        """
         if self._pending is not None:
             received = self._incoming.read()
             self._incoming.write(received)
             self.challenge = _challenge_in(received, self._pending)
             self._pending = None
-        super().do_handshake()
+        try:
+            super().do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as error:
+            if self._refused or not self.outgoing.pending:
+                raise
+            self._refused = True
+            raise ssl.SSLWantReadError from error
 
 
 def _challenge_in(hello: bytes, pending: PendingAnswers) -> ssl.SSLContext | None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # RFC 8555, section 6.7.
 _STEPS = {
     "caa": "Let the domain's CAA record allow this authority, or use another one.",
-    "connection": "Make {port} of this machine reachable from the authority under this name.",
+    "connection": "Make {port} of this machine reachable from the authority under this name: firewall, forwarding.",
     "dns": "Make an A or AAAA record of this name that leads to this machine.",
     "externalAccountRequired": "Set tls.eab_kid and tls.eab_hmac_key as the authority shows them.",
     "incorrectResponse": "Something else answers for this name: check where its A and AAAA records lead.",
@@ -24,7 +24,7 @@ _STEPS = {
     "rejectedIdentifier": "Use another host name, or another authority.",
     "serverInternal": "The authority has failed; nothing is to be done here.",
     "tls": "Something else answers on port 443: let TLS through to this server untouched, or use http-01.",
-    "unauthorized": "Something else answers for this name on {port}: check where its A and AAAA records lead.",
+    "unauthorized": "Check that its A and AAAA records lead here, and that nothing else answers on {port}.",
     "unsupportedIdentifier": "Use a public host name.",
     "userActionRequired": "Follow the link that the authority gives.",
 }

@@ -91,8 +91,9 @@ class CertificateStore:
     def refresh(self, *, at_once: bool = False) -> None:
         """Take over files that have changed, once they are at rest: the same as at the last call.
 
-        Certificate and key can't be replaced in one step, and some are written slowly. `at_once` doesn't wait.
+        Own certificates and keys aren't replaced in one step, and some are written slowly. `at_once` doesn't wait.
         """
+        at_once = at_once or self._issued
         for files in self._files:
             stamps = _stamps(files)
             at_rest = at_once or self._seen.get(files) == stamps
