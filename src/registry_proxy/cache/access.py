@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Any
 
 from registry_proxy.cache.failures import failure_of, recorded_if_possible, to_registry_error
 from registry_proxy.cache.results import Outcome
@@ -10,7 +11,7 @@ from registry_proxy.policy.freshness import Fallback, Freshness, access_is_trust
 from registry_proxy.upstream.base import UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from registry_proxy.cache.flights import Flights
     from registry_proxy.cache.guard import Guard
@@ -52,19 +53,22 @@ class Access:
         source: Source,
         digest: Digest,
         unknown: ErrorCode,
-        confirm: Callable[[], Awaitable[object]],
+        ask: Callable[[], asyncio.Future[Any]],
     ) -> Outcome:
         """Let content that is here go out through `source`: by a link that counts, else by the upstream's word.
 
-        `confirm` asks the upstream. Raises RegistryError when the access is not given.
+        `ask` begins to ask the upstream. Raises RegistryError when the access is not given.
         """
         link = self.link(source, digest)
         if self.is_trusted(link):
             return Outcome.HIT
-        if link is not None and not self._guard.may_ask(upstream):
+        if link is not None and self._guard.is_failing(upstream):
+            # An outage must not slow down what is here: the next try, when it is due, runs behind the client's back.
+            if self._guard.may_ask(upstream):
+                ask()
             return Outcome.STALE
         try:
-            await confirm()
+            await asyncio.shield(ask())
         except UpstreamError as error:
             if link is not None:
                 match fall_back(failure_of(error), link.confirmed_at, self._clock(), self._rules):
@@ -78,14 +82,16 @@ class Access:
             raise to_registry_error(error, upstream, unknown) from error
         return Outcome.REVALIDATED
 
-    async def confirm_blob(self, upstream: Upstream, source: Source, digest: Digest) -> int | None:
+    def ask_for_blob(self, upstream: Upstream, source: Source, digest: Digest) -> asyncio.Future[int | None]:
         """Ask the upstream whether the repository holds the blob, and link it; its size where it was told.
 
-        Raises UpstreamError.
+        Don't cancel the future, which all who ask share. It raises UpstreamError.
         """
-        return await self._flights.join(
-            (source, digest), lambda: self._confirm_blob(upstream, source, digest)
-        )
+        return self._flights.start((source, digest), lambda: self._confirm_blob(upstream, source, digest))
+
+    async def confirm_blob(self, upstream: Upstream, source: Source, digest: Digest) -> int | None:
+        """`ask_for_blob`, and wait for the answer."""
+        return await asyncio.shield(self.ask_for_blob(upstream, source, digest))
 
     async def grant(self, source: Source, digest: Digest) -> None:
         """The upstream has given the content through this repository: link it.

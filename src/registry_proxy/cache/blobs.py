@@ -83,7 +83,7 @@ class Blobs:
             source,
             digest,
             ErrorCode.BLOB_UNKNOWN,
-            lambda: self._access.confirm_blob(upstream, source, digest),
+            lambda: self._access.ask_for_blob(upstream, source, digest),
         )
 
     async def _incoming(self, upstream: Upstream, source: Source, digest: Digest) -> ServedBlob:

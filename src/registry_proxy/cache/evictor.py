@@ -6,7 +6,6 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from registry_proxy.index.base import IndexFailedError
 from registry_proxy.policy.eviction import Candidate, Excess, excess, select_victims
 from registry_proxy.storage.base import StoreError
 
@@ -58,19 +57,14 @@ class Evictor:
         async with self._locks.hold("evict"):
             if not await self._make_room(digest, size):
                 return False
-            try:
-                await self._index.reserve(digest, size, self._clock())
-            except IndexFailedError:
-                # It may be on the disk that is full.
-                if not await self._free(size):
-                    raise
-                await self._index.reserve(digest, size, self._clock())
+            await self._index.reserve(digest, size, self._clock())
         return True
 
     async def free(self, size: int) -> bool:
         """The disk is full before the budget is: evict `size` bytes; False when there is not so much to evict."""
         async with self._locks.hold("evict"):
-            return await self._free(size)
+            await self._remove_abandoned(0)
+            return await self._evict(Excess(size, size), "the disk is full")
 
     async def tidy(self) -> None:
         """Delete interrupted transfers that nobody resumed, and come down to a budget that was lowered.
@@ -97,14 +91,7 @@ class Evictor:
         surplus = excess(self._index.used_bytes(), wanted, self._max_size)
         return await self._evict(surplus, _BUDGET_IS_USED, spared=digest)
 
-    async def _free(self, size: int) -> bool:
-        await self._remove_abandoned(0)
-        # The index can't grow on a full disk, so files go first: a row without a file is a miss.
-        return await self._evict(Excess(size, size), "the disk is full", files_first=True)
-
-    async def _evict(
-        self, surplus: Excess, reason: str, *, spared: Digest | None = None, files_first: bool = False
-    ) -> bool:
+    async def _evict(self, surplus: Excess, reason: str, *, spared: Digest | None = None) -> bool:
         """Evict what is needed, and what is wished if it is there; nothing, and False, without what is needed."""
         if surplus.needed <= 0:
             return True
@@ -118,7 +105,7 @@ class Evictor:
             victims, size = select_victims(candidates, surplus.wished - freed, kept)
             if not victims:
                 break
-            await self._remove([victim.digest for victim in victims], files_first=files_first)
+            await self._remove([victim.digest for victim in victims])
             freed, count = freed + size, count + len(victims)
         log.info("evicted %d items, %d bytes: %s", count, freed, reason)
         return freed >= surplus.needed
@@ -130,13 +117,10 @@ class Evictor:
         sizes = (row.size if row else reserved.get(digest, 0) for digest, row in rows.items())
         return self._index.used_bytes() - sum(sizes)
 
-    async def _remove(self, digests: list[Digest], *, files_first: bool) -> None:
-        if files_first:
-            await asyncio.to_thread(self._delete_all, digests)
-        # Else row first, file second: a crash in between leaves a file to be found, never a row without one.
+    async def _remove(self, digests: list[Digest]) -> None:
+        # Row first, file second: a crash in between leaves a file to be found, never a row without one.
         await self._index.forget(digests)
-        if not files_first:
-            await asyncio.to_thread(self._delete_all, digests)
+        await asyncio.to_thread(self._delete_all, digests)
 
     def _delete_all(self, digests: list[Digest]) -> None:
         for digest in digests:

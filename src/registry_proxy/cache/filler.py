@@ -82,7 +82,10 @@ class Filler:
             ingest = await self._follow()
         if ingest is None:
             return None
-        stored = store.open(fill.digest)
+        try:
+            stored = store.open(fill.digest)
+        except StoreError:
+            stored = None  # what can't be read is replaced
         if stored is None:
             return ingest
         # Another process committed it between our look at the store and our lock.

@@ -28,15 +28,16 @@ class Locks:
         self._tasks: dict[str, tuple[asyncio.Lock, int]] = {}
 
     @asynccontextmanager
-    async def hold(self, name: str) -> AsyncIterator[None]:
-        """Wait for the lock `name` and have it for the block."""
+    async def hold(self, name: str) -> AsyncIterator[bool]:
+        """Have the lock `name` for the block; whether it had to be waited for."""
         lock, holders = self._tasks.get(name, (asyncio.Lock(), 0))
         self._tasks[name] = (lock, holders + 1)
         try:
+            waited = lock.locked()
             async with lock:
-                await self._acquire(name)
+                waited |= await self._acquire(name)
                 try:
-                    yield
+                    yield waited
                 finally:
                     self._processes.release(name)
         finally:
@@ -44,9 +45,10 @@ class Locks:
             if holders > 1:
                 self._tasks[name] = (lock, holders - 1)
 
-    async def _acquire(self, name: str) -> None:
+    async def _acquire(self, name: str) -> bool:
         # The kernel wakes nobody without a blocked thread, so other processes' locks are polled.
         pause = _FIRST_PAUSE
         while not self._processes.try_acquire(name):
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
+        return pause > _FIRST_PAUSE

@@ -78,19 +78,22 @@ class Manifests:
             source,
             digest,
             ErrorCode.MANIFEST_UNKNOWN,
-            lambda: self._confirm(upstream, source, manifest),
+            lambda: self._ports.flights.start(
+                (source, digest, "access"), lambda: self._confirm(upstream, source, manifest)
+            ),
         )
         memo = self._ports.clock() + _DIGEST_MEMO if outcome is Outcome.HIT else 0.0
         return ServedManifest(manifest, outcome, memo)
 
-    async def _confirm(self, upstream: Upstream, source: Source, manifest: Manifest) -> None:
+    async def _confirm(self, upstream: Upstream, source: Source, manifest: Manifest) -> ServedManifest:
         """Have the upstream say that the repository holds this manifest; link it and its children."""
-        told = await self._ports.guard.ask(upstream, upstream.resolve(source.repository, manifest.digest))
-        if told == manifest.digest:
+        resolved = await self._ports.guard.ask(upstream, upstream.resolve(source.repository, manifest.digest))
+        if resolved != manifest.digest:
+            # A HEAD that tells no digest says nothing.
+            return await self._fetch(upstream, source, manifest.digest, None)
+        with recorded_if_possible(f"the link of {source}@{manifest.digest}"):
             await self._ports.index.record_manifest(source, manifest, None, self._ports.clock())
-        else:
-            # A HEAD that tells no digest is no confirmation (ECR Public): only the manifest itself is.
-            await self._fetch(upstream, source, manifest.digest, None)
+        return ServedManifest(manifest, Outcome.REVALIDATED)
 
     async def _fetch_digest(self, upstream: Upstream, source: Source, digest: Digest) -> ServedManifest:
         async with self._ports.locks.hold(f"{source}@{digest}"):

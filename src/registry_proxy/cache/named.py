@@ -100,6 +100,18 @@ class NamedManifests:
             return None
         return ServedManifest(manifest, Outcome.HIT, record.checked_at + rules.tag_ttl)
 
+    async def _asked_for(self, record: TagRecord | None, begun_at: float) -> ServedManifest | None:
+        """What another process has asked for since `begun_at`, or in vain: nobody waits for that twice."""
+        if record is None:
+            return None
+        if record.checked_at < begun_at:
+            return await self._stale(record)
+        manifest = await self._ports.manifests.load(record.digest)
+        if manifest is None:
+            return None
+        fresh_until = record.checked_at + self._ports.rules.tag_ttl
+        return ServedManifest(manifest, Outcome.REVALIDATED, fresh_until)
+
     async def _stale(self, record: TagRecord) -> ServedManifest | None:
         manifest = await self._ports.manifests.load(record.digest)
         return None if manifest is None else ServedManifest(manifest, Outcome.STALE)
@@ -111,9 +123,10 @@ class NamedManifests:
         name: str,
         ask: Callable[[TagRecord | None], Awaitable[ServedManifest]],
     ) -> ServedManifest:
-        async with self._ports.locks.hold(f"{source}:{name}"):
+        begun_at = self._ports.clock()
+        async with self._ports.locks.hold(f"{source}:{name}") as waited:
             record = self._ports.index.tag(source, name)
-            served = await self._fresh(record)  # another process may have refreshed it meanwhile
+            served = await (self._asked_for(record, begun_at) if waited else self._fresh(record))
             if served is not None:
                 return served
             try:

@@ -25,12 +25,15 @@ class Breaker:
         return now >= self.paused_until
 
     def failed(self, now: float, retry_after: float | None = None) -> None:
-        """Note a failure; pauses double from 5 s to a minute, or last as long as the upstream asks within that."""
-        pause = min(FIRST_PAUSE * 2 ** min(self.failures, 10), LONGEST_PAUSE)
+        """Note a failure; pauses double from 5 s to a minute, or last as long as the upstream asks within that.
+
+        What fails during a pause was asked before it, or all the same: it doesn't make the next pause longer.
+        """
+        if now >= self.paused_until:
+            self.paused_until = now + min(FIRST_PAUSE * 2 ** min(self.failures, 10), LONGEST_PAUSE)
+            self.failures += 1
         if retry_after is not None:
-            pause = min(max(pause, retry_after), LONGEST_PAUSE)
-        self.failures += 1
-        self.paused_until = now + pause
+            self.paused_until = max(self.paused_until, now + min(retry_after, LONGEST_PAUSE))
 
     def succeeded(self) -> None:
         """Note an answer."""

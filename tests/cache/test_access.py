@@ -1,0 +1,297 @@
+"""Content goes out through a repository only by a link, or by the upstream's word."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+
+import pytest
+from tests.cache.harness import HASTY, REPOSITORY, Reading, Site, read, together
+from tests.kit import images
+from tests.kit.faults import Answer, Hang
+
+from registry_proxy.cache.results import Outcome
+from registry_proxy.oci.digest import Digest
+from registry_proxy.oci.errors import ErrorCode, RegistryError
+from registry_proxy.oci.reference import Repository
+
+IMAGE = images.image(layers=1, layer_size=500_000)
+BLOB = IMAGE.layers[0]
+OTHER = "acme/other"
+
+
+@pytest.fixture(autouse=True)
+async def pushed(site: Site) -> None:
+    site.simulated.push(REPOSITORY, IMAGE, "latest")
+    site.simulated.contents.repository(OTHER)
+
+
+class TestOtherRepository:
+    async def test_cached_content_is_not_served_through_a_repository_without_it(self, site: Site) -> None:
+        async with site.worker() as worker:
+            await worker.manifest("latest")
+            await worker.store_blob(BLOB.digest)
+            for reference in (worker.blob(BLOB.digest, OTHER), worker.manifest(IMAGE.digest, OTHER)):
+                with pytest.raises(RegistryError) as caught:
+                    await reference
+                assert caught.value.code in {ErrorCode.BLOB_UNKNOWN, ErrorCode.MANIFEST_UNKNOWN}
+            with pytest.raises(RegistryError):
+                await worker.cache.blobs.head(site.upstream, Repository(OTHER), Digest.parse(BLOB.digest))
+            assert not worker.is_linked(BLOB.digest, OTHER)
+            assert not worker.is_linked(IMAGE.digest, OTHER)
+        assert site.simulated.transfers(BLOB.digest) == 1
+
+    async def test_a_denied_repository_is_denied(self, site: Site) -> None:
+        site.simulated.push("acme/private", IMAGE, "latest")
+        async with site.worker() as worker:
+            await worker.manifest("latest")
+            await worker.store_blob(BLOB.digest)
+            site.simulated.arm("blob", Answer(status=403, code="DENIED"), repository="acme/private")
+            site.simulated.arm("manifest", Answer(status=401, code="UNAUTHORIZED"), repository="acme/private")
+            with pytest.raises(RegistryError) as caught:
+                await worker.blob(BLOB.digest, "acme/private")
+            assert caught.value.code is ErrorCode.DENIED
+            with pytest.raises(RegistryError) as caught:
+                await worker.manifest(IMAGE.digest, "acme/private")
+            assert caught.value.code is ErrorCode.UNAUTHORIZED
+
+    async def test_the_upstreams_word_costs_one_small_request_and_no_transfer(self, site: Site) -> None:
+        site.simulated.push(OTHER, IMAGE, "latest")
+        async with site.worker() as worker:
+            await worker.store_blob(BLOB.digest)
+            asked = len(site.simulated.requests)
+            served = await worker.blob(BLOB.digest, OTHER)
+            assert served.outcome is Outcome.REVALIDATED
+            assert await read(served.body) == BLOB.raw
+            assert await worker.outcome(BLOB.digest, OTHER) is Outcome.HIT
+        [request] = site.simulated.requests[asked:]
+        assert request.headers["Range"] == "bytes=0-0"
+
+    async def test_many_who_ask_cause_one_question(self, site: Site) -> None:
+        site.simulated.push(OTHER, IMAGE, "latest")
+        async with site.worker() as worker:
+            await worker.manifest("latest")
+            await worker.store_blob(BLOB.digest)
+            asked = len(site.simulated.requests)
+            await together(*(worker.pull(BLOB.digest, OTHER) for _ in range(10)))
+            assert len(site.simulated.requests) == asked + 1
+            await together(*(worker.manifest(IMAGE.digest, OTHER) for _ in range(10)))
+        assert len(site.simulated.requests) == asked + 2
+
+    async def test_a_manifest_that_came_through_a_repository_links_its_children(self, site: Site) -> None:
+        site.simulated.push(OTHER, IMAGE, "latest")
+        async with site.worker() as worker:
+            await worker.store_blob(BLOB.digest)
+            await worker.manifest("latest", OTHER)
+            asked = len(site.simulated.requests)
+            assert await worker.outcome(BLOB.digest, OTHER) is Outcome.HIT
+            assert len(site.simulated.requests) == asked
+
+    async def test_a_manifest_head_that_tells_nothing_is_no_permission(self, site: Site) -> None:
+        async with site.worker() as worker:
+            await worker.manifest("latest")
+            # It answers HEAD for anything, as a login page or a broken gateway does.
+            site.simulated.arm("manifest", Answer(status=200, body=b"hello"), method="HEAD", repository=OTHER)
+            with pytest.raises(RegistryError) as caught:
+                await worker.manifest(IMAGE.digest, OTHER)
+            assert caught.value.code is ErrorCode.MANIFEST_UNKNOWN
+            assert not worker.is_linked(IMAGE.digest, OTHER)
+            assert not worker.is_linked(BLOB.digest, OTHER)
+
+    async def test_a_tag_does_not_lend_another_repositorys_manifest(self, site: Site) -> None:
+        async with site.worker() as worker:
+            await worker.manifest("latest")
+            with pytest.raises(RegistryError) as caught:
+                await worker.manifest("latest", OTHER)
+            assert caught.value.code is ErrorCode.MANIFEST_UNKNOWN
+
+
+class TestRunningFill:
+    async def test_it_is_not_readable_through_a_repository_without_the_blob(self, site: Site) -> None:
+        async with site.worker() as worker, site.simulated.gate("blob", after=1000) as gate:
+            reading = Reading(await worker.blob(BLOB.digest))
+            await reading.until(1000)
+            with pytest.raises(RegistryError) as caught:
+                await worker.blob(BLOB.digest, OTHER)
+            assert caught.value.code is ErrorCode.BLOB_UNKNOWN
+            gate.release()
+            assert await reading.whole() == BLOB.raw
+
+    async def test_it_is_joined_through_a_repository_with_the_blob(self, site: Site) -> None:
+        site.simulated.push(OTHER, IMAGE, "latest")
+        async with site.worker() as worker:
+            await worker.manifest("latest", OTHER)
+            async with site.simulated.gate("blob", after=1000) as gate:
+                first = Reading(await worker.blob(BLOB.digest))
+                await first.until(1000)
+                second = Reading(await worker.blob(BLOB.digest, OTHER))
+                assert second.outcome is Outcome.JOINED
+                await second.until(1000)
+                gate.release()
+                assert await first.whole() == await second.whole() == BLOB.raw
+        assert site.simulated.transfers(BLOB.digest) == 1
+
+    async def test_one_of_a_repository_without_the_blob_does_not_fail_others(self, site: Site) -> None:
+        async with site.worker() as worker:
+            await worker.manifest("latest")
+            held = site.simulated.arm("blob", Hang(), repository=OTHER)
+            wrong = asyncio.create_task(worker.blob(BLOB.digest, OTHER))
+            await held.reached.wait()
+            right = asyncio.create_task(worker.pull(BLOB.digest))
+            await asyncio.sleep(0)
+            held.release()
+            with pytest.raises(RegistryError):
+                await wrong
+            assert await right == BLOB.raw
+
+    async def test_two_workers_one_without_access(self, site: Site) -> None:
+        async with (
+            site.worker() as first,
+            site.worker() as second,
+            site.simulated.gate("blob", after=1000) as gate,
+        ):
+            reading = Reading(await first.blob(BLOB.digest))
+            await reading.until(1000)
+            with pytest.raises(RegistryError) as caught:
+                await second.blob(BLOB.digest, OTHER)
+            assert caught.value.code is ErrorCode.BLOB_UNKNOWN
+            gate.release()
+            assert await reading.whole() == BLOB.raw
+
+
+class TestPrivate:
+    async def test_private_content_stays_with_those_whose_credentials_may(
+        self, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        root = tmp_path_factory.mktemp("store")
+        async with Site(root) as site:
+            hub = await site.simulate("dockerhub")
+            hub.add_user("ann", "secret")
+            hub.push("acme/private", IMAGE, "latest")
+            hub.make_private("acme/private", "ann")
+            hub.push("acme/public", images.image(seed=5), "latest")
+            ann = site.client(hub, login=("ann", "secret"))
+            async with site.worker() as worker:
+                await worker.manifest("latest", "acme/private", upstream=ann)
+                await worker.store_blob(BLOB.digest, "acme/private", upstream=ann)
+                for question in (
+                    worker.blob(BLOB.digest, "acme/public", upstream=ann),
+                    worker.manifest(IMAGE.digest, "acme/public", upstream=ann),
+                ):
+                    with pytest.raises(RegistryError) as caught:
+                        await question
+                    assert caught.value.code in {ErrorCode.BLOB_UNKNOWN, ErrorCode.MANIFEST_UNKNOWN}
+
+    async def test_another_registry_has_its_own_links(self, site: Site) -> None:
+        elsewhere = await site.simulate()
+        elsewhere.push(REPOSITORY, images.image(seed=5), "latest")
+        other = site.client(elsewhere, "elsewhere.test")
+        async with site.worker() as worker:
+            await worker.manifest("latest")
+            await worker.store_blob(BLOB.digest)
+            with pytest.raises(RegistryError) as caught:
+                await worker.blob(BLOB.digest, upstream=other)
+            assert caught.value.detail == {"upstream": "elsewhere.test"}
+            elsewhere.push(REPOSITORY, IMAGE, "latest")
+            assert await worker.pull(BLOB.digest, upstream=other) == BLOB.raw
+        assert elsewhere.transfers(BLOB.digest) == 1  # one byte of it
+
+
+class TestWithdrawn:
+    async def test_access_counts_until_its_time_is_over(self, site: Site) -> None:
+        async with site.worker() as worker:
+            await worker.manifest("latest")
+            await worker.store_blob(BLOB.digest)
+            site.simulated.arm("blob", Answer(status=403, code="DENIED"), times=None)
+            site.simulated.arm("manifest", Answer(status=403, code="DENIED"), times=None)
+            site.now.advance(site.rules.access_ttl - 1)
+            assert await worker.pull(BLOB.digest) == BLOB.raw
+            assert (await worker.manifest(IMAGE.digest)).outcome is Outcome.HIT
+            assert (await worker.manifest("latest")).outcome is Outcome.STALE
+            site.now.advance(2)
+            for question in (
+                worker.blob(BLOB.digest),
+                worker.manifest(IMAGE.digest),
+                worker.manifest("latest"),
+            ):
+                with pytest.raises(RegistryError) as caught:
+                    await question
+                assert caught.value.code is ErrorCode.DENIED
+
+    async def test_access_that_is_still_given_is_confirmed(self, site: Site) -> None:
+        async with site.worker() as worker:
+            await worker.store_blob(BLOB.digest)
+            site.now.advance(site.rules.access_ttl + 1)
+            assert await worker.outcome(BLOB.digest) is Outcome.REVALIDATED
+            assert await worker.outcome(BLOB.digest) is Outcome.HIT
+
+    @pytest.mark.parametrize("keep", [True, False])
+    async def test_what_the_upstream_deleted(self, site: Site, keep: bool) -> None:
+        rules = dataclasses.replace(site.rules, keep_deleted=keep)
+        async with site.worker(rules=rules) as worker:
+            await worker.manifest("latest")
+            await worker.store_blob(BLOB.digest)
+            site.simulated.contents.repositories[REPOSITORY].blobs.clear()
+            site.simulated.contents.repositories[REPOSITORY].manifests.clear()
+            site.now.advance(site.rules.access_ttl + 1)
+            if keep:
+                assert await worker.outcome(BLOB.digest) is Outcome.STALE
+                assert (await worker.manifest(IMAGE.digest)).outcome is Outcome.STALE
+                return
+            for _ in range(2):
+                with pytest.raises(RegistryError) as caught:
+                    await worker.blob(BLOB.digest)
+                assert caught.value.code is ErrorCode.BLOB_UNKNOWN
+                with pytest.raises(RegistryError) as caught:
+                    await worker.manifest(IMAGE.digest)
+                assert caught.value.code is ErrorCode.MANIFEST_UNKNOWN
+            assert not worker.is_linked(BLOB.digest)
+
+    async def test_an_outage_withdraws_nothing_and_only_its_first_failure_is_waited_for(
+        self, site: Site
+    ) -> None:
+        site.upstream = site.client(site.simulated, timeouts=HASTY)
+        async with site.worker() as worker:
+            await worker.manifest("latest")
+            await worker.store_blob(BLOB.digest)
+            site.now.advance(site.rules.access_ttl + 1)
+            for kind in ("blob", "manifest"):
+                site.simulated.arm(kind, Hang(), times=None)
+            assert await worker.outcome(BLOB.digest) is Outcome.STALE
+            asked = len(site.simulated.requests)
+            for _ in range(5):
+                # Each of them would wait if it waited for an answer.
+                async with asyncio.timeout(0.25):
+                    assert await worker.outcome(BLOB.digest) is Outcome.STALE
+                    assert (await worker.manifest(IMAGE.digest)).outcome is Outcome.STALE
+                    assert (await worker.manifest("latest")).outcome is Outcome.STALE
+            assert len(site.simulated.requests) == asked
+            # Also when the next try is due, which then runs behind the clients' backs.
+            site.monotonic.advance(61)
+            async with asyncio.timeout(0.25):
+                assert await worker.outcome(BLOB.digest) is Outcome.STALE
+            await site.simulated.until(lambda: len(site.simulated.requests) == asked + 1)
+
+
+class TestHead:
+    async def test_a_size_that_is_known_takes_no_request(self, site: Site) -> None:
+        async with site.worker() as worker:
+            await worker.manifest("latest")
+            asked = len(site.simulated.requests)
+            served = await worker.cache.blobs.head(
+                site.upstream, Repository(REPOSITORY), Digest.parse(BLOB.digest)
+            )
+            assert (served.size, served.outcome) == (BLOB.size, Outcome.HIT)
+            assert len(site.simulated.requests) == asked
+
+    @pytest.mark.parametrize("ranges", [True, False])
+    async def test_an_unknown_one_is_asked_for_without_a_transfer(self, site: Site, ranges: bool) -> None:
+        other = await site.simulate(ranges=ranges)
+        other.push(REPOSITORY, IMAGE, "latest")
+        upstream = site.client(other)
+        async with site.worker() as worker:
+            served = await worker.cache.blobs.head(
+                upstream, Repository(REPOSITORY), Digest.parse(BLOB.digest)
+            )
+            assert (served.size, served.outcome) == (BLOB.size, Outcome.ASKED)
+            assert not worker.is_stored(BLOB.digest)
