@@ -15,6 +15,7 @@ from tests.index.values import ALPINE, DEBIAN, TOOL, digest, manifest
 
 from registry_proxy.index.sqlite import SqliteIndex
 from registry_proxy.oci.manifest import Descriptor
+from registry_proxy.policy.removal import everything
 
 if TYPE_CHECKING:
     from registry_proxy.oci.digest import Digest
@@ -92,13 +93,15 @@ class Accounting(RuleBasedStateMachine):
         self.links.pop((source, of), None)
 
     @rule(source=sources)
-    def drop_repository(self, source: Source) -> None:
-        orphans = self.runner.run(self.index.drop_repository(source))
+    def remove(self, source: Source) -> None:
+        removal = everything(self.index.holdings(source))
+        orphans = set(self.runner.run(self.index.remove(source, removal)))
         mine = {of for holder, of in self.links if holder == source}
         self.links = {key: size for key, size in self.links.items() if key[0] != source}
         self.tags = {key: of for key, of in self.tags.items() if key[0] != source}
         held = {of for _, of in self.links}
-        assert sorted(orphans, key=str) == sorted((mine - held) & self.contents.keys(), key=str)
+        assert orphans == (mine - held - self.reservations.keys()) & self.contents.keys()
+        self.contents = {of: content for of, content in self.contents.items() if of not in orphans}
 
     @rule(of=digests, size=sizes)
     def reserve(self, of: Digest, size: int) -> None:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.index.values import ALPINE, DEBIAN, TOOL, blob, digest, index_of, manifest
 
-from registry_proxy.index.base import Content, Image, IndexFailedError, Link, RegistryUsage, TagRecord
+from registry_proxy.index.base import Content, Count, Image, IndexFailedError, Link, RegistryUsage, TagRecord
+from registry_proxy.index.reads import SqliteReader
 from registry_proxy.index.sqlite import SqliteIndex
 from registry_proxy.oci.digest import Digest
 from registry_proxy.oci.manifest import Descriptor
 from registry_proxy.oci.media_types import OCI_MANIFEST
 from registry_proxy.oci.reference import Repository, Source
+from registry_proxy.policy.removal import Holdings, Removal, everything
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -173,23 +175,15 @@ class TestRepositories:
         await index.drop_link(ALPINE, digest("a"))
         assert index.repositories(None, "", 10) == []
 
-    async def test_dropped_are_gone_with_all_they_hold(self, index: SqliteIndex) -> None:
+    async def test_removed_are_gone_with_all_they_hold(self, index: SqliteIndex) -> None:
         for source in (ALPINE, DEBIAN):
             await index.record_manifest(source, manifest("image", blob("layer")), "latest", 1.0)
-        await index.drop_repository(ALPINE)
+        await index.remove(ALPINE, everything(index.holdings(ALPINE)))
         assert index.repositories(None, "", 10) == [DEBIAN]
         assert index.tags(ALPINE) == []
         assert index.link(ALPINE, digest("layer")) is None
         assert index.link(DEBIAN, digest("layer")) is not None
         assert index.tags(DEBIAN) == ["latest"]
-
-    async def test_dropped_tell_what_no_other_one_holds(self, index: SqliteIndex) -> None:
-        await index.record_blob(ALPINE, blob("own"), 1.0)
-        await index.record_blob(ALPINE, blob("shared"), 1.0)
-        await index.record_blob(DEBIAN, blob("shared"), 1.0)
-        await index.record_link(ALPINE, digest("absent"), 1, 1.0)
-        assert await index.drop_repository(ALPINE) == [digest("own")]
-        assert await index.drop_repository(ALPINE) == []
 
 
 class TestAccounting:
@@ -279,6 +273,20 @@ class TestSurvey:
         await index.forget([digest("image")])
         assert await index.images(None) == [Image(ALPINE, "latest", digest("image"), 0, 1.0, None)]
 
+    async def test_manifests_that_nothing_leads_to_are_images_without_a_tag(self, index: SqliteIndex) -> None:
+        part = manifest("part", blob("layer", 30))
+        await index.record_manifest(ALPINE, index_of("list", part), "latest", 1.0)
+        await index.record_manifest(ALPINE, part, None, 1.0)
+        await index.record_blob(ALPINE, blob("layer", 30), 1.0)
+        await index.record_manifest(ALPINE, manifest("moved on", blob("layer", 30)), None, 3.0)
+        await index.record_manifest(DEBIAN, part, None, 2.0)
+        await index.record_manifest(ALPINE, manifest("refs"), f"referrers:{digest('part')}", 1.0)
+        assert await index.images("docker.io") == [
+            Image(ALPINE, "latest", digest("list"), 4 + 4 + 30, 1.0, 1.0),
+            Image(ALPINE, None, digest("moved on"), 8 + 30, 3.0, 3.0),
+            Image(DEBIAN, None, digest("part"), 4 + 30, 2.0, 2.0),
+        ]
+
     async def test_images_are_sorted_and_those_of_one_registry_can_be_had(self, index: SqliteIndex) -> None:
         for source, tag in ((TOOL, "v1"), (DEBIAN, "12"), (DEBIAN, "11"), (ALPINE, "3")):
             await index.record_manifest(source, manifest("image"), tag, 1.0)
@@ -288,6 +296,123 @@ class TestSurvey:
         assert found == [*docker, "ghcr.io/acme/tool:v1"]
         assert [f"{image.source}:{image.tag}" for image in await index.images("docker.io")] == docker
         assert await index.images("quay.io") == []
+
+
+class TestRemoval:
+    async def test_holdings_are_all_of_one_repository(self, index: SqliteIndex) -> None:
+        await index.record_manifest(ALPINE, manifest("image", blob("layer")), "latest", 1.0)
+        await index.record_manifest(DEBIAN, manifest("other", blob("layer")), "latest", 1.0)
+        assert index.holdings(ALPINE) == Holdings(
+            {"latest": digest("image")},
+            {digest("image"), digest("layer")},
+            {digest("image"): {digest("layer")}},
+        )
+        assert index.holdings(TOOL) == Holdings({}, set(), {})
+
+    async def test_content_that_nobody_else_holds_is_told_and_no_longer_counted(
+        self, index: SqliteIndex
+    ) -> None:
+        await index.record_blob(ALPINE, blob("own", 10), 1.0)
+        await index.record_blob(ALPINE, blob("shared", 20), 1.0)
+        await index.record_blob(DEBIAN, blob("shared", 20), 1.0)
+        await index.record_link(ALPINE, digest("absent"), 1, 1.0)
+        gone = everything(index.holdings(ALPINE))
+        assert await index.remove(ALPINE, gone) == [digest("own")]
+        assert index.used_bytes() == 20
+        assert await index.remove(ALPINE, gone) == []
+
+    async def test_only_what_is_named_goes(self, index: SqliteIndex) -> None:
+        for tag in ("old", "new"):
+            await index.record_manifest(ALPINE, manifest(tag, blob("layer")), tag, 1.0)
+        removal = Removal(frozenset({"old"}), frozenset({digest("old")}))
+        assert await index.remove(ALPINE, removal) == [digest("old")]
+        assert index.tags(ALPINE) == ["new"]
+        assert index.link(ALPINE, digest("layer")) is not None
+
+    async def test_what_is_being_filled_is_left_to_its_fill(self, index: SqliteIndex) -> None:
+        await index.record_blob(ALPINE, blob("a", 10), 1.0)
+        await index.reserve(digest("a"), 10, 2.0)
+        assert await index.remove(ALPINE, everything(index.holdings(ALPINE))) == []
+        assert index.content(digest("a")) is not None
+
+    async def test_each_is_seen_by_the_other_processes(self, index: SqliteIndex, path: Path) -> None:
+        other = SqliteIndex(path)
+        before = other.removals
+        await index.remove(ALPINE, everything(index.holdings(ALPINE)))
+        assert other.removals == before + 1
+        await other.close()
+
+    async def test_the_repositories_that_hold_a_digest_are_known(self, index: SqliteIndex) -> None:
+        for source in (TOOL, ALPINE):
+            await index.record_blob(source, blob("a"), 1.0)
+        assert index.holders(digest("a")) == [ALPINE, TOOL]
+        assert index.holders(digest("b")) == []
+
+
+class TestInheritance:
+    async def test_a_manifest_links_its_children_and_its_tags_were_never_checked(
+        self, index: SqliteIndex
+    ) -> None:
+        image = manifest("image", blob("layer", 70))
+        await index.adopt([(image.digest, 5)], 3.0)
+        await index.inherit_manifest(ALPINE, image, ["latest", "v1"], 2.0)
+        assert index.tag(ALPINE, "v1") == TagRecord(image.digest, 0.0)
+        assert index.link(ALPINE, image.digest) == Link(image.digest, 5, 2.0)
+        assert index.link(ALPINE, digest("layer")) == Link(digest("layer"), 70, 2.0)
+        assert index.content(image.digest) == Content(image.digest, 5, OCI_MANIFEST, 3.0)
+        assert [image.tag for image in await index.images(None)] == ["latest", "v1"]
+
+    async def test_what_the_upstream_told_us_stays(self, index: SqliteIndex) -> None:
+        await index.record_manifest(ALPINE, manifest("new", blob("layer")), "latest", 9.0)
+        await index.inherit_manifest(ALPINE, manifest("old", blob("layer")), ["latest"], 2.0)
+        await index.inherit_links(ALPINE, [Link(digest("new"), 7, 3.0)])
+        assert index.tag(ALPINE, "latest") == TagRecord(digest("new"), 9.0)
+        assert index.link(ALPINE, digest("layer")) == Link(digest("layer"), 100, 9.0)
+        assert index.link(ALPINE, digest("new")) == Link(digest("new"), 3, 9.0)
+
+    async def test_a_later_word_of_the_other_cache_counts(self, index: SqliteIndex) -> None:
+        await index.inherit_manifest(ALPINE, manifest("old"), ["latest"], 2.0)
+        await index.inherit_manifest(ALPINE, manifest("new"), ["latest"], 3.0)
+        await index.inherit_links(ALPINE, [Link(digest("old"), None, 4.0)])
+        assert index.tag(ALPINE, "latest") == TagRecord(digest("new"), 0.0)
+        assert index.link(ALPINE, digest("old")) == Link(digest("old"), 3, 4.0)
+
+
+class TestCounts:
+    async def test_add_up_from_the_first_one_on(self, index: SqliteIndex) -> None:
+        await index.count({("docker.io", "hit"): 2, ("ghcr.io", "served"): 2**40}, 5.0)
+        await index.count({("docker.io", "hit"): 3, ("docker.io", "miss"): 1}, 6.0)
+        assert index.counts() == [
+            Count("docker.io", "hit", 5, 5.0),
+            Count("docker.io", "miss", 1, 6.0),
+            Count("ghcr.io", "served", 2**40, 5.0),
+        ]
+
+
+class TestReader:
+    async def test_sees_what_others_write(self, index: SqliteIndex, path: Path) -> None:
+        with SqliteReader.open(path) as reader:
+            await index.record_blob(ALPINE, blob("a", 10), 1.0)
+            assert reader.used_bytes() == 10
+            assert [usage.size for usage in await reader.usage()] == [10]
+
+    async def test_makes_no_file(self, path: Path) -> None:
+        with pytest.raises(IndexFailedError, match=f"can't read the index {path}"), SqliteReader.open(path):
+            pass
+        assert not path.exists()
+
+    async def test_leaves_a_damaged_file_where_it_is(self, path: Path) -> None:
+        path.write_bytes(b"garbage" * 1000)
+        with pytest.raises(IndexFailedError, match="file is not a database"), SqliteReader.open(path):
+            pass
+        assert path.read_bytes() == b"garbage" * 1000
+
+    @pytest.mark.usefixtures("index")
+    async def test_refuses_another_version_s_file(self, path: Path) -> None:
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("PRAGMA user_version = 1")
+        with pytest.raises(IndexFailedError, match="has the schema 1, not 2"), SqliteReader.open(path):
+            pass
 
 
 class TestLife:

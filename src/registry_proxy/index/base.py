@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from registry_proxy.oci.digest import Digest
     from registry_proxy.oci.manifest import Descriptor, Manifest
     from registry_proxy.oci.reference import Source
+    from registry_proxy.policy.removal import Holdings, Removal
 
 
 class IndexFailedError(Exception):
@@ -55,14 +56,25 @@ class RegistryUsage:
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
-    """A tag of a repository. `size` is what is kept of it: the manifest and all below it that is in the store.
+class Count:
+    """What was counted of a registry's answers since `since`: their number, or bytes."""
 
-    `used_at` is the manifest's, and None when that is not in the store.
+    registry: str
+    name: str
+    value: int
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A tag of a repository, or (`tag` is None) a manifest that no tag and no other manifest of it leads to.
+
+    `size` is what is kept of it: the manifest and all below it that is in the store. `checked_at` is when the upstream
+    last confirmed it; `used_at` is the manifest's, and None when that is not in the store.
     """
 
     source: Source
-    tag: str
+    tag: str | None
     digest: Digest
     size: int
     checked_at: float
@@ -115,7 +127,24 @@ class Index(Protocol):
         ...
 
     async def images(self, registry: str | None) -> list[Image]:
-        """The tags of one registry or of all, by full name and tag. It reads all of them, in a thread."""
+        """The images of one registry or of all, by full name and tag. It reads all of them, in a thread."""
+        ...
+
+    def holders(self, digest: Digest) -> list[Source]:
+        """The repositories with a link to it, by full name."""
+        ...
+
+    def holdings(self, source: Source) -> Holdings:
+        """All of a repository: what a removal is decided by."""
+        ...
+
+    def counts(self) -> list[Count]:
+        """What was counted so far, by registry and name."""
+        ...
+
+    @property
+    def removals(self) -> int:
+        """How often `remove` was called: who keeps content in memory forgets it when this changes."""
         ...
 
     async def record_manifest(self, source: Source, manifest: Manifest, tag: str | None, now: float) -> None:
@@ -136,8 +165,11 @@ class Index(Protocol):
 
     async def drop_tag(self, source: Source, tag: str) -> None: ...
     async def drop_link(self, source: Source, digest: Digest) -> None: ...
-    async def drop_repository(self, source: Source) -> list[Digest]:
-        """Drop its tags and links. Returns the content that no repository holds any more, to be deleted."""
+    async def remove(self, source: Source, removal: Removal) -> list[Digest]:
+        """Drop these names and links, and the rows of content that no repository holds any more.
+
+        Returns that content, for its files to be deleted. Content that is reserved stays.
+        """
         ...
 
     async def reserve(self, digest: Digest, size: int, now: float) -> None: ...
@@ -150,12 +182,29 @@ class Index(Protocol):
         """Content was found in the store that no row names: count it from now on."""
         ...
 
+    async def inherit_manifest(
+        self, source: Source, manifest: Manifest, tags: Iterable[str], confirmed_at: float
+    ) -> None:
+        """Another cache had the manifest through this repository, confirmed then: link it and all its children.
+
+        The tags count as never checked. What the upstream has told us is not changed.
+        """
+        ...
+
+    async def inherit_links(self, source: Source, links: Iterable[Link]) -> None:
+        """Another cache had these through this repository."""
+        ...
+
     async def end_scan(self) -> None:
         """All of the store was adopted: `is_new` is false from the next start on."""
         ...
 
     async def touch(self, uses: Mapping[Digest, float]) -> None:
         """Note last uses, to the second or so; an earlier one than is known changes nothing."""
+        ...
+
+    async def count(self, counts: Mapping[tuple[str, str], int], now: float) -> None:
+        """Add to what was counted, by registry and name."""
         ...
 
     async def close(self) -> None:

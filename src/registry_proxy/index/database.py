@@ -83,16 +83,37 @@ def _open_locked(path: Path, lock: BinaryIO, reserve: Reserve) -> Database:
     return Database(reader, writer, is_new, lock, reserve)
 
 
+def open_for_reading(path: Path) -> sqlite3.Connection:
+    """A connection for reads only, to a file that is left as it is. Raises IndexFailedError."""
+    try:
+        with ExitStack() as on_failure:
+            db = on_failure.enter_context(closing(connect_reader(path)))
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            if version != len(_schema()):
+                raise IndexFailedError(
+                    f"the index {path} has the schema {version}, not {len(_schema())}: another version of this program"
+                    " uses it, or did at last. Run that version, or start this one's server once"
+                )
+            on_failure.pop_all()
+            return db
+    except sqlite3.Error as error:
+        raise IndexFailedError(f"can't read the index {path}: {error}") from error
+
+
 def connect_reader(path: Path) -> sqlite3.Connection:
-    """A connection for reads only. Raises sqlite3.Error."""
-    db = _connect(path, _READ_PATIENCE)
+    """A connection for reads only, to a file that exists. Raises sqlite3.Error."""
+    # Not "mode=ro": the first one to come after a crash recovers the write-ahead log.
+    db = _connect(f"{path.absolute().as_uri()}?mode=rw", _READ_PATIENCE)
     db.execute("PRAGMA query_only = ON")
     return db
 
 
-def _connect(path: Path, patience: float) -> sqlite3.Connection:
+def _connect(path: Path | str, patience: float) -> sqlite3.Connection:
+    """A connection to a file, or to one that a URI names."""
     # Autocommit: transactions are begun where they are meant. Used by one thread at a time, not always the same one.
-    db = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
+    db = sqlite3.connect(
+        path, timeout=patience, isolation_level=None, check_same_thread=False, uri=isinstance(path, str)
+    )
     # Syncs at checkpoints, not at commits: a power loss may undo the last commits, and damages nothing.
     db.execute("PRAGMA synchronous = NORMAL")
     return db

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from registry_proxy.index.values import from_key, to_key
+from registry_proxy.index.base import Link
+from registry_proxy.index.values import to_key
 
 if TYPE_CHECKING:
     import sqlite3
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from registry_proxy.oci.digest import Digest
     from registry_proxy.oci.manifest import Descriptor, Manifest
     from registry_proxy.oci.reference import Source
+    from registry_proxy.policy.removal import Removal
 
 _PUT_CONTENT = """
     INSERT INTO content (digest, size, media_type, used_at) VALUES (?, ?, ?, ?)
@@ -35,9 +37,25 @@ _RESERVE = """
     INSERT INTO reservation (digest, size, reserved_at) VALUES (?, ?, ?)
     ON CONFLICT DO UPDATE SET size = excluded.size, reserved_at = excluded.reserved_at
 """
+# What another cache knew: a later word of the upstream counts more, and so does one that was given to us.
+_INHERIT_LINK = """
+    INSERT INTO link (repository, digest, size, confirmed_at) VALUES (?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET size = coalesce(size, excluded.size),
+        confirmed_at = max(excluded.confirmed_at, confirmed_at)
+"""
+_INHERIT_TAG = """
+    INSERT INTO tag (repository, name, digest, checked_at) VALUES (?, ?, ?, 0)
+    ON CONFLICT DO UPDATE SET digest = excluded.digest WHERE checked_at = 0
+"""
+_PUT_CHILD = "INSERT INTO child VALUES (?, ?) ON CONFLICT DO NOTHING"
+_COUNT = """
+    INSERT INTO counter (registry, name, value, since) VALUES (?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET value = value + excluded.value
+"""
 _ORPHANS = """
-    SELECT digest FROM link AS mine JOIN content USING (digest) WHERE repository = ?
-    AND NOT EXISTS (SELECT 1 FROM link WHERE digest = mine.digest AND repository <> mine.repository)
+    SELECT digest FROM content WHERE digest = ?
+    AND NOT EXISTS (SELECT 1 FROM link WHERE link.digest = content.digest)
+    AND NOT EXISTS (SELECT 1 FROM reservation WHERE reservation.digest = content.digest)
 """
 
 
@@ -50,9 +68,7 @@ def record_manifest(
     db.execute(_PUT_CONTENT, (key, size, manifest.media_type, now))
     db.executemany(_PUT_LINK, [(repository, child, of, now) for child, of in children.items()])
     db.execute(_PUT_LINK, (repository, key, size, now))
-    db.executemany(
-        "INSERT INTO child VALUES (?, ?) ON CONFLICT DO NOTHING", [(key, child) for child in children]
-    )
+    db.executemany(_PUT_CHILD, [(key, child) for child in children])
     if tag is not None:
         db.execute(_PUT_TAG, (repository, tag, key, now))
     release(db, manifest.digest)
@@ -88,14 +104,16 @@ def drop_link(db: sqlite3.Connection, source: Source, digest: Digest) -> None:
     )
 
 
-def drop_repository(db: sqlite3.Connection, source: Source) -> list[Digest]:
-    row = db.execute("SELECT id FROM repository WHERE full_name = ?", (str(source),)).fetchone()
-    if row is None:
-        return []
-    orphans = [from_key(key) for (key,) in db.execute(_ORPHANS, row)]
-    db.execute("DELETE FROM tag WHERE repository = ?", row)
-    db.execute("DELETE FROM link WHERE repository = ?", row)
-    db.execute("DELETE FROM repository WHERE id = ?", row)
+def remove(db: sqlite3.Connection, source: Source, removal: Removal) -> list[Digest]:
+    for name in removal.names:
+        drop_tag(db, source, name)
+    for digest in removal.digests:
+        drop_link(db, source, digest)
+    orphans = [
+        digest for digest in removal.digests if db.execute(_ORPHANS, (to_key(digest),)).fetchone() is not None
+    ]
+    forget(db, orphans)
+    db.execute("UPDATE state SET removals = removals + 1")
     return orphans
 
 
@@ -118,6 +136,27 @@ def adopt(db: sqlite3.Connection, contents: Iterable[tuple[Digest, int]], now: f
     db.executemany(_ADOPT, [(to_key(digest), size, now) for digest, size in contents])
 
 
+def inherit_manifest(
+    db: sqlite3.Connection, source: Source, manifest: Manifest, tags: Iterable[str], confirmed_at: float
+) -> None:
+    key = to_key(manifest.digest)
+    db.execute(
+        "UPDATE content SET media_type = coalesce(media_type, ?) WHERE digest = ?", (manifest.media_type, key)
+    )
+    db.executemany(_PUT_CHILD, [(key, to_key(child.digest)) for child in manifest.children])
+    links = [Link(child.digest, child.size, confirmed_at) for child in manifest.children]
+    inherit_links(db, source, [*links, Link(manifest.digest, len(manifest.raw), confirmed_at)])
+    repository = _repository(db, source)
+    db.executemany(_INHERIT_TAG, [(repository, tag, key) for tag in tags])
+
+
+def inherit_links(db: sqlite3.Connection, source: Source, links: Iterable[Link]) -> None:
+    repository = _repository(db, source)
+    db.executemany(
+        _INHERIT_LINK, [(repository, to_key(link.digest), link.size, link.confirmed_at) for link in links]
+    )
+
+
 def end_scan(db: sqlite3.Connection) -> None:
     db.execute("UPDATE state SET scanned = 1")
 
@@ -125,6 +164,10 @@ def end_scan(db: sqlite3.Connection) -> None:
 def touch(db: sqlite3.Connection, uses: Mapping[Digest, float]) -> None:
     rows = [(at, to_key(digest), at) for digest, at in uses.items()]
     db.executemany("UPDATE content SET used_at = ? WHERE digest = ? AND used_at < ?", rows)
+
+
+def count(db: sqlite3.Connection, counts: Mapping[tuple[str, str], int], now: float) -> None:
+    db.executemany(_COUNT, [(*key, value, now) for key, value in counts.items()])
 
 
 def _repository(db: sqlite3.Connection, source: Source) -> int:
