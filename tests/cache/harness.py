@@ -166,6 +166,11 @@ class Worker:
         source = Source(self.site.upstream.registry, Repository(repository))
         return self.index.link(source, Digest.parse(digest)) is not None
 
+    def tagged(self, tag: str, repository: str = REPOSITORY) -> str | None:
+        """Where a tag points by the index."""
+        record = self.index.tag(Source(self.site.upstream.registry, Repository(repository)), tag)
+        return str(record.digest) if record else None
+
     async def settled(self, digest: str) -> None:
         """Wait until no fill of the digest is under way: what was verified is then committed and recorded."""
         await until(lambda: self.cache.blobs._fills.running(Digest.parse(digest)) is None)
