@@ -98,12 +98,13 @@ class IngestWriter:
             self._job.add_done_callback(lambda job: self._finish(job, chunks))
 
     def _write(self, chunks: list[bytes]) -> None:
-        before = self._ingest.size
-        try:
-            self._ingest.append(chunks)
-        finally:
-            for part in _first_bytes(chunks, self._ingest.size - before):
-                self.hasher.update(part)
+        # Each chunk is hashed while the processor's cache still has it.
+        for chunk in chunks:
+            before = self._ingest.size
+            try:
+                self._ingest.append([chunk])
+            finally:
+                self.hasher.update(memoryview(chunk)[: self._ingest.size - before])
 
     def _finish(self, job: asyncio.Future[None], chunks: list[bytes]) -> None:
         self._job = None
@@ -146,17 +147,6 @@ def hash_beginning(file: FileIO, length: int, hasher: _Hash) -> None:
     while offset < length and (block := os.pread(file.fileno(), min(_READ_SIZE, length - offset), offset)):
         hasher.update(block)
         offset += len(block)
-
-
-def _first_bytes(chunks: list[bytes], count: int) -> list[bytes | memoryview]:
-    parts: list[bytes | memoryview] = []
-    for chunk in chunks:
-        if count < len(chunk):
-            parts.append(memoryview(chunk)[:count])
-            break
-        parts.append(chunk)
-        count -= len(chunk)
-    return parts
 
 
 def _bytes_after(chunks: list[bytes], count: int) -> list[bytes]:
