@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from registry_proxy import __version__
+from registry_proxy.cli import install
 from registry_proxy.cli.client import EXAMPLES as CLIENT_EXAMPLES
 from registry_proxy.cli.client import client
 from registry_proxy.cli.common import (
@@ -91,6 +92,7 @@ def _commands(options: _Options) -> typer.Typer:
     app.command(short_help="Show or change how a client pulls through the server.", epilog=CLIENT_EXAMPLES)(
         client
     )
+    install.add_to(app)
     add(verify, "Check everything that is cached.", "verify --repair")
     return app
 

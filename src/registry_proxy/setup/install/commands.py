@@ -15,11 +15,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """As whom a program runs, by numbers."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+
+
 def run(
     arguments: Sequence[str],
     *,
     folder: Path | None = None,
     environ: Mapping[str, str] | None = None,
+    identity: Identity | None = None,
     streamed: bool = False,
 ) -> str:
     """What a program writes to its output; `streamed`: it goes to our stderr as it comes, and nothing is returned.
@@ -31,6 +41,9 @@ def run(
             arguments,
             cwd=folder,
             env=environ,
+            user=identity.uid if identity else None,
+            group=identity.gid if identity else None,
+            extra_groups=identity.groups if identity else None,
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr if streamed else subprocess.PIPE,
             stderr=None if streamed else subprocess.PIPE,

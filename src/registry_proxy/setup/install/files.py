@@ -192,17 +192,16 @@ class RemovedFile:
 
 @dataclass(frozen=True, slots=True)
 class RemovedTree:
-    """A step: no such folder any more. `only` names the entries to remove, where others may have put theirs there."""
+    """A step: no such folder any more. `only`: patterns of the names to remove, where others may have put theirs."""
 
     path: Path
     only: tuple[str, ...] | None = None
 
     def change(self) -> Change | None:
         """The folder, or the entries."""
-        if self.only is None:
-            return Change("remove", f"{self.path}/") if _look(self.path) else None
-        names = ", ".join(path.name for path in self._entries())
-        return Change("remove", f"{self.path}/: {names}") if names else None
+        found = self._entries() if self.only else [self.path] * self.path.is_dir()
+        names = ", ".join(path.name for path in found) if self.only else "all of it"
+        return Change("remove", f"{self.path}/: {names}") if found else None
 
     def apply(self) -> Done:
         """Remove it at the end: what is gone can't be taken back."""
@@ -224,7 +223,7 @@ class RemovedTree:
         if not self.path.is_dir():
             return []
         found = self.path.iterdir()
-        return sorted(path for path in found if self.only is None or path.name in self.only)
+        return sorted(path for path in found if self.only is None or any(map(path.match, self.only)))
 
 
 def _look(path: Path) -> os.stat_result | None:

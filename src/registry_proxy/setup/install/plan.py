@@ -46,51 +46,71 @@ class Step(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`closing` is done after `steps`, if any of them had something to do, or if it is `due` anyway.
+    """`opening` and `closing` are done around `steps` if any of these has something to do, or if they are `due` anyway.
 
     `remarks` are for the reader: what the plan doesn't do for them.
     """
 
     steps: Sequence[Step]
+    opening: Sequence[Step] = ()
     closing: Sequence[Step] = ()
     due: bool = False
     remarks: tuple[str, ...] = ()
 
-    def pending(self) -> list[tuple[Step, Change]]:
-        """What there is to do now."""
-        pending = _pending(self.steps)
-        return pending + _pending(self.closing) if pending or self.due else []
+    def pending(self) -> list[Pending]:
+        """What there is to do now. Raises InstallError."""
+        with _readable_errors():
+            needed = [Pending(step, change) for step in self.steps if (change := step.change())]
+            if not needed and not self.due:
+                return []
+            opening, closing = (
+                [Pending(step, step.change()) for step in some] for some in (self.opening, self.closing)
+            )
+        return [*opening, *needed, *closing]
 
 
-def _pending(steps: Sequence[Step]) -> list[tuple[Step, Change]]:
-    return [(step, change) for step in steps if (change := step.change()) is not None]
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A step to do, and what it changes: some change nothing themselves."""
+
+    step: Step
+    change: Change | None
 
 
-def carry_out(pending: Sequence[tuple[Step, Change]]) -> None:
+def carry_out(pending: Sequence[Pending]) -> None:
     """Do all steps. When one fails, or Ctrl-C ends them, those before it are taken back, the last one first.
 
     Raises InstallError, which says so.
     """
-    done: list[tuple[Change, Done]] = []
+    done: list[tuple[Change | None, Done]] = []
     try:
-        for step, change in pending:
-            done.append((change, step.apply()))
+        for each in pending:
+            result = each.step.apply()
+            done.append((each.change, result))
     except (InstallError, OSError) as error:
         raise InstallError(f"{_text_of(error)}\n{_take_back(done)}") from error
     except BaseException:
         _take_back(done)
         raise
-    for _, each in done:
-        each.commit()
+    _commit(done)
 
 
-def _take_back(done: list[tuple[Change, Done]]) -> str:
+def _commit(done: list[tuple[Change | None, Done]]) -> None:
+    try:
+        for _, each in done:
+            each.commit()
+    except (InstallError, OSError) as error:
+        raise InstallError(f"{_text_of(error)}\nMend that, and run this again for what is left.") from error
+
+
+def _take_back(done: list[tuple[Change | None, Done]]) -> str:
     left = []
     for change, each in reversed(done):
         try:
             each.undo()
         except (InstallError, OSError) as error:
-            left.append(f"  {change.action} {change.subject}: {_text_of(error)}")
+            what = f"{change.action} {change.subject}: " if change else ""
+            left.append(f"  {what}{_text_of(error)}")
     if left:
         return "\n".join(["This could not be taken back, look after it by hand:", *left])
     return "Nothing was changed: what had been done was taken back." if done else "Nothing was changed."
@@ -103,8 +123,7 @@ def _text_of(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def readable_errors() -> Iterator[None]:
-    """So that looking at what is there fails with InstallError."""
+def _readable_errors() -> Iterator[None]:
     try:
         yield
     except PermissionError as error:
