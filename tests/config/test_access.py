@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from registry_proxy.config import ConfigError, Settings, load
 from registry_proxy.upstream.presets import PRESETS
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 KNOWN = {preset.name: preset for preset in PRESETS}
 

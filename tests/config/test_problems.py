@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         ("server = 1", "server", "is not a table", "Write [server]"),
         ("upstreams = 1", "upstreams", "is not a table", "Write [upstreams]"),
         ("upstreams.ghcr = 1", "upstreams.ghcr", "is not a table", "Write [upstreams.ghcr]"),
-        ("[upstreams.'ghcr.io']", "upstreams.ghcr.io", "can't be the name", "lower-case letters"),
+        ("[upstreams.'ghcr.io']", 'upstreams."ghcr.io"', "can't be the name", "lower-case letters"),
         ("[upstreams.server]", "upstreams.server", "can't be the name", "none of server"),
         ("[server]\nlisen = []", "server.lisen", "is not a known key", "Did you mean listen?"),
         (

@@ -86,7 +86,7 @@ def test_a_useless_password_file_is_told(
     [
         ("username = 'me'", "username", "without password"),
         ("password = 'x'", "password", "without username"),
-        ("password_file = '/dev/null'", "password", "without username"),
+        ("password_file = '/dev/null'", "password_file", "without username"),
         ("username = 'me'\npassword = 'x'\npassword_file = '/dev/null'", "password_file", "beside password"),
     ],
 )

@@ -5,18 +5,14 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import tomlkit
 
-from registry_proxy.config import UpstreamSettings, load
+from registry_proxy.config import load
 from registry_proxy.config.layers import variable_name
-from registry_proxy.config.settings import SECTIONS, TlsSettings
+from registry_proxy.config.settings import SECTIONS, UPSTREAM_VARIABLES, PathSettings, TlsSettings
 from registry_proxy.upstream.presets import PRESETS
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
 
 ROOT = Path(__file__).parents[2]
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
@@ -24,15 +20,25 @@ DOCUMENTS = {path.name: path.read_text() for path in (ROOT / "README.md", *sorte
 
 # `key` | type | default | `variable`
 ROW = re.compile(r"^\| `(\w+)` \| (.+) \| (.+) \| `(\w+)` \|$", re.MULTILINE)
-MODELS: dict[str, tuple[str, type[BaseModel]]] = {
-    **{f"[{section}]": (section, model) for section, model in SECTIONS.items()},
-    "[upstreams.NAME]": ("NAME", UpstreamSettings),
+# By heading: the table's part of a variable's name, and its keys.
+TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
+    **{f"[{section}]": (section, tuple(model.model_fields)) for section, model in SECTIONS.items()},
+    "[upstreams.NAME]": ("NAME", UPSTREAM_VARIABLES),
 }
+PATHS = '[upstreams.NAME.paths."PATH"]'
 PRESETS_BY_NAME = {preset.name: preset for preset in PRESETS}
 
 
 def section_of(heading: str) -> str:
     return CONFIGURATION.split(f"## `{heading}`\n")[1].split("\n## ")[0]
+
+
+def keys_told(section: str) -> list[str]:
+    return [
+        key
+        for names in re.findall(r"^- (.+?):", section, re.MULTILINE)
+        for key in re.findall(r"`(\w+)`", names)
+    ]
 
 
 def configurations() -> list[tuple[str, str]]:
@@ -46,26 +52,25 @@ def configurations() -> list[tuple[str, str]]:
 
 
 def test_every_table_has_a_section_and_no_other_has() -> None:
-    assert set(re.findall(r"^## `(\[.+\])`$", CONFIGURATION, re.MULTILINE)) == set(MODELS)
+    assert set(re.findall(r"^## `(\[.+\])`$", CONFIGURATION, re.MULTILINE)) == {*TABLES, PATHS}
 
 
-@pytest.mark.parametrize("heading", MODELS)
+@pytest.mark.parametrize("heading", TABLES)
 def test_every_key_is_documented_and_no_other_is(heading: str) -> None:
-    prefix, model = MODELS[heading]
+    prefix, keys = TABLES[heading]
     section = section_of(heading)
     rows = {key: variable for key, _, _, variable in ROW.findall(section)}
-    assert rows == {key: variable_name((prefix, key)) for key in model.model_fields}
-    told = [
-        key
-        for names in re.findall(r"^- (.+?):", section, re.MULTILINE)
-        for key in re.findall(r"`(\w+)`", names)
-    ]
-    assert sorted(told) == sorted(model.model_fields)
+    assert rows == {key: variable_name((prefix, key)) for key in keys}
+    assert sorted(keys_told(section)) == sorted(keys)
+
+
+def test_every_key_of_a_path_is_documented_and_no_other_is() -> None:
+    assert sorted(keys_told(section_of(PATHS))) == sorted(PathSettings.model_fields)
 
 
 @pytest.mark.parametrize("heading", [f"[{section}]" for section in SECTIONS])
 def test_the_documented_defaults_are_the_real_ones(heading: str, tmp_path: Path) -> None:
-    section, _ = MODELS[heading]
+    section, _ = TABLES[heading]
     settings = load(None, {"HOME": str(tmp_path)}, PRESETS_BY_NAME)
     # `[tls]` is off without keys.
     real = settings.model_dump(mode="json")[section] or TlsSettings().model_dump(mode="json")
@@ -90,7 +95,7 @@ def test_every_variable_that_is_named_exists(name: str) -> None:
     upstreams = {
         variable_name((upstream, key))
         for upstream in ("NAME", *PRESETS_BY_NAME)
-        for key in UpstreamSettings.model_fields
+        for key in UPSTREAM_VARIABLES
     }
     named = set(re.findall(r"\bREGISTRY_PROXY_[A-Z0-9_]*[A-Z0-9]", DOCUMENTS[name]))
     assert named <= sections | upstreams
@@ -99,7 +104,8 @@ def test_every_variable_that_is_named_exists(name: str) -> None:
 @pytest.mark.parametrize(("name", "example"), configurations())
 def test_every_example_can_be_used(name: str, example: str, tmp_path: Path) -> None:
     document = tomlkit.parse(example)
-    for table in document.unwrap().get("upstreams", {}).values():
+    upstreams = document.unwrap().get("upstreams", {}).values()
+    for table in [each for upstream in upstreams for each in (upstream, *upstream.get("paths", {}).values())]:
         if "password_file" in table:
             file = tmp_path / Path(table["password_file"]).name
             file.write_text("hunter2\n")

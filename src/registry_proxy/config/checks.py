@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from registry_proxy.config.kinds import check_password
-from registry_proxy.config.problems import Problem
+from registry_proxy.config.problems import Problem, dotted
 from registry_proxy.config.quantities import InvalidValueError
+from registry_proxy.config.settings import CredentialSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,37 +23,48 @@ if TYPE_CHECKING:
 
 _SECRETS = {"password", "eab_hmac_key"}
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_SOURCES = ("password", "password_file", "password_command", "credential_helper")
+
+WithCredentials = TypeVar("WithCredentials", bound=CredentialSettings)
 
 
-def with_password(
-    upstream: UpstreamSettings, key: Key, layer: Layer, problems: list[Problem]
-) -> UpstreamSettings:
-    """The upstream with the password from its `password_file`, where it has one."""
-    has_password = upstream.password is not None or upstream.password_file is not None
-    if upstream.password is not None and upstream.password_file is not None:
-        text, remedy = "is set beside password", "Keep one of the two."
-        problems.append(
-            Problem(layer[(*key, "password_file")].origin, _dotted(key, "password_file"), text, remedy)
-        )
-    elif has_password != (upstream.username is not None):
-        name, missing = (
-            ("username", "password or password_file") if upstream.username else ("password", "username")
-        )
-        origin = next(
-            entry.origin for other, entry in layer.items() if other[:2] == key and other[2].startswith(name)
-        )
-        problems.append(
-            Problem(origin, _dotted(key, name), f"is set without {missing}", f"Set {missing} as well.")
-        )
-    elif upstream.password_file is not None:
-        place = (*key, "password_file")
-        password = read_secret(upstream.password_file, check_password, place, layer, problems)
-        return upstream.model_copy(update={"password": password})
-    return upstream
+def with_credentials(
+    settings: WithCredentials, key: Key, layer: Layer, problems: list[Problem]
+) -> WithCredentials:
+    """The settings with the password from their `password_file`, where they have one."""
+    contradiction = _contradiction({name for *parents, name in layer if tuple(parents) == key})
+    if contradiction is not None:
+        name, text, remedy = contradiction
+        place = (*key, name)
+        problems.append(Problem(layer[place].origin, dotted(place), text, remedy))
+        return settings
+    if settings.password_file is None:
+        return settings
+    password = read_secret(settings.password_file, check_password, (*key, "password_file"), layer, problems)
+    return settings.model_copy(update={"password": password})
 
 
-def _dotted(key: Key, name: str) -> str:
-    return ".".join((*key, name))
+def _contradiction(names: set[str]) -> tuple[str, str, str] | None:
+    """Of the keys that are set: one that doesn't fit the others, why, and what to do."""
+    sources = [name for name in _SOURCES if name in names]
+    found = None
+    if len(sources) > 1:
+        found = sources[1], f"is set beside {sources[0]}", "Keep one of the two."
+    elif "username" in names and not sources:
+        remedy = "Set password, password_file or password_command as well."
+        found = "username", "is set without password", remedy
+    elif "username" in names and sources == ["credential_helper"]:
+        found = (
+            "username",
+            "is set beside credential_helper, which names the user itself",
+            "Keep one of the two.",
+        )
+    elif "username" not in names and sources and sources != ["credential_helper"]:
+        found = sources[0], "is set without username", "Set username as well."
+    elif "password_lifetime" in names and sources not in (["password_command"], ["credential_helper"]):
+        remedy = "Take it out: a password file is read again when it changes."
+        found = "password_lifetime", "is set without password_command or credential_helper", remedy
+    return found
 
 
 def read_secret(
@@ -67,7 +80,7 @@ def read_secret(
         problem, remedy = f"{path} is not UTF-8 text", "Write nothing but the secret into it."
     except InvalidValueError as error:
         problem, remedy = f"what {path} holds {error.text}", error.remedy
-    problems.append(Problem(layer[key].origin, ".".join(key), problem, remedy))
+    problems.append(Problem(layer[key].origin, dotted(key), problem, remedy))
     return None
 
 
@@ -82,7 +95,7 @@ def clashes(upstreams: Mapping[str, UpstreamSettings], layer: Layer) -> Iterator
                 key = ("upstreams", name, attribute)
                 text = f"{value} is the {attribute} of upstreams.{owner} already"
                 remedy = f"Change one of the two, or set enabled = false in [upstreams.{owner}]."
-                yield Problem(layer[key].origin, ".".join(key), text, remedy)
+                yield Problem(layer[key].origin, dotted(key), text, remedy)
 
 
 def readable_secrets(layer: Layer, secret_files: Iterable[Path | None]) -> Iterator[str]:
@@ -94,8 +107,18 @@ def readable_secrets(layer: Layer, secret_files: Iterable[Path | None]) -> Itera
 
 
 def clear_text_passwords(upstreams: Mapping[str, UpstreamSettings]) -> Iterator[str]:
-    """A warning for each password that goes over a network unencrypted."""
+    """A warning for each upstream whose passwords go over a network unencrypted."""
     for name, upstream in upstreams.items():
         url = urlsplit(upstream.url)
-        if upstream.password is not None and url.scheme == "http" and url.hostname not in _LOOPBACK:
+        has_passwords = any(each.username or each.credential_helper for each in upstream.credentials)
+        if has_passwords and url.scheme == "http" and url.hostname not in _LOOPBACK:
             yield f"upstreams.{name} sends its password unencrypted to {upstream.url}. Use https if it can."
+
+
+def missing_programs(upstreams: Mapping[str, UpstreamSettings]) -> Iterator[str]:
+    """A warning for each program that shall print a password and can't be run."""
+    for name, upstream in upstreams.items():
+        programs = {each.program for each in upstream.credentials if each.program}
+        for program in sorted(program for program in programs if shutil.which(program) is None):
+            text = f"takes its password from {program}, which can't be run"
+            yield f"upstreams.{name} {text}. Install it, or mend its name."

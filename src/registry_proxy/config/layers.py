@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, get_origin
 
 from dotenv.parser import parse_stream
 
-from registry_proxy.config.problems import ConfigError, Problem, suggest
-from registry_proxy.config.settings import SECTIONS, UpstreamSettings
+from registry_proxy.config.kinds import check_repository_path
+from registry_proxy.config.problems import ConfigError, Problem, dotted, suggest
+from registry_proxy.config.quantities import InvalidValueError
+from registry_proxy.config.settings import SECTIONS, UPSTREAM_VARIABLES, UpstreamSettings
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
 PREFIX = "REGISTRY_PROXY_"
-# `server.listen` is ("server", "listen"), `upstreams.ghcr.url` is ("upstreams", "ghcr", "url").
+# `server.listen` is ("server", "listen"), `upstreams.ghcr.url` is ("upstreams", "ghcr", "url"), and
+# `upstreams.ghcr.paths.acme.username` is ("upstreams", "ghcr", "paths", "acme", "username").
 Key = tuple[str, ...]
 
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*", re.ASCII)
@@ -89,9 +92,28 @@ def _add_upstreams(layer: Layer, tables: dict[str, object], path: Path, problems
             remedy = f"Use lower-case letters, digits and single hyphens, and none of {', '.join(SECTIONS)}."
         else:
             # A table turns its upstream on, even an empty one.
-            _add(layer, key, {"enabled": True, **table}, path)
+            _add(layer, key, {"enabled": True, **table, "paths": {}}, path)
+            _add_paths(layer, (*key, "paths"), table.get("paths", {}), path, problems)
             continue
-        problems.append(Problem(str(path), ".".join(key), text, remedy))
+        problems.append(Problem(str(path), dotted(key), text, remedy))
+
+
+def _add_paths(layer: Layer, key: Key, tables: object, path: Path, problems: list[Problem]) -> None:
+    write = f'Write [{dotted(key)}."acme/private"] and its keys below that.'
+    if not isinstance(tables, dict):
+        problems.append(Problem(str(path), dotted(key), "is not a table", write))
+        return
+    for name, table in tables.items():
+        try:
+            check_repository_path(name)
+        except InvalidValueError as error:
+            problems.append(Problem(str(path), dotted((*key, name)), error.text, error.remedy))
+            continue
+        if isinstance(table, dict) and table:
+            _add(layer, (*key, name), table, path)
+        else:
+            text = "has no keys" if table == {} else "is not a table"
+            problems.append(Problem(str(path), dotted((*key, name)), text, "Write its credentials there."))
 
 
 def _add(layer: Layer, key: Key, table: dict[str, object], path: Path) -> None:
@@ -159,7 +181,7 @@ def _variable_key(name: str) -> Key | None:
         for key in model.model_fields:
             if name == variable_name((section, key)):
                 return (section, key)
-    for key in sorted(UpstreamSettings.model_fields, key=len, reverse=True):
+    for key in sorted(UPSTREAM_VARIABLES, key=len, reverse=True):
         upstream = name.removeprefix(PREFIX).removesuffix(f"_{key.upper()}").lower().replace("_", "-")
         if name == variable_name(("upstreams", upstream, key)) and _NAME.fullmatch(upstream):
             return None if upstream in SECTIONS else ("upstreams", upstream, key)
@@ -168,7 +190,7 @@ def _variable_key(name: str) -> Key | None:
 
 def _known_variables(upstreams: Iterable[str]) -> list[str]:
     sections = [(section, key) for section, model in SECTIONS.items() for key in model.model_fields]
-    keys = [(name, key) for name in upstreams for key in UpstreamSettings.model_fields]
+    keys = [(name, key) for name in upstreams for key in UPSTREAM_VARIABLES]
     return [variable_name(key) for key in (*sections, *keys)]
 
 

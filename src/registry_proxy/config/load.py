@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from registry_proxy.config import layers
-from registry_proxy.config.checks import clashes, clear_text_passwords, readable_secrets, with_password
+from registry_proxy.config.checks import (
+    clashes,
+    clear_text_passwords,
+    missing_programs,
+    readable_secrets,
+    with_credentials,
+)
 from registry_proxy.config.layers import Entry, Key, Layer
-from registry_proxy.config.problems import ConfigError, Problem, suggest
+from registry_proxy.config.problems import ConfigError, Problem, dotted, suggest
 from registry_proxy.config.quantities import InvalidValueError
-from registry_proxy.config.settings import SECTIONS, Settings, UpstreamSettings
+from registry_proxy.config.settings import SECTIONS, PathSettings, Settings, UpstreamSettings
 from registry_proxy.config.tls_checks import address_clashes, checked_tls, idle_client_ca
 
 if TYPE_CHECKING:
@@ -35,14 +41,17 @@ _PATHS = {
     "client_ca",
     "access_htpasswd",
 }
+# What a stronger source's key makes void in a weaker one.
 _ALTERNATIVES = {
-    "password": "password_file",
-    "password_file": "password",
-    "eab_hmac_key": "eab_hmac_key_file",
-    "eab_hmac_key_file": "eab_hmac_key",
+    "password": ("password_file", "password_command", "credential_helper", "password_lifetime"),
+    "password_file": ("password", "password_command", "credential_helper", "password_lifetime"),
+    "password_command": ("password", "password_file", "credential_helper"),
+    "credential_helper": ("username", "password", "password_file", "password_command"),
+    "eab_hmac_key": ("eab_hmac_key_file",),
+    "eab_hmac_key_file": ("eab_hmac_key",),
 }
 # What may hold a secret, also one that was written into the wrong key.
-_NEVER_SHOWN = {"username", "password", "url", "public_url", "acme", "eab_hmac_key"}
+_NEVER_SHOWN = {"username", "password", "password_command", "url", "public_url", "acme", "eab_hmac_key"}
 _KINDS = {
     "bool_type": ("is neither true nor false", "Write true or false, without quotes."),
     "int_type": ("is not a whole number", "Write it in digits, without quotes."),
@@ -120,10 +129,12 @@ def load(
 
 
 def _warnings(settings: Settings, layer: Layer) -> Iterator[str]:
-    files = [upstream.password_file for upstream in settings.upstreams.values()]
+    credentials = [each for upstream in settings.upstreams.values() for each in upstream.credentials]
+    files = [each.password_file for each in credentials]
     files.append(settings.tls.eab_hmac_key_file if settings.tls else None)
     yield from readable_secrets(layer, files)
     yield from clear_text_passwords(settings.upstreams)
+    yield from missing_programs(settings.upstreams)
 
 
 def _merged(
@@ -150,8 +161,8 @@ def _names(layer: Layer) -> list[str]:
 def _override(layer: Layer, stronger: Layer) -> None:
     """A stronger layer's password replaces a weaker one's password_file, and the other way round."""
     for *parents, name in stronger:
-        if name in _ALTERNATIVES:
-            layer.pop((*parents, _ALTERNATIVES[name]), None)
+        for alternative in _ALTERNATIVES.get(name, ()):
+            layer.pop((*parents, alternative), None)
     layer.update(stronger)
 
 
@@ -184,7 +195,17 @@ def _upstream(
         is_preset = preset and preset.registry == upstream.registry
         url = preset.url if preset and is_preset else f"https://{upstream.registry}"
         upstream = upstream.model_copy(update={"url": url})
-    return with_password(upstream, key, layer, problems)
+    upstream = upstream.model_copy(update={"paths": _paths((*key, "paths"), layer, problems)})
+    return with_credentials(upstream, key, layer, problems)
+
+
+def _paths(key: Key, layer: Layer, problems: list[Problem]) -> dict[str, PathSettings]:
+    """The credentials of some of an upstream's repositories, by path."""
+    names = dict.fromkeys(other[len(key)] for other in layer if other[: len(key)] == key and other != key)
+    built = {name: _validated(PathSettings, (*key, name), layer, problems) for name in names}
+    return {
+        name: with_credentials(path, (*key, name), layer, problems) for name, path in built.items() if path
+    }
 
 
 def _validated(model: type[Model], prefix: Key, layer: Layer, problems: list[Problem]) -> Model | None:
@@ -197,12 +218,22 @@ def _validated(model: type[Model], prefix: Key, layer: Layer, problems: list[Pro
 
 
 def _resolved(key: Key, entry: Entry) -> object:
+    base = entry.file.absolute().parent if entry.file else Path.cwd()
+    if key[-1] == "password_command":
+        return _resolved_command(base, entry.value)
     if key[-1] not in _PATHS:
         return entry.value
-    base = entry.file.absolute().parent if entry.file else Path.cwd()
     if isinstance(entry.value, list):
         return [_resolved_path(base, item) for item in entry.value]
     return _resolved_path(base, entry.value)
+
+
+def _resolved_command(base: Path, value: object) -> object:
+    """A program with a slash in its name is a path; one without is looked for in PATH."""
+    if not isinstance(value, list) or not value or "/" not in str(value[0]):
+        return value
+    program = _resolved_path(base, value[0])
+    return [str(program) if isinstance(program, Path) else program, *value[1:]]
 
 
 def _resolved_path(base: Path, value: object) -> object:
@@ -217,7 +248,7 @@ def _problem(detail: ErrorDetails, prefix: Key, layer: Layer, model: type[BaseMo
     if detail["type"] != "extra_forbidden":
         shown = "it" if key[-1] in _NEVER_SHOWN else json.dumps(detail["input"], default=str)[:60]
         text = f"{shown} {text}"
-    return Problem(layer[key].origin, ".".join(key), text, remedy)
+    return Problem(layer[key].origin, dotted(key), text, remedy)
 
 
 def _explained(detail: ErrorDetails, key: Key, model: type[BaseModel]) -> tuple[str, str]:

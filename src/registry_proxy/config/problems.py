@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,11 @@ class Problem:
     def __str__(self) -> str:
         place = f"{self.origin}: {self.key}" if self.key else self.origin
         return f"{place}: {self.text}. {self.remedy}"
+
+
+def dotted(key: Iterable[str]) -> str:
+    """A key as it is written in TOML: `upstreams.corp.paths."acme/private".username`."""
+    return ".".join(part if _BARE.fullmatch(part) else f'"{part}"' for part in key)
 
 
 class ConfigError(Exception):
