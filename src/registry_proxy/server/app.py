@@ -30,7 +30,11 @@ from registry_proxy.server.routes import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from registry_proxy.cache.cache import Cache
+    from registry_proxy.observe.counters import Counters
+    from registry_proxy.oci.reference import Repository
     from registry_proxy.server.access import Gate
     from registry_proxy.server.request import Request
     from registry_proxy.upstream.base import Upstream
@@ -41,12 +45,13 @@ log = logging.getLogger(__name__)
 class App:
     """The registry API, for reading, over a cache."""
 
-    def __init__(self, cache: Cache, router: Router[Upstream], gate: Gate) -> None:
+    def __init__(self, cache: Cache, router: Router[Upstream], gate: Gate, counters: Counters) -> None:
         self._cache = cache
         self._router = router
         self._gate = gate
+        self._counters = counters
         self._memo = Memo()
-        self._manifests = ManifestEndpoint(cache.manifests, self._memo)
+        self._manifests = ManifestEndpoint(cache.manifests, self._memo, counters)
         self._blobs = BlobEndpoint(cache.blobs)
         self._listings = ListingEndpoint(cache.tags, cache.referrers, cache.catalog)
 
@@ -98,7 +103,21 @@ class App:
                 return self._listings.catalog(selected, query, _namespace(selected, namespace))
         upstream, repository = self._router.route(request.host, namespace, endpoint.name)
         await self._gate.admit(request, upstream.registry)
-        extra = _namespace(upstream, namespace)
+        response = await self._read(request, endpoint, query, upstream, repository)
+        if response.outcome is not None:
+            response.tally = self._counters.of(upstream.registry)
+            response.tally.count(response.outcome.value)
+        return response
+
+    async def _read(
+        self,
+        request: Request,
+        endpoint: ManifestOf | BlobOf | TagsOf | ReferrersOf,
+        query: Mapping[str, str],
+        upstream: Upstream,
+        repository: Repository,
+    ) -> Response | BlobResponse:
+        extra = _namespace(upstream, query.get("ns"))
         match endpoint:
             case ManifestOf(reference=reference):
                 return await self._manifests.get(request, upstream, repository, reference, extra)

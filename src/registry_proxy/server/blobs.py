@@ -39,7 +39,7 @@ class BlobEndpoint:
         headers = [*content_headers(digest, _MEDIA_TYPE), *outcome_headers(served.outcome), *extra]
         if matches_etag(request.headers.get("if-none-match"), digest):
             served.body.close()
-            return Response(304, headers)
+            return Response(304, headers, outcome=served.outcome)
         return _ranged(request, served, [*headers, ("Accept-Ranges", "bytes")])
 
     async def head(
@@ -49,9 +49,10 @@ class BlobEndpoint:
         served = await self._blobs.head(upstream, repository, digest)
         headers = [*content_headers(digest, _MEDIA_TYPE), *outcome_headers(served.outcome), *extra]
         if matches_etag(request.headers.get("if-none-match"), digest):
-            return Response(304, headers)
+            return Response(304, headers, outcome=served.outcome)
         # A HEAD has no range (RFC 9110, section 14.2).
-        return Response(200, [*headers, ("Accept-Ranges", "bytes")], length=served.size)
+        headers.append(("Accept-Ranges", "bytes"))
+        return Response(200, headers, length=served.size, outcome=served.outcome)
 
 
 def _ranged(request: Request, served: ServedBlob, headers: Headers) -> Response | BlobResponse:
@@ -60,11 +61,11 @@ def _ranged(request: Request, served: ServedBlob, headers: Headers) -> Response 
         part = select_range(_range_header(request, served.digest), size)
     except UnsatisfiableRangeError:
         served.body.close()
-        return Response(416, [*headers, ("Content-Range", f"bytes */{size}")])
+        return Response(416, [*headers, ("Content-Range", f"bytes */{size}")], outcome=served.outcome)
     if part is None:
-        return BlobResponse(200, headers, served.body, 0, size)
+        return BlobResponse(200, headers, served.body, 0, size, served.outcome)
     headers.append(("Content-Range", f"bytes {part.start}-{part.stop - 1}/{size}"))
-    return BlobResponse(206, headers, served.body, part.start, part.stop)
+    return BlobResponse(206, headers, served.body, part.start, part.stop, served.outcome)
 
 
 def _range_header(request: Request, digest: Digest) -> str | None:

@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from registry_proxy.observe.counters import Tally
 from registry_proxy.oci.errors import ErrorCode, RegistryError
 from registry_proxy.policy.access import parse_address
 from registry_proxy.server.request import Client, Request
@@ -166,7 +167,13 @@ class Connection(asyncio.Protocol):
 
     def _send_prepared(self, request: Request, prepared: Prepared, now: float) -> None:
         head = prepared.head + self._dates.end_of_head(now)
-        self._transport.write(head if request.is_head else head + prepared.body)
+        tally = prepared.tally
+        tally.hits += 1
+        if request.is_head:
+            self._transport.write(head)
+        else:
+            self._transport.write(head + prepared.body)
+            tally.served += len(prepared.body)
         self.deadline = self._loop.time() + self._limits.idle_timeout
 
     async def _respond(self, request: Request) -> None:
@@ -215,13 +222,17 @@ class Connection(asyncio.Protocol):
         if self._closing or response.close:
             request.keep_alive = False
         head = self._head(request, response, length)
-        self._transport.write(head if request.is_head or response.status == 304 else head + response.body)
+        body = b"" if request.is_head or response.status == 304 else response.body
+        self._transport.write(head + body)
+        if response.tally is not None:
+            response.tally.served += len(body)
         await self._drain()
 
     async def _send_blob(self, request: Request, response: BlobResponse) -> None:
         try:
             self._transport.write(self._head(request, response, response.stop - response.start))
-            await BodyWriter(self._transport, self._drain, self._stalled).send(response)
+            tally = response.tally or Tally()
+            await BodyWriter(self._transport, self._drain, self._stalled, tally).send(response)
         except (RegistryError, TruncatedFileError) as error:
             # The headers are out: only a broken connection tells the client that this is not all.
             log.warning("%s broke off: %s", request.target[:300], error)

@@ -43,7 +43,7 @@ class ListingEndpoint:
         headers = [*outcome_headers(outcome), *extra]
         if page.more and page.tags:
             headers.append(_next_page(f"/v2/{name}/tags/list", query, page.tags[-1]))
-        return json_response({"name": str(name), "tags": page.tags}, headers)
+        return json_response({"name": str(name), "tags": page.tags}, headers, outcome)
 
     async def referrers(
         self,
@@ -59,7 +59,7 @@ class ListingEndpoint:
         headers = [("Content-Type", media_types.OCI_INDEX), *outcome_headers(outcome), *extra]
         if artifact_type:
             headers.append(("OCI-Filters-Applied", "artifactType"))
-        return Response(200, headers, raw)
+        return Response(200, headers, raw, outcome=outcome)
 
     def catalog(self, upstream: Upstream | None, query: Mapping[str, str], extra: Headers) -> Response:
         """One page of what is cached: of one upstream, or of all with their registry's name in front."""

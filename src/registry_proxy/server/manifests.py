@@ -18,6 +18,7 @@ from registry_proxy.server.responses import (
 if TYPE_CHECKING:
     from registry_proxy.cache.manifests import Manifests
     from registry_proxy.cache.results import ServedManifest
+    from registry_proxy.observe.counters import Counters
     from registry_proxy.oci.reference import Reference, Repository
     from registry_proxy.server.request import Request
     from registry_proxy.upstream.base import Upstream
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
 class ManifestEndpoint:
     """Answers for manifests; those that will be good for a while go to the memo."""
 
-    def __init__(self, manifests: Manifests, memo: Memo) -> None:
+    def __init__(self, manifests: Manifests, memo: Memo, counters: Counters) -> None:
         self._manifests = manifests
         self._memo = memo
+        self._counters = counters
 
     async def get(
         self,
@@ -44,16 +46,17 @@ class ManifestEndpoint:
             self._remember(request, upstream.registry, served, extra)
         headers = _headers(served, served.outcome, extra)
         if matches_etag(request.headers.get("if-none-match"), served.manifest.digest):
-            return Response(304, headers)
-        return Response(200, headers, served.manifest.raw)
+            return Response(304, headers, outcome=served.outcome)
+        return Response(200, headers, served.manifest.raw, outcome=served.outcome)
 
     def _remember(self, request: Request, registry: str, served: ServedManifest, extra: Headers) -> None:
         manifest = served.manifest
         head = encode_head(200, _headers(served, Outcome.HIT, extra), len(manifest.raw), close=False)
+        tally = self._counters.of(registry)
         self._memo.put(
             request.host,
             request.target,
-            Prepared(head, manifest.raw, manifest.digest, registry, served.fresh_until),
+            Prepared(head, manifest.raw, manifest.digest, registry, served.fresh_until, tally),
         )
 
 

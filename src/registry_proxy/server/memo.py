@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from registry_proxy.observe.counters import Tally
     from registry_proxy.oci.digest import Digest
 
 # All of it is dropped when this is reached: building it anew costs a few µs an answer.
@@ -15,13 +16,17 @@ _ENTRY_OVERHEAD = 1024
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A manifest's answer, good until `fresh_until` (Unix seconds). `head` ends before the `Date` line."""
+    """A manifest's answer, good until `fresh_until` (Unix seconds). `head` ends before the `Date` line.
+
+    Who sends it counts it in `tally`.
+    """
 
     head: bytes
     body: bytes
     digest: Digest
     registry: str
     fresh_until: float
+    tally: Tally
 
 
 class Memo:

@@ -15,6 +15,7 @@ from registry_proxy.server.access import LoginRequiredError
 
 if TYPE_CHECKING:
     from registry_proxy.cache.results import Body
+    from registry_proxy.observe.counters import Tally
     from registry_proxy.oci.digest import Digest
 
 Headers = list[tuple[str, str]]
@@ -59,7 +60,11 @@ _COMMON = (
 
 @dataclass(slots=True)
 class Response:
-    """An answer that is all there. `length` is for a HEAD whose body was not made; `reason` explains the status."""
+    """An answer that is all there.
+
+    `length` is for a HEAD whose body was not made; `reason` explains the status. What has an `outcome` came from the
+    cache or an upstream; then `tally` is where its bytes are counted.
+    """
 
     status: int
     headers: Headers
@@ -67,6 +72,8 @@ class Response:
     close: bool = False
     length: int | None = None
     reason: str = ""
+    outcome: Outcome | None = None
+    tally: Tally | None = None
 
 
 @dataclass(slots=True)
@@ -78,6 +85,8 @@ class BlobResponse:
     body: Body
     start: int
     stop: int
+    outcome: Outcome
+    tally: Tally | None = None
 
 
 def outcome_headers(outcome: Outcome) -> Headers:
@@ -93,9 +102,10 @@ def content_headers(digest: Digest, media_type: str) -> Headers:
     return [("Content-Type", media_type), ("Docker-Content-Digest", str(digest)), ("ETag", f'"{digest}"')]
 
 
-def json_response(document: object, headers: Headers, content_type: str = "application/json") -> Response:
+def json_response(document: object, headers: Headers, outcome: Outcome | None = None) -> Response:
     """An answer with a JSON document."""
-    return Response(200, [("Content-Type", content_type), *headers], msgspec.json.encode(document))
+    content_type = ("Content-Type", "application/json")
+    return Response(200, [content_type, *headers], msgspec.json.encode(document), outcome=outcome)
 
 
 def error_response(error: RegistryError, *, close: bool = False) -> Response:

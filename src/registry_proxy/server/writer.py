@@ -12,6 +12,7 @@ from registry_proxy.cache.results import FilePiece
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from registry_proxy.observe.counters import Tally
     from registry_proxy.server.responses import BlobResponse
 
 # After so much the next part of the file is asked for, so that a slow disk doesn't hold up the loop then.
@@ -25,21 +26,26 @@ class TruncatedFileError(Exception):
 
 
 class BodyWriter:
-    """Writes to one transport. `drain` waits until it can take more; `stalled` runs while the client takes nothing."""
+    """Writes to one transport, and counts the bytes in `tally`.
+
+    `drain` waits until it can take more; `stalled` runs while the client takes nothing.
+    """
 
     def __init__(
         self,
         transport: asyncio.Transport,
         drain: Callable[[], Awaitable[None]],
         stalled: Callable[[Awaitable[None]], Awaitable[None]],
+        tally: Tally,
     ) -> None:
+        self._tally = tally
         self._transport = transport
         self._drain = drain
         self._stalled = stalled
         self._is_tls = transport.get_extra_info("sslcontext") is not None
 
     async def send(self, response: BlobResponse) -> None:
-        """Send the body's bytes; each piece as soon as it is there.
+        """Send the body's bytes, each piece as soon as it is there.
 
         Raises RegistryError (the content broke off), OSError (the client did), TruncatedFileError.
         """
@@ -50,7 +56,7 @@ class BodyWriter:
                 await self._send_plain(pieces)
 
     async def _send_plain(self, pieces: AsyncIterator[FilePiece | bytes]) -> None:
-        sender = SocketSender(self._transport, self._stalled)
+        sender = SocketSender(self._transport, self._stalled, self._tally)
         try:
             async for piece in pieces:
                 if isinstance(piece, FilePiece):
@@ -85,6 +91,7 @@ class BodyWriter:
 
     async def _write(self, chunk: bytes) -> None:
         self._transport.write(chunk)
+        self._tally.served += len(chunk)
         await self._drain()
 
 
@@ -96,8 +103,12 @@ class SocketSender:
     """
 
     def __init__(
-        self, transport: asyncio.Transport, stalled: Callable[[Awaitable[None]], Awaitable[None]]
+        self,
+        transport: asyncio.Transport,
+        stalled: Callable[[Awaitable[None]], Awaitable[None]],
+        tally: Tally,
     ) -> None:
+        self._tally = tally
         self._loop = asyncio.get_running_loop()
         self._stalled = stalled
         self._socket = os.dup(transport.get_extra_info("socket").fileno())
@@ -116,6 +127,7 @@ class SocketSender:
             if sent == 0:
                 raise TruncatedFileError(f"the file ends at byte {offset}")
             offset += sent
+            self._tally.served += sent
             _read_ahead(file, offset, stop, _WINDOW)
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from registry_proxy.config import Settings, UpstreamSettings
+    from registry_proxy.observe.counters import Counters
     from registry_proxy.upstream.base import Upstream
 
 # What a name without a registry means to every client.
@@ -35,18 +36,20 @@ def preset_of(name: str, settings: UpstreamSettings) -> Preset:
     )
 
 
-def build_upstreams(settings: Settings) -> dict[str, RegistryUpstream]:
+def build_upstreams(settings: Settings, counters: Counters) -> dict[str, RegistryUpstream]:
     """The upstreams that are on, by their name in the configuration."""
     return {
-        name: _upstream(preset_of(name, upstream), upstream) for name, upstream in settings.upstreams.items()
+        name: _upstream(preset_of(name, upstream), upstream, counters)
+        for name, upstream in settings.upstreams.items()
     }
 
 
-def _upstream(preset: Preset, settings: UpstreamSettings) -> RegistryUpstream:
+def _upstream(preset: Preset, settings: UpstreamSettings, counters: Counters) -> RegistryUpstream:
     credentials = None
     if settings.username is not None and settings.password is not None:
         credentials = Credentials(settings.username, settings.password.get_secret_value())
-    return RegistryUpstream(preset, Transport(URL(preset.url)), credentials=StaticCredentials(credentials))
+    transport = Transport(URL(preset.url), received=counters.of(preset.registry).receive)
+    return RegistryUpstream(preset, transport, credentials=StaticCredentials(credentials))
 
 
 def build_router(settings: Settings, upstreams: dict[str, RegistryUpstream]) -> Router[Upstream]:

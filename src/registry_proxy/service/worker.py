@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from registry_proxy.cache.background import Background
 from registry_proxy.cache.cache import Cache, Timing
+from registry_proxy.cache.counting import Counting
 from registry_proxy.config import ConfigError
 from registry_proxy.index.sqlite import SqliteIndex
+from registry_proxy.observe.counters import Counters
 from registry_proxy.policy.freshness import Freshness
 from registry_proxy.server.app import App
 from registry_proxy.server.connection import Limits
@@ -64,6 +66,7 @@ class Worker:
         self._ready = ready
         self._stop = asyncio.Event()
         self._app: App | None = None
+        self._counters = Counters()
 
     def listen_to_signals(self) -> None:
         """From now on a signal, or the end of the supervisor, is an orderly end."""
@@ -78,7 +81,7 @@ class Worker:
         """Serve, then drain; fills that are not complete stay in the store, to be resumed."""
         root = self._settings.storage.path
         index = SqliteIndex(root / "index.db")
-        self._upstreams = build_upstreams(self._settings)
+        self._upstreams = build_upstreams(self._settings, self._counters)
         try:
             with ThreadPoolExecutor(_FILL_THREADS, "fill") as executor:
                 await self._serve(index, executor)
@@ -103,8 +106,12 @@ class Worker:
                 timing=Timing(time.time, time.monotonic),
             )
             app = self._app = App(
-                cache, build_router(self._settings, self._upstreams), build_gate(self._settings)
+                cache,
+                build_router(self._settings, self._upstreams),
+                build_gate(self._settings),
+                self._counters,
             )
+            self._background.spawn(Counting(index, self._counters, time.time).run(), "counting")
             if self._tls is not None:
                 self._tls.start(self._background, locks)
             await self._accept(app, cache)
@@ -144,7 +151,7 @@ class Worker:
             self._ready()
 
     def _reconfigure(self, app: App, settings: Settings) -> None:
-        old, self._upstreams = self._upstreams, build_upstreams(settings)
+        old, self._upstreams = self._upstreams, build_upstreams(settings, self._counters)
         app.reconfigure(build_router(settings, self._upstreams), build_gate(settings))
         self._background.spawn(_close_later(old), "closing the old upstreams")
         if self._tls is not None:

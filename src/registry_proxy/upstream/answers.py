@@ -14,7 +14,7 @@ from registry_proxy.upstream.base import UpstreamBrokenError, UpstreamError, Ups
 from registry_proxy.upstream.failures import describe, excerpt, reason, refusal, retry_after
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from multidict import CIMultiDictProxy
 
@@ -37,11 +37,17 @@ class Timeouts:
 
 
 class Answer:
-    """One answer of whatever status. `close` it when it is not read to its end."""
+    """One answer of whatever status. `close` it when it is not read to its end.
 
-    def __init__(self, response: aiohttp.ClientResponse, timeouts: Timeouts) -> None:
+    `received` is told the length of each piece of the body.
+    """
+
+    def __init__(
+        self, response: aiohttp.ClientResponse, timeouts: Timeouts, received: Callable[[int], None]
+    ) -> None:
         self._response = response
         self._timeouts = timeouts
+        self._received = received
         self.status = response.status
         self.url = response.url
         self.headers: CIMultiDictProxy[str] = response.headers
@@ -102,9 +108,11 @@ class Answer:
 
     async def _read(self) -> bytes:
         try:
-            return await self._response.content.readany()
+            chunk = await self._response.content.readany()
         except (aiohttp.ClientError, OSError) as error:
             raise self._failure(error) from None
+        self._received(len(chunk))
+        return chunk
 
     async def _let_more_arrive(self) -> None:
         """Have the kernel report no less than a batch for a moment.

@@ -16,7 +16,7 @@ from registry_proxy.upstream.failures import RedirectRefusedError, describe, rea
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from aiohttp.abc import AbstractResolver
     from aiohttp.connector import AddrInfoType
@@ -55,6 +55,8 @@ class Transport:
 
     Proxies of the environment (HTTPS_PROXY) are not used: a proxy resolves the names itself, out of reach of these
     checks, and aiohttp's `trust_env` would also send credentials of ~/.netrc.
+
+    `received` is told of all bytes of bodies, as they come in.
     """
 
     def __init__(
@@ -64,7 +66,9 @@ class Transport:
         timeouts: Timeouts | None = None,
         ssl_context: ssl.SSLContext | None = None,
         resolver: AbstractResolver | None = None,
+        received: Callable[[int], None] = lambda _: None,
     ) -> None:
+        self._received = received
         self.home = home.origin()
         self.timeouts = timeouts or Timeouts()
         self._answered_from: set[AddressClass] = set()
@@ -85,7 +89,7 @@ class Transport:
             raise self._failure(error, method, url) from None
         if is_own and isinstance(response, _Response) and response.peer:
             self._answered_from.add(classify(response.peer))
-        return Answer(response, self.timeouts)
+        return Answer(response, self.timeouts, self._received)
 
     async def close(self) -> None:
         """Drop all connections."""
