@@ -166,6 +166,11 @@ class Worker:
         source = Source(self.site.upstream.registry, Repository(repository))
         return self.index.link(source, Digest.parse(digest)) is not None
 
+    def is_reading(self, digest: str) -> bool:
+        """Whether a fill of the digest has a file to read from, be it another process's."""
+        fill = self.cache.blobs._fills.running(Digest.parse(digest))
+        return fill is not None and fill._file is not None
+
     def tagged(self, tag: str, repository: str = REPOSITORY) -> str | None:
         """Where a tag points by the index."""
         record = self.index.tag(Source(self.site.upstream.registry, Repository(repository)), tag)

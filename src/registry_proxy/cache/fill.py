@@ -92,11 +92,6 @@ class Fill:
 
     # For the driver.
 
-    @property
-    def attached(self) -> bool:
-        """Whether there is a file to read from."""
-        return self._file is not None
-
     def attach(self, file: FileIO) -> None:
         """The file that the bytes are in; it is closed after the last user."""
         if self._file is not None:

@@ -103,16 +103,16 @@ class Filler:
         try:
             while True:
                 followed = followed or self._open_followed()
-                if followed is not None and self._look_at(followed):
-                    return None
                 if followed is not None and followed.discarded():
-                    if self._fill.started:
+                    if self._fill.started and self._fill.available:
                         await self._go_on_without(followed)
                         return None
                     # It begins anew in another file, and nobody has read of this one.
                     followed.close()
                     followed = None
                     self._fill.advance(0)
+                elif followed is not None and self._look_at(followed):
+                    return None
                 if polls % _POLLS_PER_TAKEOVER == 0 and (
                     ingest := self._ports.store.begin(self._fill.digest)
                 ):
@@ -133,11 +133,13 @@ class Filler:
         """Pass on how far the other process is; whether it has completed the blob."""
         fill = self._fill
         # In this order: once it is verified, its size is final.
-        verified = followed.verified()
-        fill.advance(max(fill.available, followed.size()))
+        verified, available, size = followed.verified(), followed.size(), self._known_size()
+        if size and available > size and not verified:
+            return False  # an older transfer's bytes, which its new owner is about to throw away
+        fill.advance(max(fill.available, available))
         if verified:
             fill.verify()
-        elif not fill.started and (size := self._known_size()):
+        elif not fill.started and size:
             fill.start(size)
         return verified
 
