@@ -91,7 +91,8 @@ DIRECT: dict[str, Callable[[SealedNetwork], Client]] = {
     "skopeo": lambda network: PullingSkopeo(network, registries=_INSECURE),
     "podman": lambda network: Podman(network, registries=_INSECURE),
     "containerd": lambda network: Containerd(network, hosts={HOST: _HOSTS.format(url=URL)}),
-    "docker": Docker,
+    # Docker tries again five times, after longer and longer pauses: once is enough here.
+    "docker": lambda network: Docker(network, settings={"max-download-attempts": 1}),
 }
 
 
