@@ -56,14 +56,11 @@ class SystemUser:
     def apply(self) -> Done:
         """Make it."""
         run(["systemd-sysusers", f"--root={self.accounts.root}", f"/{self._inner}"])
-        return Done(undo=self._remove)
+        return Done(undo=lambda: _remove(self.name, self.accounts.root))
 
     @property
     def _inner(self) -> Path:
         return self.definition.relative_to(self.accounts.root)
-
-    def _remove(self) -> None:
-        RemovedUser(self.name, self.accounts).apply()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,5 +78,9 @@ class RemovedUser:
         """Remove it at the end, when what it owned is gone."""
         if shutil.which("userdel") is None:
             raise InstallError("userdel is missing: install the package passwd.")
-        prefix = [] if self.accounts.root == Path("/") else ["--prefix", str(self.accounts.root)]
-        return Done(commit=lambda: run(["userdel", *prefix, self.name]))
+        return Done(commit=lambda: _remove(self.name, self.accounts.root))
+
+
+def _remove(name: str, root: Path) -> None:
+    prefix = [] if root == Path("/") else ["--prefix", str(root)]
+    run(["userdel", *prefix, name])

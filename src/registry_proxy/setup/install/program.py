@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import registry_proxy
-from registry_proxy.setup.install.commands import run
+from registry_proxy.setup.install.commands import Identity, run
 from registry_proxy.setup.install.plan import InstallError
 
 if TYPE_CHECKING:
@@ -30,7 +30,11 @@ _EXTRA = re.compile(r"""extra\s*==\s*["']([^"']+)["']""")
 # The service sees none of these (ProtectHome=, PrivateTmp=).
 HIDDEN = (Path("/home"), Path("/root"), Path("/run/user"), Path("/tmp"), Path("/var/tmp"))  # noqa: S108
 _VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
-_TELL_ABI = "import sysconfig; print(sysconfig.get_config_var('SOABI'))"
+# What is mapped are the interpreter and its libraries, wherever they are.
+_TELL = (
+    "import ssl, sqlite3, sysconfig; print(sysconfig.get_config_var('SOABI'), open('/proc/self/maps').read())"
+)
+_NOBODY = Identity(65534, 65534, ())
 _SCRIPT = """#!{python} -I
 from registry_proxy.cli import main
 
@@ -49,7 +53,7 @@ def find_python(wanted: Path | None) -> Path:
     own = Path(getattr(sys, "_base_executable", sys.executable))
     others = [Path(folder) / f"python{_VERSION}" for folder in ("/usr/local/bin", "/usr/bin")]
     for candidate in [wanted] if wanted else [own, *others]:
-        if _is_open_to_all(candidate) and _abi(candidate) == sysconfig.get_config_var("SOABI"):
+        if candidate.exists() and _serves_all(candidate):
             return candidate
     raise InstallError(
         f"the service needs a Python {_VERSION} that every user may run, and {wanted or own} isn't one. "
@@ -58,17 +62,16 @@ def find_python(wanted: Path | None) -> Path:
     )
 
 
-def _is_open_to_all(python: Path) -> bool:
-    if not python.exists():
+def _serves_all(python: Path) -> bool:
+    """Whether it works for a user without any rights, has our ABI, and nothing of it is hidden from the service."""
+    try:
+        said = run([str(python), "-I", "-c", _TELL], environ={}, folder=Path("/"), identity=_NOBODY)
+    except InstallError:
         return False
-    real = python.resolve()
-    if any(real.is_relative_to(folder) or python.is_relative_to(folder) for folder in HIDDEN):
-        return False
-    return all(path.stat().st_mode & 0o001 for path in (real, *real.parents, *python.parents))
-
-
-def _abi(python: Path) -> str:
-    return run([str(python), "-I", "-c", _TELL_ABI]).strip()
+    abi, _, maps = said.partition(" ")
+    places = [python, *(Path(line.split()[-1]) for line in maps.splitlines() if "/" in line)]
+    hidden = any(place.is_relative_to(folder) for place in places for folder in HIDDEN)
+    return abi == sysconfig.get_config_var("SOABI") and not hidden
 
 
 class Program:

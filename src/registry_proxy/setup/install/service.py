@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,21 +60,27 @@ class Systemd:
 
 @dataclass(frozen=True, slots=True)
 class ServiceBefore:
-    """The first step: it changes nothing, but when all is taken back the service runs again as it did."""
+    """The first step: it changes nothing, but when all is taken back the service runs again as it did.
+
+    `state` is the folder that systemd makes for it when it starts.
+    """
 
     systemd: Systemd
+    state: Path
 
     def change(self) -> None:
         """Nothing."""
 
     def apply(self) -> Done:
         """Remember how it was."""
-        active = self.systemd.active
+        active, kept = self.systemd.active, self.state.exists()
 
         def undo() -> None:
             run(["systemctl", "daemon-reload"])
             if active:
                 run(["systemctl", "restart", _SERVICE])
+            if not kept:
+                shutil.rmtree(self.state, ignore_errors=True)
 
         return Done(undo)
 
@@ -93,11 +100,17 @@ class RestartedService:
         try:
             run(["systemctl", "restart", _SERVICE])
         except InstallError as error:
-            # Without --invocation, which is newer, these are the last lines of all starts.
-            log = run(["journalctl", "--unit", _SERVICE, "--lines=15", "--no-pager", "--output=cat"])
+            log = self._log()
             self._stop()
             raise InstallError(f"{error}\nThe end of its log:\n{log.rstrip()}") from None
         return Done(undo=self._stop)
+
+    def _log(self) -> str:
+        """What the service itself wrote since it was last started."""
+        start = run(["systemctl", "show", "--property=InvocationID", "--value", _SERVICE]).strip()
+        return run(
+            ["journalctl", f"_SYSTEMD_INVOCATION_ID={start}", "--lines=20", "--no-pager", "--output=cat"]
+        )
 
     def _stop(self) -> None:
         run(["systemctl", "stop", _SERVICE])

@@ -101,7 +101,7 @@ def install(options: SystemdOptions) -> Plan:
         check_addresses(configuration)
     return Plan(
         steps,
-        opening=[ServiceBefore(target.systemd)] if live else [],
+        opening=[ServiceBefore(target.systemd, STATE)] if live else [],
         closing=_closing(target, options),
         due=(live and options.start and not target.systemd.active) or not target.systemd.enabled,
         remarks=(*variables_left_behind(os.environ), *_remarks(target, options)),
