@@ -30,7 +30,7 @@ def challenges(tmp_path: Path) -> Challenges:
 @pytest.fixture
 def listener(tmp_path: Path, authority: Authority, challenges: Challenges) -> ListenerContext:
     files = [issue(authority.ca, tmp_path, name) for name in ("a.example.com", "*.b.example.com")]
-    store = CertificateStore(files, lambda: 0.0)
+    store = CertificateStore(files, lambda: 0.0, lambda: True)
     store.load()
     return ListenerContext.create(store.select, challenges)
 

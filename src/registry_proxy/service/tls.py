@@ -11,7 +11,7 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from registry_proxy.config.settings import ACME_PRESETS
+from registry_proxy.config.kinds import ACME_PRESETS
 from registry_proxy.service.errors import StartError
 from registry_proxy.tls.certificates import CertificateError, CertificateFiles
 from registry_proxy.tls.challenges import Challenges
@@ -48,10 +48,15 @@ class Tls:
         self._home = root / _folder_name(self._authority)
         self._folder = CertificateFolder(self._home / "certificates")
         self._custodian: Custodian | None = None
+        self._locks: FileLocks | None = None
         client_ca = settings.access.client_ca
         try:
             self._store = CertificateStore(
-                self._files(), time.time, client_ca=client_ca, issued=self._authority is not None
+                self._files(),
+                time.time,
+                self._speaks,
+                client_ca=client_ca,
+                issued=self._authority is not None,
             )
             pending = self.challenges if self._authority else None
             self.context = ListenerContext.create(self._store.select, pending, client_ca)
@@ -64,6 +69,7 @@ class Tls:
 
     def start(self, background: Background, locks: FileLocks) -> None:
         """In a worker: take over what changes, and be ready to take charge of an ACME server's certificates."""
+        self._locks = locks
         self._store.refresh(at_once=True)
         background.spawn(self._store.watch(), "the watch over certificates")
         if self._authority is None:
@@ -85,6 +91,10 @@ class Tls:
         for files in self._files():
             self._store.look_after(files)
         self._custodian.hurry(self._hostnames)
+
+    def _speaks(self) -> bool:
+        """Whether it is this worker that logs what all of them see; one that dies is succeeded by another."""
+        return self._locks is None or self._locks.try_acquire("the log of certificates")
 
     def _files(self) -> list[CertificateFiles]:
         if self._authority is not None:

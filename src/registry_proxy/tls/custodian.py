@@ -10,7 +10,7 @@ import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import msgspec
 
@@ -77,6 +77,7 @@ class _Charge:
     window: Span | None = None
     look_at: float = 0.0
     wake_at: float = 0.0
+    busy: bool = False
 
     def due_at(self, certificate: Certificate | None) -> float:
         """When to get the next certificate."""
@@ -103,7 +104,7 @@ class Custodian:
         self._connecting = threading.Lock()
         self._issuer: Issuer | None = None
         self._charges: dict[str, _Charge] = {}
-        self._hurry = asyncio.Event()
+        self._wake = asyncio.Event()
 
     async def run(self, locks: ProcessLocks) -> None:
         """Wait until no other process is in charge, then be, until cancelled."""
@@ -113,9 +114,8 @@ class Custodian:
         executor = ThreadPoolExecutor(_THREADS, "acme")
         try:
             self._pending.clear()
-            while True:
-                await self._round(executor)
-                await self._rest()
+            async with asyncio.TaskGroup() as tasks:
+                await self._work(tasks, executor)
         finally:
             executor.shutdown(wait=False, cancel_futures=True)
             locks.release(_LOCK)
@@ -123,22 +123,25 @@ class Custodian:
     def hurry(self, hostnames: Sequence[str]) -> None:
         """From now on these host names; what failed is tried again at once."""
         self._task = replace(self._task, hostnames=hostnames)
-        self._hurry.set()
+        for charge in self._charges.values():
+            if charge.failure and not charge.busy:
+                charge.failure = msgspec.structs.replace(charge.failure, try_again_at=0.0)
+                charge.wake_at = 0.0
+        self._wake.set()
 
-    async def _round(self, executor: ThreadPoolExecutor) -> None:
-        hurry = self._hurry.is_set()
-        self._hurry.clear()
-        self._charges = {name: self._charge(name) for name in self._task.hostnames}
-        if hurry:
+    async def _work(self, tasks: asyncio.TaskGroup, executor: ThreadPoolExecutor) -> NoReturn:
+        while True:
+            self._wake.clear()
+            self._charges = {
+                name: self._charges.get(name) or self._charge(name) for name in self._task.hostnames
+            }
             for charge in self._charges.values():
-                if charge.failure:
-                    charge.failure = msgspec.structs.replace(charge.failure, try_again_at=0.0)
-        await asyncio.gather(*(self._tend(charge, executor) for charge in self._charges.values()))
+                if not charge.busy and charge.wake_at <= self._timing.clock():
+                    charge.busy = True
+                    tasks.create_task(self._tend(charge, executor))
+            await self._rest()
 
     def _charge(self, hostname: str) -> _Charge:
-        known = self._charges.get(hostname)
-        if known is not None:
-            return known
         failure = Failure.load(self._folder.failure(hostname))
         if failure is not None:
             due = try_again_after_start(failure.failed_at, failure.try_again_at)
@@ -148,10 +151,10 @@ class Custodian:
     async def _rest(self) -> None:
         """Until something is due, or may be."""
         now = self._timing.clock()
-        wake_at = min((charge.wake_at for charge in self._charges.values()), default=now + _LOOK_EVERY)
+        times = [charge.wake_at for charge in self._charges.values() if not charge.busy]
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(min(max(wake_at - now, 0.1), _LOOK_EVERY)):
-                await self._hurry.wait()
+            async with asyncio.timeout(min(max(min(times, default=math.inf) - now, 0.1), _LOOK_EVERY)):
+                await self._wake.wait()
 
     async def _tend(self, charge: _Charge, executor: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
@@ -161,6 +164,8 @@ class Custodian:
         if charge.due_at(certificate) <= self._timing.clock():
             certificate = await loop.run_in_executor(executor, self._obtain, charge, certificate)
         charge.wake_at = min(charge.due_at(certificate), charge.look_at if certificate else math.inf)
+        charge.busy = False
+        self._wake.set()
 
     # In a thread, one a host name.
 
@@ -174,7 +179,7 @@ class Custodian:
         retry_after = None
         try:
             suggestion = self._client().suggestion(certificate.leaf)
-        except IssueError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other host names go on
             log.debug("%s does not say when to renew %s: %s", self._task.authority, charge.hostname, error)
         else:
             retry_after = suggestion.retry_after
@@ -194,7 +199,7 @@ class Custodian:
         try:
             pem = self._client().issue(charge.hostname, challenge)
             certificate = self._folder.write(charge.hostname, pem)
-        except (IssueError, CertificateError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other host names go on
             self._note(charge, held, challenge, error)
             return held
         log.info("got %s, from %s by %s", certificate, self._task.authority, challenge)
@@ -208,11 +213,13 @@ class Custodian:
         failures = charge.failure.failures + 1 if charge.failure else 1
         retry_after = error.retry_after if isinstance(error, IssueError) else None
         due = try_again_at(now, failures, retry_after, self._timing.chance())
-        charge.failure = Failure(failures, now, due, str(error))
+        expected = isinstance(error, IssueError | CertificateError | OSError)
+        problem = str(error) if expected else f"unexpected {error!r}; please report this."
+        charge.failure = Failure(failures, now, due, problem)
         charge.failure.save(self._folder.failure(charge.hostname))
         log.error(
             "no certificate for %s from %s by %s, attempt %d: %s Until %s %s is served; SIGHUP tries at once.",
-            *(charge.hostname, self._task.authority, challenge, failures, error),
+            *(charge.hostname, self._task.authority, challenge, failures, problem),
             *(f"the next attempt at {_text(due)}", held or "nothing"),
         )
 

@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 
 # How often to look whether files have changed. Seconds.
 _LOOK_EVERY = 2.0
-_WARN_BEFORE = 7 * 86400.0
 
 # What tells one version of a file from another; None: there is none.
 Stamp = tuple[int, int, int] | None
@@ -32,6 +31,7 @@ Stamp = tuple[int, int, int] | None
 class CertificateStore:
     """What the files hold. A file that can't be used leaves the certificate before it in force.
 
+    `clock` gives seconds since the epoch; `speaks`: whether it is this process that logs what all of them see.
     `client_ca`: the authorities that clients' certificates are checked against. `issued`: the files are an ACME
     client's and may not be there yet.
     """
@@ -40,6 +40,7 @@ class CertificateStore:
         self,
         files: Sequence[CertificateFiles],
         clock: Callable[[], float],
+        speaks: Callable[[], bool],
         *,
         client_ca: Path | None = None,
         issued: bool = False,
@@ -47,6 +48,7 @@ class CertificateStore:
         self._files = list(files)
         self._client_ca = client_ca
         self._clock = clock
+        self._speaks = speaks
         self._issued = issued
         self._certificates: dict[CertificateFiles, Certificate] = {}
         self._loaded: dict[CertificateFiles, tuple[Stamp, Stamp]] = {}
@@ -110,11 +112,12 @@ class CertificateStore:
             self._check_dates(certificate, files)
         except CertificateError as error:
             held = self._certificates.get(files)
-            log.error("%s Until then %s is served.", error, held or "nothing")  # noqa: TRY400
+            level = logging.ERROR if self._speaks() else logging.DEBUG
+            log.log(level, "%s Until then %s is served.", error, held or "nothing")
             return
         self._certificates[files] = certificate
         self._index()
-        log.info("now serving %s", certificate)
+        log.log(logging.INFO if self._speaks() else logging.DEBUG, "now serving %s", certificate)
 
     def _check_dates(self, certificate: Certificate, files: CertificateFiles) -> None:
         now = self._clock()

@@ -1,0 +1,211 @@
+"""Who takes care of the certificates, and when; the authority is simulated, the rest is real."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.tls.issued import NOW, issue
+
+from registry_proxy.policy.renewal import Span
+from registry_proxy.storage.locks import FileLocks
+from registry_proxy.tls.challenges import Challenges
+from registry_proxy.tls.custodian import Custodian, Task, Timing
+from registry_proxy.tls.folder import CertificateFolder
+from registry_proxy.tls.issuer import IssueError, Suggestion
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from cryptography import x509
+    from tests.kit.certificates import Authority
+
+A, B = "a.example.com", "b.example.com"
+DAY = 86400.0
+
+
+class Simulated:
+    """An authority that issues at once, unless told otherwise."""
+
+    def __init__(self, authority: Authority, folder: Path) -> None:
+        self._authority = authority
+        self._folder = folder
+        self.orders: list[tuple[str, str]] = []
+        self.failing: dict[str, Exception] = {}
+        self.hanging: dict[str, threading.Event] = {}
+        self.suggested = Suggestion(None, None)
+        self.other_name = ""
+        self.now = NOW.timestamp()
+
+    def issue(self, hostname: str, challenge: str) -> bytes:
+        self.orders.append((hostname, challenge))
+        if hostname in self.hanging:
+            self.hanging[hostname].wait(20)
+        if hostname in self.failing:
+            raise self.failing[hostname]
+        passed = (self.now - NOW.timestamp()) / DAY
+        name = self.other_name or hostname
+        files = issue(self._authority.ca, self._folder, name, days=passed + 90, age=-passed)
+        return files.key.read_bytes() + files.cert.read_bytes()
+
+    def suggestion(self, certificate: x509.Certificate) -> Suggestion:  # noqa: ARG002
+        return self.suggested
+
+
+class Bench:
+    """A custodian and what it works with."""
+
+    def __init__(self, authority: Authority, folder: Path) -> None:
+        (folder / "ca").mkdir()
+        self.issuer = Simulated(authority, folder / "ca")
+        self.folder = CertificateFolder(folder / "certificates")
+        self.locks = folder / "locks"
+        self.challenges = Challenges(folder / "challenges")
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass, and the custodian see it."""
+        self.issuer.now += seconds
+        self.custodian._wake.set()
+
+    @asynccontextmanager
+    async def running(self, *hostnames: str) -> AsyncIterator[Custodian]:
+        """One process's custodian at work."""
+        task = Task("the authority", hostnames, ("tls-alpn-01", "http-01"))
+        self.custodian = custodian = Custodian(
+            task,
+            self.folder,
+            self.challenges,
+            lambda: self.issuer,
+            Timing(lambda: self.issuer.now, lambda: 0.5),
+        )
+        locks = FileLocks(self.locks)
+        running = asyncio.create_task(custodian.run(locks))
+        try:
+            yield custodian
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
+            locks.close()
+
+
+@pytest.fixture
+def bench(authority: Authority, tmp_path: Path) -> Bench:
+    return Bench(authority, tmp_path)
+
+
+async def until(condition: object) -> None:
+    """Wait for what happens in threads and by timers."""
+    assert callable(condition)
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_a_name_that_hangs_holds_up_no_other_one_and_no_reload(bench: Bench) -> None:
+    bench.issuer.hanging[A] = threading.Event()
+    try:
+        async with bench.running(A, B) as custodian:
+            await until(lambda: bench.folder.read(B))
+            custodian.hurry([A, B, "c.example.com"])
+            await until(lambda: bench.folder.read("c.example.com"))
+            # What is under way is not begun a second time.
+            assert [name for name, _ in bench.issuer.orders].count(A) == 1
+            bench.issuer.hanging[A].set()
+            await until(lambda: bench.folder.read(A))
+    finally:
+        bench.issuer.hanging[A].set()
+
+
+@pytest.mark.parametrize("error", [IssueError("refused"), RuntimeError("a defect")])
+async def test_a_name_that_fails_is_tried_again_later_and_the_other_way(
+    error: Exception, bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.issuer.failing[A] = error
+    async with bench.running(A):
+        await until(lambda: bench.folder.failure(A).exists())
+        bench.pass_time(59)
+        await asyncio.sleep(0.3)
+        assert bench.issuer.orders == [(A, "tls-alpn-01")]
+        bench.pass_time(10)
+        await until(lambda: len(bench.issuer.orders) == 2)
+        assert bench.issuer.orders[1] == (A, "http-01")
+        del bench.issuer.failing[A]
+        bench.pass_time(400)
+        await until(lambda: bench.folder.read(A))
+    assert not bench.folder.failure(A).exists()
+    assert str(error) in caplog.text
+
+
+async def test_the_authoritys_pause_is_kept(bench: Bench) -> None:
+    bench.issuer.failing[A] = IssueError("rate limited", 7200.0)
+    async with bench.running(A):
+        await until(lambda: bench.folder.failure(A).exists())
+        for _ in range(2):
+            bench.pass_time(3500)
+            await asyncio.sleep(0.2)
+        assert len(bench.issuer.orders) == 1
+        bench.pass_time(300)
+        await until(lambda: len(bench.issuer.orders) == 2)
+
+
+async def test_a_failure_outlives_its_process(bench: Bench) -> None:
+    bench.issuer.failing[A] = IssueError("refused")
+    async with bench.running(A):
+        await until(lambda: bench.folder.failure(A).exists())
+    async with bench.running(A, B) as custodian:
+        await until(lambda: bench.folder.read(B))
+        assert bench.issuer.orders == [(A, "tls-alpn-01"), (B, "tls-alpn-01")]
+        custodian.hurry([A, B])
+        await until(lambda: bench.issuer.orders[2:] == [(A, "http-01")])
+
+
+async def test_a_certificate_is_renewed_in_the_last_third_of_its_life(bench: Bench) -> None:
+    async with bench.running(A):
+        await until(lambda: bench.folder.read(A))
+        bench.pass_time(59 * DAY)
+        await asyncio.sleep(0.3)
+        assert len(bench.issuer.orders) == 1
+        bench.pass_time(3 * DAY)
+        await until(lambda: len(bench.issuer.orders) == 2)
+
+
+async def test_a_certificate_is_renewed_when_the_authority_says(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with bench.running(A):
+        with caplog.at_level(logging.INFO):
+            await until(lambda: bench.folder.read(A))
+            bench.issuer.suggested = Suggestion(Span(bench.issuer.now - DAY, bench.issuer.now - 1), 3600.0)
+            bench.pass_time(6 * 3600 + 1)
+            await until(lambda: len(bench.issuer.orders) == 2)
+    assert f"the authority suggests to renew {A}" in caplog.text
+
+
+async def test_a_certificate_for_another_name_is_not_put_in_place(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.issuer.other_name = B
+    async with bench.running(A):
+        await until(lambda: bench.folder.failure(A).exists())
+    assert bench.folder.read(A) is None
+    assert f"the authority sent the certificate for {B}" in caplog.text
+
+
+async def test_one_process_is_in_charge_and_another_one_succeeds_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry_proxy.tls.custodian._CHARGE_EVERY", 0.05)
+    left_by_a_crash = bench.challenges.put_http("token", "answer")
+    async with bench.running(A):
+        await until(lambda: bench.folder.read(A))
+        assert not left_by_a_crash.exists()
+        async with bench.running(B):
+            await asyncio.sleep(0.3)
+            assert bench.folder.read(B) is None
+    async with bench.running(B):
+        await until(lambda: bench.folder.read(B))
