@@ -69,7 +69,7 @@ def test_a_program_that_is_there_is_not_warned_of(configuration: Configuration) 
     [
         ("password_command = ['cat']", "password_command", "without username"),
         ("username = 'me'\npassword_command = 'cat x'", "password_command", "not a list of texts"),
-        ("username = 'me'\npassword_command = []", "password_command", "names no program"),
+        ("username = 'me'\npassword_command = []", "username", "without password"),
         ("username = 'me'\npassword_command = ['']", "password_command", "names no program"),
         ("username = 'me'\npassword_command = ['a\\u0000b']", "password_command", "names no program"),
         ("username = 'me'\npassword = 'x'\npassword_command = ['x']", "password_command", "beside password"),
@@ -77,9 +77,9 @@ def test_a_program_that_is_there_is_not_warned_of(configuration: Configuration) 
         ("password = 'x'\ncredential_helper = 'pass'", "credential_helper", "beside password"),
         ("credential_helper = '../evil'", "credential_helper", "is not a credential helper"),
         ("credential_helper = 'a b'", "credential_helper", "is not a credential helper"),
-        ("password_lifetime = '1h'", "password_lifetime", "without password_command"),
+        ("password_lifetime = '2h'", "password_lifetime", "without password_command"),
         (
-            "username = 'me'\npassword = 'x'\npassword_lifetime = '1h'",
+            "username = 'me'\npassword = 'x'\npassword_lifetime = '2h'",
             "password_lifetime",
             "without password_c",
         ),

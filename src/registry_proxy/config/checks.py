@@ -32,7 +32,12 @@ def with_credentials(
     settings: WithCredentials, key: Key, layer: Layer, problems: list[Problem]
 ) -> WithCredentials:
     """The settings with the password from their `password_file`, where they have one."""
-    contradiction = _contradiction({name for *parents, name in layer if tuple(parents) == key})
+    written = {
+        name
+        for name, field in type(settings).model_fields.items()
+        if getattr(settings, name) != field.default
+    }
+    contradiction = _contradiction(written)
     if contradiction is not None:
         name, text, remedy = contradiction
         place = (*key, name)
@@ -45,7 +50,7 @@ def with_credentials(
 
 
 def _contradiction(names: set[str]) -> tuple[str, str, str] | None:
-    """Of the keys that are set: one that doesn't fit the others, why, and what to do."""
+    """Of the keys that differ from their defaults: one that doesn't fit the others, why, and what to do."""
     sources = [name for name in _SOURCES if name in names]
     found = None
     if len(sources) > 1:

@@ -190,7 +190,7 @@ def check_password(value: SecretStr) -> SecretStr:
 def _command(value: object) -> tuple[str, ...]:
     remedy = 'Write it as a list, like ["pass", "show", "registry"]; there is no shell.'
     arguments = tuple(_texts(value, remedy))
-    if not arguments or not arguments[0] or any("\0" in argument for argument in arguments):
+    if arguments and (not arguments[0] or any("\0" in argument for argument in arguments)):
         raise InvalidValueError("names no program", remedy)
     return arguments
 
