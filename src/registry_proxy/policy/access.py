@@ -28,6 +28,11 @@ def parse_address(text: str) -> Address | None:
         address = ip_address(text.partition("%")[0])
     except ValueError:
         return None
+    return unmapped(address)
+
+
+def unmapped(address: Address) -> Address:
+    """The IPv4 address that an address in IPv6 form stands for (RFC 4291, section 2.5.5.2), or the address itself."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
 
@@ -60,13 +65,14 @@ def client_address(peer: Address | None, forwarded_for: str | None, trusted: Add
 
 def is_allowed_name(names: Iterable[str], patterns: Iterable[str]) -> bool:
     """Whether one of a certificate's names matches one of the patterns, in which `*` stands for any characters."""
-    allowed = [pattern.lower() for pattern in patterns]
+    # Of the signs that fnmatch knows, only the asterisk is one here.
+    allowed = [pattern.lower().replace("[", "[[]").replace("?", "[?]") for pattern in patterns]
     return any(fnmatchcase(name.lower(), pattern) for name in names for pattern in allowed)
 
 
 @dataclass(slots=True)
 class Throttle:
-    """Failed logins an address, within `window` seconds; `limit` of them and the address has to wait.
+    """Failed logins of an address: after `limit` of them within `window` seconds it has to wait for as long.
 
     Times are seconds of a steady clock. At most `capacity` addresses are remembered, the latest ones.
     """
@@ -74,20 +80,32 @@ class Throttle:
     limit: int = 10
     window: float = 60.0
     capacity: int = 10_000
-    _failures: dict[Address | None, tuple[int, float]] = field(default_factory=dict)
+    _failures: dict[int | None, tuple[int, float]] = field(default_factory=dict)
 
     def wait(self, address: Address | None, now: float) -> float:
         """Seconds until this address may try again; 0 when it may now."""
-        count, until = self._failures.get(address, (0, 0.0))
+        count, until = self._failures.get(_site(address), (0, 0.0))
         return until - now if count >= self.limit and until > now else 0.0
 
     def failed(self, address: Address | None, now: float) -> None:
         """Note a failed login."""
-        count, until = self._failures.pop(address, (0, 0.0))
-        self._failures[address] = (count + 1 if until > now else 1, now + self.window)
+        site = _site(address)
+        count, until = self._failures.pop(site, (0, 0.0))
+        if until <= now:
+            count = 0
+        if count + 1 in (1, self.limit):
+            until = now + self.window
+        self._failures[site] = (count + 1, until)
         if len(self._failures) > self.capacity:
             del self._failures[next(iter(self._failures))]
 
     def succeeded(self, address: Address | None) -> None:
         """Note a login: the count begins anew."""
-        self._failures.pop(address, None)
+        self._failures.pop(_site(address), None)
+
+
+def _site(address: Address | None) -> int | None:
+    """One number for all addresses that one host can have: an IPv6 host has a /64 of its own (RFC 7421, section 1)."""
+    if address is None:
+        return None
+    return int(address) if address.version == 4 else -(int(address) >> 64) - 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from dataclasses import dataclass
@@ -58,6 +59,7 @@ class Gate:
         self._trusted_proxies = trusted_proxies
         self._clock = clock
         self._throttle = Throttle()
+        self._checking = asyncio.Lock()
         self._is_open = rule.is_open and all(other.is_open for other in rules.values())
 
     def admits_at_once(self, request: Request, registry: str | None) -> bool:
@@ -96,6 +98,20 @@ class Gate:
             )
         if authorization is None:
             raise LoginRequiredError("log in to pull here")
+        self._check_throttle(address)
+        # One at a time: who comes with the same login finds it remembered, and nobody guesses faster in parallel.
+        async with self._checking:
+            if rule.passwords.is_remembered(authorization):
+                return
+            self._check_throttle(address)
+            if await rule.passwords.check(authorization):
+                self._throttle.succeeded(address)
+                return
+            self._throttle.failed(address, self._clock())
+        log.warning("a login from %s failed", address)
+        raise LoginRequiredError("the user or the password is wrong")
+
+    def _check_throttle(self, address: Address | None) -> None:
         wait = self._throttle.wait(address, self._clock())
         if wait:
             raise RegistryError(
@@ -103,12 +119,6 @@ class Gate:
                 "too many failed logins from this address",
                 retry_after=math.ceil(wait),
             )
-        if await rule.passwords.check(authorization):
-            self._throttle.succeeded(address)
-            return
-        self._throttle.failed(address, self._clock())
-        log.warning("a login from %s failed", address)
-        raise LoginRequiredError("the user or the password is wrong")
 
     def _rule_of(self, registry: str | None) -> AccessRule:
         return self._rules.get(registry, self._rule) if registry is not None else self._rule

@@ -7,6 +7,7 @@ import base64
 import binascii
 import hmac
 import logging
+import re
 import secrets
 from typing import TYPE_CHECKING
 
@@ -18,26 +19,33 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# A check takes some 80 ms by design, so a right login is remembered for this long. Seconds.
+# A check takes up to some 100 ms by design, so a right login is remembered for this long. Seconds.
 _REMEMBERED = 300.0
 _MAX_REMEMBERED = 1024
 # How often the file is looked at for changes. Seconds.
 _LOOK_EVERY = 2.0
 # bcrypt looks at no more bytes than these.
 _MAX_PASSWORD = 72
-_BCRYPT = (b"$2a$", b"$2b$", b"$2y$")
-# Checked for an unknown user, so that the time of the answer doesn't tell which users there are: no password has it.
-_NOBODY = b"$2b$10$" + b"." * 21 + b"O" + b"." * 31
+_HASH = re.compile(rb"(\$2[aby]\$(?:0[4-9]|[12]\d|3[01])\$)[./A-Za-z0-9]{53}")
+# Salt and digest that no password has.
+_IMPOSSIBLE = b"." * 21 + b"O" + b"." * 31
+_DEFAULT_COST = b"$2b$10$"
 
 
 class PasswordFileError(Exception):
-    """The htpasswd file can't be used; the text says which line and why."""
+    """The htpasswd file can't be used: `text` says why, `remedy` what to do."""
+
+    def __init__(self, path: Path, text: str, remedy: str) -> None:
+        super().__init__(f"{path}: {text}. {remedy}")
+        self.path = path
+        self.text = text
+        self.remedy = remedy
 
 
 class Passwords:
     """The users of one htpasswd file with bcrypt hashes (`htpasswd -B`). `clock` is a steady one, in seconds.
 
-    A right login is remembered as its HMAC under a key of this process, never as it is.
+    A right login is remembered as its HMAC under a key of this process, never as it is. Raises PasswordFileError.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float]) -> None:
@@ -45,7 +53,6 @@ class Passwords:
         self._clock = clock
         self._key = secrets.token_bytes(32)
         self._remembered: dict[bytes, float] = {}
-        self._checking = asyncio.Lock()
         self._state = self._stat()
         self._users = read_password_file(path)
         self._looked_at = clock()
@@ -57,23 +64,28 @@ class Passwords:
         self._look()
         return self._remembered.get(self._fingerprint(authorization), 0.0) > self._clock()
 
-    async def check(self, authorization: str | None) -> bool:
-        """Whether this `Authorization` value is a right login."""
+    async def check(self, authorization: str) -> bool:
+        """Whether this `Authorization` value is a right login. Takes as long as bcrypt."""
         login = _basic(authorization)
-        if authorization is None or login is None:
+        if login is None:
             return False
-        async with self._checking:  # many clients come with one login at the same time: it is checked once
-            if self.is_remembered(authorization):
-                return True
-            user, password = login
-            known = self._users.get(user)
-            right = await asyncio.to_thread(_matches, password, known or _NOBODY)
-            if known is None or not right:
-                return False
-            if len(self._remembered) >= _MAX_REMEMBERED:
-                self._remembered.clear()
-            self._remembered[self._fingerprint(authorization)] = self._clock() + _REMEMBERED
-            return True
+        self._look()
+        user, password = login
+        hashed = self._users.get(user)
+        right = await asyncio.to_thread(_matches, password, hashed or self._nobody())
+        if not right or hashed is None or self._users.get(user) != hashed:  # it may have changed meanwhile
+            return False
+        if len(self._remembered) >= _MAX_REMEMBERED:
+            self._remembered.clear()
+        self._remembered[self._fingerprint(authorization)] = self._clock() + _REMEMBERED
+        return True
+
+    def _nobody(self) -> bytes:
+        """What an unknown user's password is checked against, so that the time it takes doesn't tell who is one."""
+        for hashed in self._users.values():
+            if known := _HASH.fullmatch(hashed):
+                return known[1] + _IMPOSSIBLE
+        return _DEFAULT_COST + _IMPOSSIBLE
 
     def _fingerprint(self, authorization: str) -> bytes:
         return hmac.digest(self._key, authorization.encode("latin-1", "replace"), "sha256")
@@ -90,7 +102,7 @@ class Passwords:
         try:
             self._users = read_password_file(self._path)
         except PasswordFileError as error:
-            log.error("the users stay as they were: %s", error)  # noqa: TRY400
+            log.error("the users stay as they were. %s", error)  # noqa: TRY400
             return
         self._remembered.clear()
         log.info("%s was read anew: %d users", self._path, len(self._users))
@@ -108,16 +120,19 @@ def read_password_file(path: Path) -> dict[bytes, bytes]:
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
-        raise PasswordFileError(f"{path} can't be read: {error.strerror}. Check access.htpasswd.") from error
-    users = {}
+        raise PasswordFileError(
+            path, f"can't be read: {error.strerror}", "Mend the path or the file's owner."
+        ) from error
+    users: dict[bytes, bytes] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith(b"#"):
             continue
-        user, separator, hashed = line.strip().partition(b":")
-        if not separator or not hashed.startswith(_BCRYPT) or len(hashed) != 60:
-            raise PasswordFileError(
-                f"{path}, line {number}: this is no user with a bcrypt hash. Make it with `htpasswd -B {path} USER`."
-            )
+        user, _, hashed = line.strip().partition(b":")
+        if not user or not _HASH.fullmatch(hashed):
+            remedy = f"Make it with `htpasswd -B {path} USER`."
+            raise PasswordFileError(path, f"line {number} is no user with a bcrypt hash", remedy)
+        if user in users:
+            raise PasswordFileError(path, f"line {number} has a user again", "Delete one of the two lines.")
         users[user] = hashed
     return users
 
@@ -128,13 +143,13 @@ def _matches(password: bytes, hashed: bytes) -> bool:
     return bcrypt.checkpw(password, hashed)
 
 
-def _basic(authorization: str | None) -> tuple[bytes, bytes] | None:
+def _basic(authorization: str) -> tuple[bytes, bytes] | None:
     """User and password of a Basic `Authorization` (RFC 7617, section 2)."""
-    scheme, _, encoded = (authorization or "").partition(" ")
+    scheme, _, encoded = authorization.partition(" ")
     if scheme.lower() != "basic":
         return None
     try:
         user, separator, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
-    except binascii.Error:
+    except (binascii.Error, ValueError):  # ValueError: not ASCII
         return None
     return (user, password) if separator else None
