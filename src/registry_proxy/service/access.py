@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from registry_proxy.config import ConfigError, Problem
 from registry_proxy.policy.access import AddressRanges
 from registry_proxy.server.access import AccessRule, Gate
 
@@ -17,14 +18,15 @@ if TYPE_CHECKING:
 
 
 def build_gate(settings: Settings) -> Gate:
-    """Who may pull. Raises PasswordFileError."""
+    """Who may pull. Raises ConfigError."""
+    files = _read(settings)
     general = settings.access
     rule = AccessRule(
         _sources(general.sources),
-        _passwords(general.htpasswd),
+        files[general.htpasswd] if general.htpasswd else None,
         general.client_names if general.client_ca else None,
     )
-    rules = {upstream.registry: _special(upstream, rule) for upstream in settings.upstreams.values()}
+    rules = {upstream.registry: _special(upstream, rule, files) for upstream in settings.upstreams.values()}
     return Gate(
         rule,
         {registry: special for registry, special in rules.items() if special != rule},
@@ -33,12 +35,12 @@ def build_gate(settings: Settings) -> Gate:
     )
 
 
-def _special(upstream: UpstreamSettings, rule: AccessRule) -> AccessRule:
+def _special(upstream: UpstreamSettings, rule: AccessRule, files: dict[Path, Passwords]) -> AccessRule:
     """The general rule, with what the upstream says instead."""
     names = upstream.access_client_names or rule.certificate_names
     return AccessRule(
         _sources(upstream.access_sources) or rule.sources,
-        _passwords(upstream.access_htpasswd) or rule.passwords,
+        files[upstream.access_htpasswd] if upstream.access_htpasswd else rule.passwords,
         names if rule.certificate_names is not None else None,
     )
 
@@ -47,10 +49,23 @@ def _sources(networks: tuple[Network, ...]) -> AddressRanges | None:
     return AddressRanges(networks) if networks else None
 
 
-def _passwords(path: Path | None) -> Passwords | None:
-    if path is None:
-        return None
+def _read(settings: Settings) -> dict[Path, Passwords]:
+    """All htpasswd files, each once."""
+    keys = {"access.htpasswd": settings.access.htpasswd}
+    for name, upstream in settings.upstreams.items():
+        keys[f"upstreams.{name}.access_htpasswd"] = upstream.access_htpasswd
+    wanted = {path: key for key, path in reversed(keys.items()) if path is not None}
+    if not wanted:
+        return {}
     # bcrypt is only loaded where it is needed: a worker's memory counts.
-    from registry_proxy.server.passwords import Passwords  # noqa: PLC0415
+    from registry_proxy.server.passwords import PasswordFileError, Passwords  # noqa: PLC0415
 
-    return Passwords(path, time.monotonic)
+    files, problems = {}, []
+    for path, key in wanted.items():
+        try:
+            files[path] = Passwords(path, time.monotonic)
+        except PasswordFileError as error:
+            problems.append(Problem(str(path), key, error.text, error.remedy))
+    if problems:
+        raise ConfigError(problems)
+    return files

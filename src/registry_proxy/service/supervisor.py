@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -11,10 +12,13 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
+from registry_proxy.config import ConfigError
 from registry_proxy.observe.logs import configure_logs
+from registry_proxy.service.access import build_gate
 from registry_proxy.service.memory import keep_freed_buffers
 from registry_proxy.service.notify import REPORTED, Notifier, Readiness
 from registry_proxy.service.preparation import prepare, prepare_tls
+from registry_proxy.service.reload import taken_over
 from registry_proxy.service.sockets import bind
 from registry_proxy.service.worker import Worker
 
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from registry_proxy.config import Settings
+    from registry_proxy.server.access import Gate
     from registry_proxy.service.sockets import Sockets
     from registry_proxy.service.tls import Tls
 
@@ -45,6 +50,7 @@ def run(load: Callable[[], Settings]) -> int:
     configure_logs(settings.log.level, settings.log.format)
     for warning in settings.warnings:
         log.warning("%s", warning)
+    gate = build_gate(settings)
     notifier = Notifier(os.environ)
     tls = prepare_tls(settings)
     shares = bind(settings, settings.server.workers or len(os.sched_getaffinity(0)), os.environ)
@@ -53,7 +59,7 @@ def run(load: Callable[[], Settings]) -> int:
     # What is there now is shared with the workers, as long as nothing touches it.
     gc.collect()
     gc.freeze()
-    return Supervisor(settings, load, shares, tls, Readiness(len(shares), notifier)).run()
+    return Supervisor(settings, load, shares, tls, Readiness(len(shares), notifier), gate).run()
 
 
 class Supervisor:
@@ -66,12 +72,14 @@ class Supervisor:
         shares: Sequence[Sockets],
         tls: Tls | None,
         readiness: Readiness,
+        gate: Gate,
     ) -> None:
         self._settings = settings
         self._load = load
         self._shares = shares
         self._tls = tls
         self._readiness = readiness
+        self._gate = gate
         self._lifeline, self._own_end = os.pipe()
         self._workers: dict[int, int] = {}  # process → number of its share
         self._started: dict[int, float] = {}  # number of a share → when its worker was last started
@@ -91,11 +99,19 @@ class Supervisor:
             if signalled in {signal.SIGTERM, signal.SIGINT}:
                 return self._end()
             if signalled == signal.SIGHUP:
-                self._readiness.expect_reload()
-                self._signal(signal.SIGHUP)
+                self._reload()
             self._readiness.collect()
             self._reap()
             self._restart()
+
+    def _reload(self) -> None:
+        self._readiness.expect_reload()
+        self._signal(signal.SIGHUP)
+        # Workers that are started from now on begin with the same. That it can't be used is told by those that run.
+        with contextlib.suppress(ConfigError):
+            settings = taken_over(self._settings, self._load())
+            self._gate = build_gate(settings)
+            self._settings = settings
 
     def _start(self, number: int) -> None:
         self._started[number] = time.monotonic()
@@ -122,7 +138,15 @@ class Supervisor:
 
     async def _serve(self, number: int) -> None:
         ready = partial(self._readiness.report, number)
-        worker = Worker(self._settings, self._load, self._shares[number], self._lifeline, self._tls, ready)
+        worker = Worker(
+            self._settings,
+            self._load,
+            self._shares[number],
+            self._lifeline,
+            self._tls,
+            ready,
+            gate=self._gate,
+        )
         worker.listen_to_signals()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         await worker.run()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from yarl import URL
 
 from registry_proxy.server.routes import Router
-from registry_proxy.upstream.credentials import Credentials, StaticCredentials
+from registry_proxy.service.credentials import build_provider
 from registry_proxy.upstream.presets import PRESETS, Preset
 from registry_proxy.upstream.transport import Transport
 from registry_proxy.upstream.upstream import RegistryUpstream
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from registry_proxy.config import Settings, UpstreamSettings
     from registry_proxy.observe.counters import Counters
     from registry_proxy.upstream.base import Upstream
+    from registry_proxy.upstream.refreshed import Spawn
 
 # What a name without a registry means to every client.
 DEFAULT_REGISTRY = "docker.io"
@@ -36,20 +37,15 @@ def preset_of(name: str, settings: UpstreamSettings) -> Preset:
     )
 
 
-def build_upstreams(settings: Settings, counters: Counters) -> dict[str, RegistryUpstream]:
-    """The upstreams that are on, by their name in the configuration."""
-    return {
-        name: _upstream(preset_of(name, upstream), upstream, counters)
-        for name, upstream in settings.upstreams.items()
-    }
-
-
-def _upstream(preset: Preset, settings: UpstreamSettings, counters: Counters) -> RegistryUpstream:
-    credentials = None
-    if settings.username is not None and settings.password is not None:
-        credentials = Credentials(settings.username, settings.password.get_secret_value())
-    transport = Transport(URL(preset.url), received=counters.of(preset.registry).receive)
-    return RegistryUpstream(preset, transport, credentials=StaticCredentials(credentials))
+def build_upstreams(settings: Settings, counters: Counters, spawn: Spawn) -> dict[str, RegistryUpstream]:
+    """The upstreams that are on, by their name in the configuration. `spawn` runs what gets their passwords."""
+    upstreams = {}
+    for name, upstream in settings.upstreams.items():
+        preset = preset_of(name, upstream)
+        transport = Transport(URL(preset.url), received=counters.of(preset.registry).receive)
+        credentials = build_provider(name, upstream, spawn)
+        upstreams[name] = RegistryUpstream(preset, transport, credentials=credentials)
+    return upstreams
 
 
 def build_router(settings: Settings, upstreams: dict[str, RegistryUpstream]) -> Router[Upstream]:

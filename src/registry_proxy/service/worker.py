@@ -22,6 +22,7 @@ from registry_proxy.server.dates import Dates
 from registry_proxy.server.redirect import Redirect
 from registry_proxy.server.server import Server
 from registry_proxy.service.access import build_gate
+from registry_proxy.service.reload import taken_over
 from registry_proxy.service.upstreams import build_router, build_upstreams
 from registry_proxy.storage.filesystem import FilesystemStore
 from registry_proxy.storage.locks import FileLocks
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from registry_proxy.config import Settings
+    from registry_proxy.server.access import Gate
     from registry_proxy.server.connection import Application
     from registry_proxy.service.sockets import Sockets
     from registry_proxy.service.tls import Tls
@@ -57,6 +59,8 @@ class Worker:
         lifeline: int,
         tls: Tls | None,
         ready: Callable[[], None],
+        *,
+        gate: Gate,
     ) -> None:
         self._settings = settings
         self._load = load
@@ -64,6 +68,8 @@ class Worker:
         self._lifeline = lifeline
         self._tls = tls
         self._ready = ready
+        self._gate = gate
+        self._upstreams: dict[str, RegistryUpstream] = {}
         self._stop = asyncio.Event()
         self._app: App | None = None
         self._counters = Counters()
@@ -81,7 +87,6 @@ class Worker:
         """Serve, then drain; fills that are not complete stay in the store, to be resumed."""
         root = self._settings.storage.path
         index = SqliteIndex(root / "index.db")
-        self._upstreams = build_upstreams(self._settings, self._counters)
         try:
             with ThreadPoolExecutor(_FILL_THREADS, "fill") as executor:
                 await self._serve(index, executor)
@@ -95,6 +100,7 @@ class Worker:
         locks = FileLocks(root / "locks")
         async with asyncio.TaskGroup() as tasks:
             self._background = Background(tasks)
+            self._upstreams = self._build_upstreams()
             cache = Cache(
                 store=FilesystemStore(root),
                 index=index,
@@ -108,7 +114,7 @@ class Worker:
             app = self._app = App(
                 cache,
                 build_router(self._settings, self._upstreams),
-                build_gate(self._settings),
+                self._gate,
                 self._counters,
             )
             self._background.spawn(Counting(index, self._counters, time.time).run(), "counting")
@@ -140,7 +146,7 @@ class Worker:
         return server
 
     def _reload(self) -> None:
-        """Upstreams and credentials as the configuration has them now; the rest takes a restart."""
+        """What can be taken over of the configuration as it is now; the rest takes a restart."""
         if self._app is None:
             return  # it is just starting, with that configuration
         try:
@@ -151,12 +157,18 @@ class Worker:
             self._ready()
 
     def _reconfigure(self, app: App, settings: Settings) -> None:
-        old, self._upstreams = self._upstreams, build_upstreams(settings, self._counters)
-        app.reconfigure(build_router(settings, self._upstreams), build_gate(settings))
+        changed = taken_over(self._settings, settings)
+        gate = build_gate(changed)
+        self._settings = changed
+        old, self._upstreams = self._upstreams, self._build_upstreams()
+        app.reconfigure(build_router(changed, self._upstreams), gate)
         self._background.spawn(_close_later(old), "closing the old upstreams")
         if self._tls is not None:
             self._tls.reload(settings)
-        log.info("upstreams and credentials were reloaded")
+        log.info("upstreams, their credentials and who may pull were reloaded")
+
+    def _build_upstreams(self) -> dict[str, RegistryUpstream]:
+        return build_upstreams(self._settings, self._counters, self._background.spawn)
 
 
 def _rules(settings: Settings) -> Freshness:

@@ -1,0 +1,70 @@
+"""Credentials of upstreams, as configured."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from registry_proxy.upstream.commands import CredentialHelper, Limits, PasswordCommand
+from registry_proxy.upstream.credentials import Credentials, CredentialsByPath, StaticCredentials
+from registry_proxy.upstream.password_files import FileCredentials
+from registry_proxy.upstream.refreshed import RefreshedCredentials
+
+if TYPE_CHECKING:
+    from registry_proxy.config import UpstreamSettings
+    from registry_proxy.config.settings import CredentialSettings
+    from registry_proxy.upstream.credentials import CredentialProvider
+    from registry_proxy.upstream.refreshed import Spawn
+
+_PROGRAM_TIMEOUT = 30.0
+# The programs need none of our settings, which may be secrets.
+_OWN_VARIABLES = "REGISTRY_PROXY_"
+# What `docker login` keeps the credentials of Docker Hub under.
+_HUB = "registry-1.docker.io"
+_HUB_SERVER = "https://index.docker.io/v1/"
+
+
+def build_provider(name: str, settings: UpstreamSettings, spawn: Spawn) -> CredentialProvider:
+    """The credentials of the upstream `name`. Programs are run by `spawn`, when their passwords are needed."""
+    general = _provider(f"upstreams.{name}", settings, settings, spawn)
+    paths = {
+        path: _provider(f'upstreams.{name}.paths."{path}"', credentials, settings, spawn)
+        for path, credentials in settings.paths.items()
+    }
+    return CredentialsByPath(general, paths) if paths else general
+
+
+def _provider(
+    what: str, settings: CredentialSettings, upstream: UpstreamSettings, spawn: Spawn
+) -> CredentialProvider:
+    fetch = _program(settings, upstream)
+    if fetch is not None:
+        return RefreshedCredentials(
+            fetch, settings.password_lifetime, what=what, spawn=spawn, clock=time.monotonic
+        )
+    if settings.username is None or settings.password is None:
+        return StaticCredentials()
+    credentials = Credentials(settings.username, settings.password.get_secret_value())
+    if settings.password_file is not None:
+        return FileCredentials(credentials, settings.password_file)
+    return StaticCredentials(credentials)
+
+
+def _program(
+    settings: CredentialSettings, upstream: UpstreamSettings
+) -> PasswordCommand | CredentialHelper | None:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(_OWN_VARIABLES)}
+    limits = Limits(_PROGRAM_TIMEOUT, environ)
+    if settings.credential_helper is not None:
+        return CredentialHelper(settings.credential_helper, _server(upstream), limits)
+    if settings.username is not None and settings.password_command:
+        return PasswordCommand(settings.username, settings.password_command, limits)
+    return None
+
+
+def _server(upstream: UpstreamSettings) -> str:
+    """What a credential helper is asked for: the host that the credentials are sent to."""
+    host = urlsplit(upstream.url).netloc
+    return _HUB_SERVER if host == _HUB else host
