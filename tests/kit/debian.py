@@ -22,6 +22,8 @@ PACKAGES = {
     "iproute2": "`ip`, for the sealed network",
     "iptables": "dockerd will not start without",
     "nginx-light": "reverse proxy in front, and the benchmark's mark",
+    "openssh-client": "`ssh`, to set up another machine's clients",
+    "openssh-server": "the other machine",
     "openssl": "`openssl rehash`, for the sealed network's trust",
     "pebble": "Let's Encrypt's test server",
     "podman": "client",
