@@ -97,13 +97,14 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self._closing = True
+        self._waiting.clear()
         self.resume_writing()
         if self._task is not None:
             self._task.cancel()
         self._on_lost(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._closing:
+        if self._closing or self._ended:
             return
         was_idle = self._reader.is_idle
         try:
@@ -117,7 +118,8 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client sends no more: it may still wait for its answers, or be gone, as the next write will tell."""
         self._ended = True
-        return self._task is not None
+        # asyncio's TLS can't be half-closed.
+        return (self._task is not None or bool(self._waiting)) and self._transport.can_write_eof()
 
     def pause_writing(self) -> None:
         if self._writable is None:
@@ -127,6 +129,7 @@ class Connection(asyncio.Protocol):
         if self._writable is not None:
             self._writable.set_result(None)
             self._writable = None
+            self._answer_waiting()
 
     # For the server.
 
@@ -149,12 +152,23 @@ class Connection(asyncio.Protocol):
     # Requests and answers.
 
     def _receive(self, request: Request) -> None:
-        if self._task is not None:
-            self._waiting.append(request)
-            if len(self._waiting) >= _MAX_PIPELINED:
-                self._transport.pause_reading()
-        elif not self._closing:
-            self._answer(request)
+        if self._closing:
+            return
+        self._waiting.append(request)
+        if len(self._waiting) >= _MAX_PIPELINED:
+            self._transport.pause_reading()
+        self._answer_waiting()
+
+    def _answer_waiting(self) -> None:
+        """Answer as many as don't have to wait: for an answer before them, or for a client that takes no bytes."""
+        while self._waiting and self._task is None and self._writable is None:
+            self._answer(self._waiting.popleft())
+        if self._waiting or self._transport.is_closing():
+            return
+        if self._ended and self._task is None:
+            self._transport.close()
+        else:
+            self._transport.resume_reading()
 
     def _answer(self, request: Request) -> None:
         now = self._dates.now()
@@ -186,6 +200,9 @@ class Connection(asyncio.Protocol):
         except OSError as error:  # includes TimeoutError
             log.debug("the client of %s left: %r", request.target[:300], error)
             self._transport.abort()
+        except Exception:
+            self._transport.abort()
+            raise
         finally:
             self._task = None
         self._next(request)
@@ -194,13 +211,10 @@ class Connection(asyncio.Protocol):
         if self._closing or not answered.keep_alive:
             self._hang_up()
             return
-        self.deadline = self._loop.time() + self._limits.idle_timeout
-        while self._waiting and self._task is None:
-            self._answer(self._waiting.popleft())
-        if self._ended and self._task is None:
-            self._transport.close()
-        if not self._waiting and not self._transport.is_closing():
-            self._transport.resume_reading()
+        limits = self._limits
+        wait = limits.idle_timeout if self._reader.is_idle else limits.header_timeout
+        self.deadline = self._loop.time() + wait
+        self._answer_waiting()
 
     def _hang_up(self) -> None:
         """Close, but let a client that is still sending a body read the answer first (RFC 9112, section 9.6)."""
@@ -262,17 +276,16 @@ class Connection(asyncio.Protocol):
             raise ConnectionResetError("the client has left")
 
     def _refuse(self, error: RefusedRequestError) -> None:
-        """Answer what can't be read, unless an answer before it is under way, and hang up."""
-        if self._task is None:
-            response = error_response(
-                RegistryError(ErrorCode.REQUEST_INVALID, f"{error}; it was not answered")
-            )
-            head = encode_head(
-                response.status, response.headers, len(response.body), close=True, reason=response.reason
-            )
-            self._transport.write(head + self._dates.end_of_head(self._dates.now()) + response.body)
-            self._hang_up()
-        self._closing = True
+        """Answer what can't be read, and hang up; behind answers that are under way it gets none."""
+        if self._task is not None or self._waiting:
+            self._ended = True
+            return
+        response = error_response(RegistryError(ErrorCode.REQUEST_INVALID, f"{error}; it was not answered"))
+        head = encode_head(
+            response.status, response.headers, len(response.body), close=True, reason=response.reason
+        )
+        self._transport.write(head + self._dates.end_of_head(self._dates.now()) + response.body)
+        self._hang_up()
 
 
 def _client(transport: asyncio.Transport, told_address: Address | None) -> Client:

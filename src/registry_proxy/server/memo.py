@@ -47,7 +47,8 @@ class Memo:
         if self._bytes > self._capacity:
             self.clear()
         self._prepared[host, target] = prepared
-        self._bytes += len(prepared.body) + _ENTRY_OVERHEAD
+        # Host and target are the client's to choose, and can be longer than the answer.
+        self._bytes += len(host) + len(target) + len(prepared.head) + len(prepared.body) + _ENTRY_OVERHEAD
 
     def clear(self) -> None:
         """Forget all, as after a change of the configuration."""

@@ -35,7 +35,7 @@ class RequestReader:
         self._parser = httptools.HttpRequestParser(self)
         self._refusal: str | None = None
         self._ended = False
-        self.is_idle = True
+        self._has_just_begun = False
         self.on_message_begin()
         self.is_idle = True
 
@@ -46,14 +46,15 @@ class RequestReader:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            # Upgrades may be ignored (RFC 9110, section 7.8); the parser goes no further after one.
-            self._ended = True
+            pass  # the request was taken for the connection's last one
         except httptools.HttpParserError as error:
             if not self._ended:
                 self._ended = True
                 raise RefusedRequestError(self._refusal or f"the request is malformed: {error}") from None
         if not self.is_idle and not self._ended:
-            self._head_bytes += len(data)
+            # Of the data that a request began in, most may belong to those before it.
+            self._head_bytes += 0 if self._has_just_begun else len(data)
+            self._has_just_begun = False
             self._check(self._head_bytes <= 2 * _MAX_HEAD, "the request's headers are too large")
 
     # httptools' callbacks.
@@ -65,6 +66,7 @@ class RequestReader:
         self._headers: dict[str, str] = {}
         self._header_count = 0
         self._head_bytes = 0
+        self._has_just_begun = True
 
     def on_url(self, url: bytes) -> None:
         self._target += url
@@ -93,7 +95,9 @@ class RequestReader:
         self._check(self._host is not None or version == "1.0", "the request has no Host header")
         method = self._parser.get_method().decode("latin-1")
         has_body = "transfer-encoding" in self._headers or self._headers.get("content-length", "0") != "0"
-        last = has_body or method not in _READ_METHODS or not self._parser.should_keep_alive()
+        # Upgrades may be ignored (RFC 9110, section 7.8), but the parser goes no further after one.
+        can_go_on = self._parser.should_keep_alive() and not self._parser.should_upgrade()
+        last = has_body or method not in _READ_METHODS or not can_go_on
         request = Request(
             method, self._target.decode("latin-1"), self._host or "", self._headers, not last, self._client
         )
