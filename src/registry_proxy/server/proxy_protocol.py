@@ -80,6 +80,10 @@ async def _peek(sock: socket.socket, length: int, is_enough: Callable[[bytes], b
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(seen) + 1)
         await _readable(loop, sock)
         more = sock.recv(length, socket.MSG_PEEK)
+        if not more:
+            raise ConnectionResetError(
+                "the connection was only tried out"
+            )  # load balancers do so all the time
         if len(more) <= len(seen):
             raise InvalidProxyHeaderError("the connection ended within the PROXY header")
         seen = more

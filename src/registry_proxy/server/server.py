@@ -94,21 +94,24 @@ class Server:
 
     async def _accept_proxied(self, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
         loop = asyncio.get_running_loop()
-        while True:
-            try:
-                sock, _ = await loop.sock_accept(listener)
-            except OSError as error:  # too many open files, mostly: some will be closed
-                log.error("a connection was not accepted: %s", error)  # noqa: TRY400
-                await asyncio.sleep(_SWEEP_EVERY)
-                continue
-            self._background.spawn(self._open_proxied(sock, tls), "a PROXY header")
+        try:
+            while True:
+                try:
+                    sock, peer = await loop.sock_accept(listener)
+                except OSError as error:  # too many open files, mostly: some will be closed
+                    log.error("a connection was not accepted: %s", error)  # noqa: TRY400
+                    await asyncio.sleep(_SWEEP_EVERY)
+                    continue
+                name = peer[0] if isinstance(peer, tuple) else "a Unix socket"
+                self._background.spawn(self._open_proxied(sock, name, tls), "a PROXY header")
+        finally:
+            listener.close()
 
-    async def _open_proxied(self, sock: socket.socket, tls: ssl.SSLContext | None) -> None:
+    async def _open_proxied(self, sock: socket.socket, peer: str, tls: ssl.SSLContext | None) -> None:
         loop = asyncio.get_running_loop()
         sock.setblocking(False)
         try:
-            async with asyncio.timeout(self._limits.header_timeout):
-                address = await read_header(sock)
+            address = await self._told_address(sock)
             handshake, good_bye = self._tls_timeouts(tls)
             await loop.connect_accepted_socket(
                 lambda: self._connection(address),
@@ -117,9 +120,28 @@ class Server:
                 ssl_handshake_timeout=handshake,
                 ssl_shutdown_timeout=good_bye,
             )
-        except (InvalidProxyHeaderError, OSError) as error:  # OSError includes TimeoutError and TLS errors
-            log.warning("a connection was refused: %r. Is every client behind the load balancer?", error)
+        except InvalidProxyHeaderError as error:
+            log.warning(
+                "a connection from %s was refused: %s. Is it the load balancer, and does it send them?",
+                peer,
+                error,
+            )
             sock.close()
+        except OSError as error:  # includes TLS errors: the client's, as they are without a load balancer
+            log.debug("a connection from %s ended: %r", peer, error)
+            sock.close()
+        except BaseException:
+            sock.close()
+            raise
+
+    async def _told_address(self, sock: socket.socket) -> Address | None:
+        """The client's address by the PROXY header. Raises InvalidProxyHeaderError or OSError."""
+        limit = self._limits.header_timeout
+        try:
+            async with asyncio.timeout(limit):
+                return await read_header(sock)
+        except TimeoutError:
+            raise InvalidProxyHeaderError(f"no PROXY header within {limit:g} s") from None
 
     def _tls_timeouts(self, tls: ssl.SSLContext | None) -> tuple[float | None, float | None]:
         """For the handshake and the good-bye, with TLS only: asyncio's own are longer than a stop may last."""
