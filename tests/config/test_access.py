@@ -45,6 +45,7 @@ def test_an_upstream_has_its_own_from_the_environment(tmp_path: Path) -> None:
         ('sources = "10.0.0.0/8"', "is not a list of texts"),
         ('trusted_proxies = ["proxy.example"]', "has what is not a network"),
         ('client_ca = "ca.pem"', "TLS is off"),
+        ('client_names = ["node"]', "there is no access.client_ca"),
     ],
 )
 def test_a_mistake_is_told_with_its_key(tmp_path: Path, line: str, told: str) -> None:
@@ -52,3 +53,8 @@ def test_a_mistake_is_told_with_its_key(tmp_path: Path, line: str, told: str) ->
         settings_of(tmp_path, f"[access]\n{line}\n")
     assert f"access.{line.split(' ', maxsplit=1)[0]}" in str(caught.value)
     assert told in str(caught.value)
+
+
+def test_names_that_an_upstream_asks_for_take_an_authority(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"upstreams\.ghcr\.access_client_names.* no access\.client_ca"):
+        settings_of(tmp_path, '[upstreams.ghcr]\naccess_client_names = ["node"]\n')

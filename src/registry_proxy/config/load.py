@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from registry_proxy.config import layers
+from registry_proxy.config.access_checks import idle_client_names
 from registry_proxy.config.checks import (
     clashes,
     clear_text_passwords,
@@ -118,6 +119,7 @@ def load(
         sections["tls"] = checked_tls(sections["tls"], hostnames, layer, problems)
         problems += address_clashes(sections, layer)
         problems += idle_client_ca(sections, layer)
+        problems += idle_client_names(sections, upstreams, layer)
     if not upstreams and not problems:
         problems.append(
             Problem(str(path or "environment"), "upstreams", "every upstream is off", "Turn one on.")
