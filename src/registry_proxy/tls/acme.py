@@ -51,8 +51,7 @@ class AcmeClient:
 
     def issue(self, hostname: str, challenge: str) -> bytes:
         """Key, certificate and intermediates for `hostname` in PEM, proven by `challenge`. Raises IssueError."""
-        network = _Network(self._authority.ca_root)
-        with self._explained(network, challenge):
+        with self._connected(challenge) as network:
             key = ec.generate_private_key(ec.SECP256R1())
             session = self._session(network)
             order = self._order(session, _request_for(hostname, key))
@@ -69,8 +68,7 @@ class AcmeClient:
 
     def suggestion(self, certificate: x509.Certificate) -> Suggestion:
         """When the server wants `certificate` renewed, if it has a say in that. Raises IssueError."""
-        network = _Network(self._authority.ca_root)
-        with self._explained(network, "tls-alpn-01"):
+        with self._connected("tls-alpn-01") as network:
             directory = client.ClientV2.get_directory(self._authority.directory, network)
             identifier = _renewal_identifier(certificate)
             if identifier is None or not hasattr(directory, "renewalInfo"):
@@ -80,11 +78,15 @@ class AcmeClient:
             return Suggestion(Span(window.start.timestamp(), window.end.timestamp()), network.retry_after)
 
     @contextlib.contextmanager
-    def _explained(self, network: _Network, challenge: str) -> Iterator[None]:
+    def _connected(self, challenge: str) -> Iterator[_Network]:
+        """A connection of its own for each piece of work, and its errors as IssueError."""
+        network = _Network(self._authority.ca_root)
         try:
-            yield
+            yield network
         except (errors.Error, JoseError, OSError, *_MALFORMED) as error:
             raise explain(error, self._authority.directory, challenge, network.retry_after) from error
+        finally:
+            network.session.close()
 
     def _session(self, network: _Network) -> client.ClientV2:
         """The server, with our account at it, which is made if there is none."""
