@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, TypeVar, assert_never
 
 from registry_proxy.oci.errors import ErrorCode, RegistryError
 from registry_proxy.server.blobs import BlobEndpoint
@@ -30,7 +30,7 @@ from registry_proxy.server.routes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from registry_proxy.cache.cache import Cache
     from registry_proxy.observe.counters import Counters
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from registry_proxy.upstream.base import Upstream
 
 log = logging.getLogger(__name__)
+
+Found = TypeVar("Found")
 
 
 class App:
@@ -90,18 +92,21 @@ class App:
         namespace = query.get("ns")
         match endpoint:
             case Ping():
-                selected = self._router.select(request.host, namespace)
+                selected = await self._told(request, lambda: self._router.select(request.host, namespace))
                 await self._gate.admit(request, selected.registry if selected else None)
                 return json_response({}, [("Cache-Status", "registry-proxy; detail=local")])
             case CatalogOf():
-                selected = self._router.select(request.host, namespace)
+                selected = await self._told(request, lambda: self._router.select(request.host, namespace))
                 await (
                     self._gate.admit(request, selected.registry)
                     if selected
                     else self._gate.admit_to_all(request)
                 )
                 return self._listings.catalog(selected, query, _namespace(selected, namespace))
-        upstream, repository = self._router.route(request.host, namespace, endpoint.name)
+        name = endpoint.name
+        upstream, repository = await self._told(
+            request, lambda: self._router.route(request.host, namespace, name)
+        )
         await self._gate.admit(request, upstream.registry)
         response = await self._read(request, endpoint, query, upstream, repository)
         if response.outcome is not None:
@@ -130,6 +135,14 @@ class App:
                 return await self._listings.referrers(upstream, repository, subject, query, extra)
             case _:
                 assert_never(endpoint)
+
+    async def _told(self, request: Request, find: Callable[[], Found]) -> Found:
+        """What `find` finds. Its error tells which registries there are, so it is for those who may pull."""
+        try:
+            return find()
+        except RegistryError:
+            await self._gate.admit(request, None)
+            raise
 
 
 def _namespace(upstream: Upstream | None, namespace: str | None) -> Headers:
