@@ -174,8 +174,15 @@ def _carry_out(
         work.do(machine)
     _tell(work, machine, manner, notes)
     if manner.restart:
-        for command in work.restarts:
+        _restart(work, machine)
+
+
+def _restart(work: Work, machine: Machine) -> None:
+    for command in work.restarts:
+        try:
             machine.run(command)
+        except ClientError as error:
+            raise FailedError(f"the files are changed, but `{command}` failed: {error}") from None
 
 
 def _agree(machine: Machine, manner: Manner) -> None:
