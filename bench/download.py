@@ -8,18 +8,31 @@ import json
 import socket
 import threading
 from time import perf_counter
+from typing import TYPE_CHECKING
 
+from bench.certificate import HOSTNAME
 from bench.content import MANIFEST_TYPE, Content
 from bench.processes import BenchError
+
+if TYPE_CHECKING:
+    import ssl
 
 _TIMEOUT_SECONDS = 120.0
 _PIECE = 1 << 20
 
 
-def fetch(port: int, path: str, expected: Content) -> None:
+def connect(port: int, tls: ssl.SSLContext | None = None) -> socket.socket:
+    """A connection to the server at `port`, in TLS if there is a context for it."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_SECONDS)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return tls.wrap_socket(connection, server_hostname=HOSTNAME) if tls else connection
+
+
+def fetch(port: int, path: str, expected: Content, tls: ssl.SSLContext | None = None) -> None:
     """Get `path` and raise BenchError unless its content is `expected`."""
     digest = hashlib.sha256()
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_SECONDS)
+    connection = http.client.HTTPConnection(HOSTNAME, port, timeout=_TIMEOUT_SECONDS)
+    connection.sock = connect(port, tls)
     try:
         connection.request("GET", path, headers={"Accept": MANIFEST_TYPE})
         with connection.getresponse() as response:
@@ -42,20 +55,21 @@ def counts(port: int) -> dict[str, int]:
         connection.close()
 
 
-def download(port: int, path: str, size: int, times: int = 1) -> float:
+def download(port: int, path: str, size: int, times: int = 1, tls: ssl.SSLContext | None = None) -> float:
     """Get `path`, of `size` bytes, over one connection, `times` in a row; return the seconds that all took.
 
     Raises BenchError when an answer isn't 200 with `size` bytes.
     """
     request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
-    buffer = bytearray(_PIECE)  # the kernel only takes its length: nothing is written to it
+    # Without TLS the kernel only takes the buffer's length: nothing is written to it.
+    buffer, flags = bytearray(_PIECE), 0 if tls else socket.MSG_TRUNC
     begin = perf_counter()
-    with socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_SECONDS) as connection:
+    with connect(port, tls) as connection:
         for _ in range(times):
             connection.sendall(request)
             left = size - _body_received_with_head(connection, path)
             while left > 0:
-                received = connection.recv_into(buffer, min(left, _PIECE), socket.MSG_TRUNC)
+                received = connection.recv_into(buffer, min(left, _PIECE), flags)
                 if not received:
                     raise BenchError(f"GET {path}: the body ended {left} bytes early")
                 left -= received

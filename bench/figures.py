@@ -21,6 +21,7 @@ _REQUESTS = {
     "manifest-digest-get": "manifest GET by digest",
     "manifest-digest-head": "manifest HEAD by digest",
 }
+_TLS_REQUESTS = {"tls-manifest-digest-get": "TLS, manifest GET by digest"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Figure:
 FIGURES = (
     *(
         figure
-        for key, label in _REQUESTS.items()
+        for key, label in (_REQUESTS | _TLS_REQUESTS).items()
         for figure in (
             Figure(f"{key}.processor", f"{label}: processor", "µs/request", ",.1f"),
             Figure(f"{key}.rate", f"{label}: rate", "requests/s", ",.0f"),
@@ -46,12 +47,17 @@ FIGURES = (
     ),
     Figure("warm.processor", "warm blob: processor", "s/GB", ".3f"),
     Figure("warm.wall", "warm blob: wall", "s", ".3f"),
+    Figure("tls-warm.processor", "TLS, warm blob: processor", "s/GB", ".3f"),
+    Figure("tls-warm.wall", "TLS, warm blob: wall", "s", ".3f"),
     Figure("cold.wall", "cold blob: wall", "s", ".3f"),
     Figure("cold.processor", "cold blob: processor", "s/GB", ".3f"),
     Figure("cold.transfers", "cold blob: upstream transfers", "", ".0f"),
     Figure("fanout.wall", "cold blob, many clients: wall of the slowest", "s", ".3f"),
     Figure("fanout.processor", "cold blob, many clients: processor", "s/GB", ".3f"),
     Figure("fanout.transfers", "cold blob, many clients: upstream transfers", "", ".0f"),
+    Figure("tls-memory.idle", "TLS, memory, idle: largest process, RSS", "MiB", ".1f"),
+    Figure("tls-memory.idle_pss", "TLS, memory, idle: whole server, PSS", "MiB", ".1f"),
+    Figure("tls-memory.peak", "TLS, memory, peak: largest process, RSS", "MiB", ".1f"),
     Figure("memory.idle", "memory, idle: largest process, RSS", "MiB", ".1f"),
     Figure("memory.idle_pss", "memory, idle: whole server, PSS", "MiB", ".1f"),
     Figure("memory.peak", "memory, peak in all of this: largest process, RSS", "MiB", ".1f"),
@@ -117,12 +123,15 @@ GOALS = (
     *(Goal(f"{key}.p99", 1 / 10, PEER) for key in _REQUESTS),
     Goal("warm.processor", 1, PEER),
     Goal("warm.processor", 1.5, FLOOR),
+    Goal("tls-warm.processor", 1, PEER),
+    *(Goal(f"{key}.processor", 1 / 10, PEER) for key in _TLS_REQUESTS),
     Goal("cold.wall", 1.05, DIRECT),
     Goal("cold.processor", 1 / 2, PEER),
     Goal("fanout.transfers", 1),
     Goal("fanout.wall", 1.3, OURS, "cold.wall"),
     Goal("memory.idle", 60),
     Goal("memory.peak", 150),
+    Goal("tls-memory.peak", 150),
 )
 
 

@@ -6,13 +6,14 @@ Of our own because wrk waits for a body after HEAD. One core of it saturates one
 from __future__ import annotations
 
 import select
-import socket
+import ssl
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from bench.content import MANIFEST_TYPE
+from bench.download import connect
 from bench.processes import BenchError
 
 if TYPE_CHECKING:
@@ -48,24 +49,33 @@ class _Client:
     partial: bytearray = field(default_factory=bytearray)
 
 
-def run_load(port: int, method: str, path: str, size: int, *, connections: int, seconds: float) -> Load:
-    """Ask for `path`, whose body has `size` bytes, on all connections for `seconds`.
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is asked for: `method` and `path`, whose body has `size` bytes, at `port`, in TLS if there is a context."""
+
+    port: int
+    method: str
+    path: str
+    size: int
+    tls: ssl.SSLContext | None = None
+
+
+def run_load(target: Target, *, connections: int, seconds: float) -> Load:
+    """Ask for the target on all connections for `seconds`.
 
     Raises BenchError when an answer isn't 200 with just that body, or none comes.
     """
-    request = (
-        f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAccept: {MANIFEST_TYPE}\r\n\r\n".encode()
-    )
+    host = f"Host: 127.0.0.1:{target.port}"
+    request = f"{target.method} {target.path} HTTP/1.1\r\n{host}\r\nAccept: {MANIFEST_TYPE}\r\n\r\n".encode()
     with ExitStack() as stack:
         poll = stack.enter_context(select.epoll())
         clients: dict[int, _Client] = {}
         for _ in range(connections):
-            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            connection = stack.enter_context(connect(target.port, target.tls))
             connection.setblocking(False)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             poll.register(connection.fileno(), select.EPOLLIN)
             clients[connection.fileno()] = _Client(connection.recv_into, connection.send)
-        return _exchange(poll, clients, request, 0 if method == "HEAD" else size, seconds)
+        return _exchange(poll, clients, request, 0 if target.method == "HEAD" else target.size, seconds)
 
 
 def _exchange(
@@ -83,7 +93,10 @@ def _exchange(
             raise BenchError(f"no answer within {_TIMEOUT_SECONDS:.0f} s to {request.decode()!r}")
         for descriptor, _ in events:
             client = clients[descriptor]
-            length = client.receive(buffer)
+            try:
+                length = client.receive(buffer)
+            except ssl.SSLWantReadError:  # a session ticket, say: nothing of an answer
+                continue
             # Nearly every answer comes in one piece: look at it where it lies.
             if client.partial or not _is_whole(buffer, length, body):
                 client.partial += buffer[:length]

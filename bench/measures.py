@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from bench.content import Content, Image, request_path
 from bench.download import counts, download, download_together, fetch
-from bench.load import run_load
+from bench.load import Target, run_load
 from bench.processes import memory, processor_seconds, wait_until_quiet
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Sequence
 
     from bench.servers import Server
@@ -62,6 +63,7 @@ class Session:
     upstream_port: int
     image: Image
     plan: Plan
+    tls: ssl.SSLContext | None = None
 
     def path(self, path: str) -> str:
         """The server's own request path of `path` in the image's repository."""
@@ -69,7 +71,7 @@ class Session:
 
     def pull_manifest(self) -> None:
         """What every client does first; it tells a cache the sizes of the layers, too."""
-        fetch(self.port, self.path(self.image.tag_path), self.image.manifest)
+        fetch(self.port, self.path(self.image.tag_path), self.image.manifest, self.tls)
 
     def upstream_transfers(self, layer: Content) -> int:
         """How often the upstream has begun to send `layer`."""
@@ -82,11 +84,11 @@ def manifest(method: str, by: str) -> Callable[[Session], dict[str, float]]:
     def measure(session: Session) -> dict[str, float]:
         image, plan = session.image, session.plan
         path = session.path(image.tag_path if by == "tag" else image.manifest.manifest_path)
-        fetch(session.port, path, image.manifest)
-        arguments = (session.port, method, path, image.manifest.size)
-        run_load(*arguments, connections=plan.connections, seconds=plan.warm_up_seconds)
+        fetch(session.port, path, image.manifest, session.tls)
+        target = Target(session.port, method, path, image.manifest.size, session.tls)
+        run_load(target, connections=plan.connections, seconds=plan.warm_up_seconds)
         before = processor_seconds(session.pid)
-        load = run_load(*arguments, connections=plan.connections, seconds=plan.load_seconds)
+        load = run_load(target, connections=plan.connections, seconds=plan.load_seconds)
         used = processor_seconds(session.pid) - before
         return {
             "rate": load.requests / load.seconds,
@@ -113,9 +115,9 @@ def warm(session: Session) -> dict[str, float]:
     layer, times = session.image.cold_layer, session.plan.warm_downloads
     path = session.path(layer.blob_path)
     session.pull_manifest()
-    fetch(session.port, path, layer)
+    fetch(session.port, path, layer, session.tls)
     before = wait_until_quiet(session.pid)
-    seconds = download(session.port, path, layer.size, times)
+    seconds = download(session.port, path, layer.size, times, session.tls)
     used = processor_seconds(session.pid) - before
     return {"wall": seconds / times, "processor": used / (layer.size * times) * GIGABYTE}
 
@@ -153,6 +155,8 @@ MEASURES: dict[str, Callable[[Session], dict[str, float]]] = {
     "manifest-digest-get": manifest("GET", "digest"),
     "manifest-digest-head": manifest("HEAD", "digest"),
     "fanout": fanout,
+    "tls-warm": warm,
+    "tls-manifest-digest-get": manifest("GET", "digest"),
 }
 _COLD_MEASURES = frozenset({"cold", "fanout"})
 
@@ -160,3 +164,8 @@ _COLD_MEASURES = frozenset({"cold", "fanout"})
 def measures_of(server: Server, names: Sequence[str]) -> list[str]:
     """Those of the measures `names` that make sense for `server`."""
     return [name for name in names if server.caches or name not in _COLD_MEASURES]
+
+
+def is_under_tls(name: str) -> bool:
+    """Whether the measure needs a server that speaks TLS."""
+    return name.startswith("tls-")

@@ -9,10 +9,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from bench.certificate import Certificate, make_certificate
 from bench.content import Image, request_path, write_image
 from bench.download import download
 from bench.figures import DIRECT, Results
-from bench.measures import MEASURES, Plan, Session, idle_memory, measures_of, peak_memory
+from bench.measures import MEASURES, Plan, Session, idle_memory, is_under_tls, measures_of, peak_memory
 from bench.processes import BenchError, end_of, free_port, running, usage
 from bench.servers import Server, Site
 
@@ -32,12 +33,15 @@ class Runner:
         self._measures = measures
         self._plan = plan
         self._results = Results()
+        self._certificate: Certificate | None = None
         self._progress = progress
 
     @property
     def steps(self) -> int:
         """How many steps `run` announces."""
-        a_round = sum(1 + len(measures_of(server, self._measures)) for server in self._servers)
+        a_round = sum(
+            1 + len(measures_of(server, names)) for server in self._servers for names in self._visits
+        )
         return 1 + self._plan.rounds * (a_round + ("cold" in self._measures))
 
     def run(self) -> Results:
@@ -51,6 +55,7 @@ class Runner:
             folder = Path(name)
             self._progress("writing the image")
             image = write_image(folder / "content", self._plan.layer_size)
+            self._certificate = make_certificate(folder)
             port = free_port()
             command = [sys.executable, "-m", "bench.upstream", "--root", str(image.root), "--port", str(port)]
             with running(command, port, folder / "upstream.log", folder=_PROJECT):
@@ -68,25 +73,38 @@ class Runner:
             self._results.add(DIRECT, "cold", {"wall": seconds})
         first = number % len(self._servers)
         for server in (*self._servers[first:], *self._servers[:first]):
-            with TemporaryDirectory(dir=folder) as name:
-                os.sync()  # else the disk still writes what the last server left
-                site = Site(Path(name), free_port(), upstream_port, image.root)
-                self._visit(server, site, image, core, title)
+            for names in self._visits:
+                with TemporaryDirectory(dir=folder) as name:
+                    os.sync()  # else the disk still writes what the last server left
+                    certificate = self._certificate if is_under_tls(names[0]) else None
+                    site = Site(Path(name), free_port(), upstream_port, image.root, certificate)
+                    self._visit(server, names, site, image, core, title)
 
-    def _visit(self, server: Server, site: Site, image: Image, core: int, title: str) -> None:
+    @property
+    def _visits(self) -> list[list[str]]:
+        """The measures of each life of a server: without TLS, and with it."""
+        plain = [name for name in self._measures if not is_under_tls(name)]
+        tls = [name for name in self._measures if is_under_tls(name)]
+        return [names for names in (plain, tls) if names]
+
+    def _visit(
+        self, server: Server, names: Sequence[str], site: Site, image: Image, core: int, title: str
+    ) -> None:
         log = site.folder / "server.log"
         with running(server.command(site), site.port, log, core=core) as pid:
-            session = Session(server, pid, site.port, site.upstream_port, image, self._plan)
+            tls = site.certificate.client if site.certificate else None
+            memory = "tls-memory" if tls else "memory"
+            session = Session(server, pid, site.port, site.upstream_port, image, self._plan, tls)
             self._progress(f"{title}: {server.name}, idle memory")
-            self._results.add(server.name, "memory", idle_memory(session))
-            for name in measures_of(server, self._measures):
+            self._results.add(server.name, memory, idle_memory(session))
+            for name in measures_of(server, names):
                 self._progress(f"{title}: {server.name}, {name}")
                 try:
                     figures = MEASURES[name](session)
                 except (OSError, HTTPException, BenchError) as error:
                     raise BenchError(f"{server.name}, {name}: {error}\n{end_of(log)}") from error
                 self._results.add(server.name, name, figures)
-            self._results.add(server.name, "memory", peak_memory(session))
+            self._results.add(server.name, memory, peak_memory(session))
 
 
 def _leave_a_core_to_the_servers() -> int:

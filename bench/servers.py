@@ -15,17 +15,23 @@ from bench.processes import BenchError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bench.certificate import Certificate
+
 _REGISTRY = "bench.example"
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where one server runs: an empty folder for its files, its port, the upstream's port, the image's tree."""
+    """Where one server runs: an empty folder for its files, its port, the upstream's port, the image's tree.
+
+    With `certificate` the port speaks TLS.
+    """
 
     folder: Path
     port: int
     upstream_port: int
     content: Path
+    certificate: Certificate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +49,21 @@ class Server:
 
 def _registry_proxy(site: Site) -> list[str]:
     config = site.folder / "registry-proxy.toml"
+    address = f'["127.0.0.1:{site.port}"]'
+    tls = ""
+    if site.certificate:
+        tls = f"""\
+[tls]
+listen = {address}
+http = []
+cert = ["{site.certificate.chain}"]
+key = ["{site.certificate.key}"]
+"""
     config.write_text(f"""\
 [server]
-listen = ["127.0.0.1:{site.port}"]
+listen = {"[]" if tls else address}
 workers = 1
+{tls}
 [storage]
 path = "{site.folder / "store"}"
 [upstreams.bench]
@@ -57,6 +74,9 @@ url = "http://127.0.0.1:{site.upstream_port}"
 
 
 def _docker_registry(site: Site) -> list[str]:
+    tls = ""
+    if site.certificate:
+        tls = f"\n  tls:\n    certificate: {site.certificate.chain}\n    key: {site.certificate.key}"
     config = site.folder / "config.yml"
     config.write_text(f"""\
 version: 0.1
@@ -70,7 +90,7 @@ storage:
   filesystem:
     rootdirectory: {site.folder / "store"}
 http:
-  addr: 127.0.0.1:{site.port}
+  addr: 127.0.0.1:{site.port}{tls}
 proxy:
   remoteurl: http://127.0.0.1:{site.upstream_port}
 """)
@@ -82,6 +102,9 @@ def _nginx(site: Site) -> list[str]:
         f"  {module}_temp_path {site.folder / module};"
         for module in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
+    tls = ""
+    if site.certificate:
+        tls = f"ssl_certificate {site.certificate.chain}; ssl_certificate_key {site.certificate.key};"
     user = "user root;" if os.geteuid() == 0 else ""  # else its worker may not read the tree
     config = site.folder / "nginx.conf"
     config.write_text(f"""\
@@ -99,7 +122,8 @@ http {{
   keepalive_requests 1000000000;
   default_type application/octet-stream;
   server {{
-    listen 127.0.0.1:{site.port};
+    listen 127.0.0.1:{site.port}{" ssl" if tls else ""};
+    {tls}
     root {site.content};
     location ~ /manifests/ {{ default_type {MANIFEST_TYPE}; }}
   }}
