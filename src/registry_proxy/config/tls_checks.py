@@ -94,7 +94,7 @@ def address_clashes(sections: Mapping[str, BaseModel | None], layer: Layer) -> I
     for use, addresses in uses.items():
         for address in addresses:
             owner = owners.setdefault(address, use)
-            if owner != use:
+            if owner != use and address.port:
                 # Defaults don't clash, so at least one of the two was written.
                 origin = next(layer[key].origin for key in (_key(use), _key(owner)) if key in layer)
                 yield Problem(origin, use, f"{address} is in {owner} already", "Change one of the two.")
