@@ -1,0 +1,149 @@
+"""The command line: `python -m bench.soak`."""
+
+import asyncio
+import json
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Annotated
+
+import aiohttp
+import typer
+
+from bench.soak.images import Factory
+from bench.soak.inspection import Inspector, inspect_leftovers
+from bench.soak.ledger import Ledger, Weather
+from bench.soak.reader import Reader
+from bench.soak.site import MIB, Site, enter_own_mounts
+from bench.soak.storms import Storms
+
+_Minutes = Annotated[float, typer.Option(min=0.1, help="How long, the end not counted.")]
+_Seed = Annotated[int | None, typer.Option(help="The same seed makes the same troubles in the same order.")]
+_Readers = Annotated[int, typer.Option(min=12, help="Clients at the same time.")]
+_Images = Annotated[int, typer.Option(min=10, help="Images; the store has room for about a third of 40.")]
+_Json = Annotated[bool, typer.Option("--json", help="Write the counts as JSON.")]
+
+
+def soak(
+    minutes: _Minutes = 3.0,
+    seed: _Seed = None,
+    readers: _Readers = 24,
+    images: _Images = 40,
+    as_json: _Json = False,
+) -> None:
+    """Pull, break, kill and fill at random, and count what is lost: nothing may be.
+
+    Ends with status 1 when something was lost; the server's log is kept then. Needs root, or user namespaces.
+
+    Example: python -m bench.soak --minutes 10 --seed 1
+    """
+    enter_own_mounts()
+    seed = random.SystemRandom().randrange(1000) if seed is None else seed
+    _say(f"seed {seed}")
+    folder = Path(tempfile.mkdtemp(prefix="registry-proxy-soak-"))
+    with Site(folder) as site:
+        ledger = asyncio.run(Soak(site, seed, readers, images).run(minutes * 60))
+    print(json.dumps(ledger.summary(), indent=2) if as_json else _text(ledger))
+    if ledger.lost:
+        _say(f"the server's log is {site.log}")
+        raise typer.Exit(1)
+    shutil.rmtree(folder)
+
+
+class Soak:
+    """One soak at a site."""
+
+    def __init__(self, site: Site, seed: int, readers: int, images: int) -> None:
+        chance = random.Random(seed)
+        factory = Factory(seed)
+        self._site = site
+        self._readers = readers
+        self._chance = chance
+        self._ledger = Ledger()
+        self._weather = Weather()
+        self._items = factory.items(images)
+        self._storms = Storms(site, self._items, factory, self._ledger, self._weather, chance)
+        self._inspector = Inspector(site, self._ledger, self._weather)
+
+    async def run(self, seconds: float) -> Ledger:
+        """All of it."""
+        for item in self._items:
+            await asyncio.to_thread(self._site.push, item)
+        connector = aiohttp.TCPConnector(limit=0)
+        base = f"http://127.0.0.1:{self._site.port}"
+        async with aiohttp.ClientSession(base, connector=connector, auto_decompress=False) as http:
+            crowd = [self._reader(http) for _ in range(self._readers)]
+            tasks = [
+                asyncio.create_task(work) for work in (self._inspector.run(), *(each.run() for each in crowd))
+            ]
+            await self._storm(crowd, seconds)
+            for task in tasks:
+                task.cancel()
+            for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+                if isinstance(outcome, Exception):
+                    raise outcome
+            await self._end(crowd)
+        return self._ledger
+
+    async def _storm(self, crowd: list[Reader], seconds: float) -> None:
+        end = time.monotonic() + seconds
+        troubles = iter(self._storms.all())
+        while time.monotonic() < end:
+            await self._phase("calm", self._storms.calm(crowd))
+            trouble = next(troubles, None)
+            if trouble is None:
+                troubles = iter(self._storms.all())
+                trouble = next(troubles)
+            await self._phase(trouble.__name__, trouble())
+            await asyncio.sleep(3)
+            for upstream in self._site.upstreams:
+                await asyncio.to_thread(upstream.clear)  # its log grows
+
+    async def _phase(self, name: str, work: Awaitable[None]) -> None:
+        await work
+        ledger = self._ledger
+        _say(
+            f"{ledger.seconds:6.0f} s  {name:<12} {ledger.requests:7} requests  {ledger.bytes / MIB:8.0f} MiB"
+            f"  {ledger.excused.total():5} failures allowed  {ledger.lost} losses"
+        )
+
+    async def _end(self, crowd: list[Reader]) -> None:
+        """When all is well again everything can be had; then nothing is left behind."""
+        await asyncio.sleep(3)
+        for number in range(0, len(self._items), 4):
+            await asyncio.gather(
+                *(
+                    crowd[index].attempt(item, crowd[index].pull)
+                    for index, item in enumerate(self._items[number : number + 4])
+                )
+            )
+        if await asyncio.to_thread(self._site.stop):
+            self._ledger.lose("bad end", "the server's exit status is not 0")
+        await inspect_leftovers(self._site, self._items, self._ledger)
+
+    def _reader(self, http: aiohttp.ClientSession) -> Reader:
+        return Reader(http, self._items, self._ledger, self._weather, random.Random(self._chance.random()))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _text(ledger: Ledger) -> str:
+    counts = {"faults": ledger.faults, "answers": ledger.outcomes, "failures allowed": ledger.excused}
+    lines = [f"{ledger.requests} requests, {ledger.bytes / MIB:.0f} MiB in {ledger.seconds:.0f} s"]
+    for name, counted in counts.items():
+        lines += [f"{name}:", *(f"  {count:7}  {what}" for what, count in counted.most_common())]
+    lines += [
+        f"losses: {ledger.lost or 'none'}",
+        *(f"  {loss.at:7}  {loss.kind}: {loss.text}" for loss in ledger.losses),
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    typer.run(soak)

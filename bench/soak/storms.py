@@ -1,0 +1,218 @@
+"""What goes wrong, by chance but the same for the same seed: registries, processes, the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from tests.kit.faults import (
+    Answer,
+    Body,
+    Break,
+    Corrupt,
+    Hang,
+    IgnoreRange,
+    Redirect,
+    Reset,
+    Stall,
+    Tamper,
+    WrongLength,
+    too_many_requests,
+)
+
+from bench.soak.images import REGISTRIES, Item
+from bench.soak.inspection import cached_names
+from bench.soak.ledger import OUTAGE
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from tests.kit.faults import Fault
+    from tests.kit.wire import Kind
+
+    from bench.soak.images import Factory
+    from bench.soak.ledger import Ledger, Weather
+    from bench.soak.reader import Reader
+    from bench.soak.site import Site
+
+_SECONDS = 6.0
+_CROWD = 12
+
+
+class Storms:
+    """The troubles, each a coroutine of some seconds. Between them, and after them, it is calm."""
+
+    def __init__(
+        self,
+        site: Site,
+        items: Sequence[Item],
+        factory: Factory,
+        ledger: Ledger,
+        weather: Weather,
+        chance: random.Random,
+    ) -> None:
+        self._site = site
+        self._items = items
+        self._factory = factory
+        self._ledger = ledger
+        self._weather = weather
+        self._random = chance
+        self._bursts = 0
+
+    def all(self) -> list[Callable[[], Awaitable[None]]]:
+        """Every trouble, in an order of chance."""
+        troubles = [
+            self.faults,
+            self.dead_workers,
+            self.crash,
+            self.ordered_end,
+            self.outage,
+            self.full_disk,
+            self.reload,
+            self.everything,
+        ]
+        return self._random.sample(troubles, len(troubles))
+
+    async def calm(self, crowd: Sequence[Reader]) -> None:
+        """Nothing goes wrong: some tags move, and a crowd pulls what was never there before."""
+        for item in self._random.sample(list(self._items), 3):
+            item.move(self._factory.version())
+            await asyncio.to_thread(self._site.push, item)
+        await self._burst(crowd)
+        await asyncio.sleep(_SECONDS / 2)
+
+    async def faults(self) -> None:
+        """Registries answer wrongly, in all ways."""
+        with self._weather.trouble("faults"):
+            end = time.monotonic() + _SECONDS
+            while time.monotonic() < end:
+                await asyncio.to_thread(self._arm)
+                await asyncio.sleep(self._random.random() / 4)
+            for upstream in self._site.upstreams:
+                await asyncio.to_thread(upstream.clear)
+
+    async def dead_workers(self) -> None:
+        """A worker dies, and another one."""
+        for _ in range(2):
+            with self._weather.trouble("dead worker"):
+                with suppress(ProcessLookupError):
+                    os.kill(self._random.choice(self._site.workers()), signal.SIGKILL)
+                self._ledger.faults["worker killed"] += 1
+                await asyncio.to_thread(self._site.wait_for_workers)
+            await asyncio.sleep(_SECONDS / 3)
+
+    async def crash(self) -> None:
+        """All processes of the server die."""
+        with self._weather.trouble("crash"):
+            self._ledger.faults["server killed"] += 1
+            await asyncio.to_thread(self._site.kill)
+            await asyncio.to_thread(self._site.start)
+
+    async def ordered_end(self) -> None:
+        """The server is stopped and started."""
+        with self._weather.ordered_end():
+            self._ledger.faults["server stopped"] += 1
+            status = await asyncio.to_thread(self._site.stop)
+            if status:
+                self._ledger.lose("bad end", f"the server's exit status is {status}")
+            await asyncio.to_thread(self._site.start)
+
+    async def outage(self) -> None:
+        """All registries are away; in the middle of it the server crashes."""
+        self._ledger.faults["outage"] += 1
+        with self._weather.trouble(OUTAGE):
+            for upstream in self._site.upstreams:
+                await asyncio.to_thread(upstream.stop)
+            await asyncio.sleep(1)
+            names = await cached_names(self._site.store, self._items)
+            if not names:
+                self._ledger.lose("cached content unavailable", "nothing is cached")
+            with self._weather.all_cached(names):
+                await asyncio.sleep(_SECONDS)
+                await self.crash()
+                await asyncio.sleep(_SECONDS / 2)
+            for upstream in self._site.upstreams:
+                await asyncio.to_thread(upstream.start)
+
+    async def full_disk(self) -> None:
+        """No byte is free on the disk: that is no excuse for a failure."""
+        self._ledger.faults["full disk"] += 1
+        self._site.is_full = True
+        await asyncio.to_thread(self._site.fill_disk)
+        await asyncio.sleep(_SECONDS)
+        self._site.relieve_disk()
+        await asyncio.sleep(1)
+        self._site.is_full = False
+
+    async def reload(self) -> None:
+        """The server reads its configuration anew: that is no excuse either."""
+        self._ledger.faults["reload"] += 1
+        self._site.reload()
+        await asyncio.sleep(_SECONDS / 3)
+
+    async def everything(self) -> None:
+        """Faults, dying workers and a full disk at the same time."""
+        with self._weather.trouble("everything"):
+            await asyncio.gather(self.faults(), self.dead_workers(), self.full_disk())
+
+    async def _burst(self, crowd: Sequence[Reader]) -> None:
+        """Many want the same new image at once: it is transferred once."""
+        self._bursts += 1
+        item = Item(self._random.choice(list(REGISTRIES)), f"burst/app-{self._bursts}")
+        image = self._factory.image(size=6 << 20)
+        item.move(image)
+        await asyncio.to_thread(self._site.push, item)
+        begun = time.monotonic()
+        await asyncio.gather(*(reader.attempt(item, reader.pull) for reader in crowd[:_CROWD]))
+        if self._weather.excuses(begun):
+            return
+        requests = await asyncio.to_thread(lambda: self._site.upstream(item.profile).requests)
+        for blob in (image.config, image.layers[0]):
+            # A request for one byte asks whether the blob may be had.
+            transfers = [each for each in requests if each.reference == blob.digest and each.sent > 1]
+            count = sum(each.is_transfer for each in transfers)
+            if count != 1:
+                self._ledger.lose("double transfer", f"{item.name} {blob.digest}: {count} transfers")
+
+    def _arm(self) -> None:
+        kind, fault = self._fault()
+        times = self._random.choice((1, 1, 1, 2, 5))
+        self._ledger.faults[f"{kind}: {type(fault).__name__}"] += 1
+        self._site.upstream(self._random.choice(list(REGISTRIES))).arm(kind, fault, times=times)
+
+    def _fault(self) -> tuple[Kind, Fault]:
+        at = self._random.randrange(1 << self._random.randrange(6, 22))
+        answer = Answer(status=self._random.choice((400, 401, 403, 404, 500, 502, 503)), code="DENIED")
+        anywhere: tuple[Fault, ...] = (answer, Reset(), Hang(), too_many_requests(2), Redirect())
+        faults: dict[Kind, tuple[Fault, ...]] = {
+            "blob": (
+                *anywhere,
+                Break(at),
+                Break(at),
+                Break(at),
+                Stall(at),
+                Corrupt(at % 64),
+                Corrupt(-1),
+                WrongLength(at + 1),
+                WrongLength(-1),
+                IgnoreRange(),
+                Tamper(remove=("Content-Length",)),
+                Tamper(headers={"Content-Encoding": "gzip"}),
+            ),
+            "manifest": (
+                *anywhere,
+                Body(b"{}"),
+                Corrupt(at % 64),
+                Break(at % 64),
+                Tamper(remove=("Docker-Content-Digest",)),
+                Tamper(headers={"Content-Type": "text/html"}),
+            ),
+            "token": (*anywhere, Body(b"{}")),
+        }
+        kind = self._random.choices(list(faults), (6, 3, 1))[0]
+        return kind, self._random.choice(faults[kind])
