@@ -103,13 +103,14 @@ def test_every_variable_that_is_named_exists(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "example"), configurations())
 def test_every_example_can_be_used(name: str, example: str, tmp_path: Path) -> None:
-    document = tomlkit.parse(example)
-    upstreams = document.unwrap().get("upstreams", {}).values()
-    for table in [each for upstream in upstreams for each in (upstream, *upstream.get("paths", {}).values())]:
-        if "password_file" in table:
-            file = tmp_path / Path(table["password_file"]).name
+    document = tomlkit.parse(example).unwrap()
+    upstreams = document.get("upstreams", {}).values()
+    tables = [each for upstream in upstreams for each in (upstream, *upstream.get("paths", {}).values())]
+    for table in (*tables, document.get("tls", {})):
+        for key in {"password_file", "ca_root", "eab_hmac_key_file"} & table.keys():
+            file = tmp_path / Path(table[key]).name
             file.write_text("hunter2\n")
-            example = example.replace(table["password_file"], str(file))
+            example = example.replace(table[key], str(file))
     path = tmp_path / "registry-proxy.toml"
     path.write_text(example)
     load(path, {"HOME": str(tmp_path)}, PRESETS_BY_NAME)
