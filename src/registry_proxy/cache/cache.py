@@ -72,9 +72,10 @@ class Cache:
         self._evictor = Evictor(store, index, locks, self._uses, max_size, timing.now)
         access = Access(index, guard, Flights(background), rules, timing.now)
         contents = Contents(store, index, self._uses, timing.now)
+        self._stored_manifests = ManifestStore(store, contents, self._evictor)
         ports = ManifestPorts(
             index,
-            ManifestStore(store, contents, self._evictor),
+            self._stored_manifests,
             access,
             guard,
             locks,
@@ -93,6 +94,10 @@ class Cache:
     def note_use(self, digest: Digest) -> None:
         """Content was served without asking the cache, from the server's memory."""
         self._uses.note(digest)
+
+    def forget(self) -> None:
+        """Something was removed on demand: nothing that is kept in memory counts any more."""
+        self._stored_manifests.forget()
 
     async def keep_house(self) -> None:
         """Write uses and tidy the store now and then, until cancelled."""

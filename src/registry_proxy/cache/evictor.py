@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from registry_proxy.cache.locks import EVICTION
 from registry_proxy.policy.eviction import Candidate, Excess, excess, select_victims
 from registry_proxy.storage.base import StoreError
 
@@ -54,7 +55,7 @@ class Evictor:
         """
         if self._max_size and size > self._max_size:
             return False
-        async with self._locks.hold("evict"):
+        async with self._locks.hold(EVICTION):
             if not await self._make_room(digest, size):
                 return False
             await self._index.reserve(digest, size, self._clock())
@@ -62,7 +63,7 @@ class Evictor:
 
     async def free(self, size: int) -> bool:
         """The disk is full before the budget is: evict `size` bytes; False when there is not so much to evict."""
-        async with self._locks.hold("evict"):
+        async with self._locks.hold(EVICTION):
             await self._remove_abandoned(0)
             return await self._evict(Excess(size, size), "the disk is full")
 
@@ -71,7 +72,7 @@ class Evictor:
 
         Raises StoreError or IndexFailedError.
         """
-        async with self._locks.hold("evict"):
+        async with self._locks.hold(EVICTION):
             await self._remove_abandoned(_ABANDONED_AFTER)
             if self._max_size:
                 await self._evict(excess(self._index.used_bytes(), 0, self._max_size), _BUDGET_IS_USED)

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+# While it is held no row of the index goes before its file does.
+EVICTION = "evict"
+
 _FIRST_PAUSE = 0.002
 _LONGEST_PAUSE = 0.05
 

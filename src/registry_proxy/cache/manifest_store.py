@@ -38,6 +38,10 @@ class ManifestStore:
             self._contents.note_use(digest)
         return manifest
 
+    def forget(self) -> None:
+        """Keep nothing in memory: something may have been removed from the store."""
+        self._recent.clear()
+
     async def save(self, manifest: Manifest) -> bool:
         """Store it; False when the store can't."""
         self._recent.put(manifest)

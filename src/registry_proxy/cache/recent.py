@@ -36,6 +36,11 @@ class RecentManifests:
             _, oldest = self._manifests.popitem(last=False)
             self._bytes -= len(oldest.raw)
 
+    def clear(self) -> None:
+        """Forget all."""
+        self._manifests.clear()
+        self._bytes = 0
+
     def drop(self, digest: Digest) -> None:
         """Forget it."""
         manifest = self._manifests.pop(digest, None)

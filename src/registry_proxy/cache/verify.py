@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
 
+from registry_proxy.cache.locks import EVICTION
 from registry_proxy.storage.base import StoreError
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ _READ_SIZE = 1024 * 1024
 # A hop to a thread costs about 100 µs; the progress is told between hops.
 _READS_A_HOP = 64
 _BATCH = 1000
-# The evictor's lock: while it is held, no row goes before its file does.
-_EVICTION = "evict"
 
 Item = TypeVar("Item")
 
@@ -134,7 +133,7 @@ class Verifier:
         return Finding(Kind.DAMAGED, digest, size, f"its bytes have the hash {hasher.hexdigest()}")
 
     async def _remove(self, finding: Finding) -> Finding:
-        async with self._locks.hold(_EVICTION):
+        async with self._locks.hold(EVICTION):
             await self._index.forget([finding.digest])
             try:
                 await asyncio.to_thread(self._store.delete, finding.digest)
@@ -145,7 +144,7 @@ class Verifier:
     async def _compare_rows(self, suspects: Sequence[Digest], *, repair: bool) -> None:
         """Those that still have a row and no file: what came or went during the hashing is no finding."""
         for batch in _batches(suspects):
-            async with self._locks.hold(_EVICTION):
+            async with self._locks.hold(EVICTION):
                 rows = [row for digest in batch if (row := self._index.content(digest))]
                 missing = [row for row in rows if self._size(row.digest) is None]
                 if repair and missing:
@@ -157,7 +156,7 @@ class Verifier:
     async def _compare_files(self, suspects: Sequence[tuple[Digest, int]], *, repair: bool) -> None:
         """Those that still have a file and no row with its size."""
         for batch in _batches(suspects):
-            async with self._locks.hold(_EVICTION):
+            async with self._locks.hold(EVICTION):
                 uncounted = [item for item in batch if not self._is_counted(*item)]
                 if repair and uncounted:
                     await self._index.adopt(uncounted, self._clock())

@@ -81,20 +81,8 @@ class Image:
     used_at: float | None
 
 
-class Index(Protocol):
-    """Reads are synchronous and, but for the lists, take microseconds. Writes are batched by a writer.
-
-    An awaited write shows in every process's reads and survives the end of this process; a power loss may undo the last
-    ones, never a part of one. Every method raises IndexFailedError.
-    """
-
-    @property
-    def is_new(self) -> bool:
-        """Whether content may be in the store that no row names: scan it, `adopt` what is there, then `end_scan`.
-
-        Of several processes on one index, one is told.
-        """
-        ...
+class IndexReads(Protocol):
+    """They are synchronous and, but for the lists, take microseconds. Every method raises IndexFailedError."""
 
     def link(self, source: Source, digest: Digest) -> Link | None: ...
     def tag(self, source: Source, name: str) -> TagRecord | None:
@@ -145,6 +133,22 @@ class Index(Protocol):
     @property
     def removals(self) -> int:
         """How often `remove` was called: who keeps content in memory forgets it when this changes."""
+        ...
+
+
+class Index(IndexReads, Protocol):
+    """Reads, and writes that are batched by a writer.
+
+    An awaited write shows in every process's reads and survives the end of this process; a power loss may undo the last
+    ones, never a part of one. Every method raises IndexFailedError.
+    """
+
+    @property
+    def is_new(self) -> bool:
+        """Whether content may be in the store that no row names: scan it, `adopt` what is there, then `end_scan`.
+
+        Of several processes on one index, one is told.
+        """
         ...
 
     async def record_manifest(self, source: Source, manifest: Manifest, tag: str | None, now: float) -> None:

@@ -63,6 +63,11 @@ class App:
         self._gate = gate
         self._memo.clear()
 
+    def forget(self) -> None:
+        """Something was removed from the cache: nothing that is kept in memory counts any more."""
+        self._memo.clear()
+        self._cache.forget()
+
     def recall(self, request: Request, now: float) -> Prepared | None:
         """The answer to a request that was answered a moment ago, without any waiting."""
         if "if-none-match" in request.headers:

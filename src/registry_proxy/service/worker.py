@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from registry_proxy.cache.background import Background
 from registry_proxy.cache.cache import Cache, Timing
 from registry_proxy.cache.counting import Counting
+from registry_proxy.cache.presence import announce_worker
+from registry_proxy.cache.removal import follow_removals
 from registry_proxy.config import ConfigError
 from registry_proxy.index.sqlite import SqliteIndex
 from registry_proxy.observe.counters import Counters
@@ -117,15 +119,17 @@ class Worker:
                 self._gate,
                 self._counters,
             )
+            announce_worker(locks)
+            self._background.spawn(cache.keep_house(), "housekeeping")
             self._background.spawn(Counting(index, self._counters, time.time).run(), "counting")
+            self._background.spawn(follow_removals(index, app.forget), "the look for removals")
             if self._tls is not None:
                 self._tls.start(self._background, locks)
-            await self._accept(app, cache)
+            await self._accept(app)
             self._background.cancel()
         locks.close()
 
-    async def _accept(self, app: App, cache: Cache) -> None:
-        self._background.spawn(cache.keep_house(), "housekeeping")
+    async def _accept(self, app: App) -> None:
         proxied = self._settings.access.proxy_protocol
         servers = [self._server(app)]
         await servers[0].start(self._sockets.plain, behind_proxy=proxied)

@@ -40,12 +40,20 @@ class FileLocks:
         """Give the lock back."""
         self._set(name, fcntl.F_UNLCK)
 
+    def is_free(self, name: str) -> bool:
+        """Whether nobody else has the lock just now."""
+        answer = fcntl.fcntl(self._fd, fcntl.F_OFD_GETLK, self._lock(name, fcntl.F_WRLCK))
+        (kind,) = struct.unpack_from("h", answer)
+        return bool(kind == fcntl.F_UNLCK)
+
     def close(self) -> None:
         """Give all locks back."""
         os.close(self._fd)
 
     def _set(self, name: str, kind: int) -> None:
+        fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, self._lock(name, kind))
+
+    def _lock(self, name: str, kind: int) -> bytes:
         offset = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 2
         # struct flock of Linux on 64 bits: type, whence, start, length, pid (0 for OFD locks).
-        lock = struct.pack("hhqqi4x", kind, os.SEEK_SET, offset, 1, 0)
-        fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, lock)
+        return struct.pack("hhqqi4x", kind, os.SEEK_SET, offset, 1, 0)

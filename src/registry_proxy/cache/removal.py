@@ -1,0 +1,105 @@
+"""Removing images on demand, while the server runs or not."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from registry_proxy.cache.locks import EVICTION
+from registry_proxy.index.base import IndexFailedError
+from registry_proxy.policy.removal import everything, select_removal
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+    from registry_proxy.cache.locks import Locks
+    from registry_proxy.index.base import Index, IndexReads
+    from registry_proxy.oci.digest import Digest
+    from registry_proxy.oci.reference import Reference, Source
+    from registry_proxy.policy.removal import Removal
+    from registry_proxy.storage.base import BlobStore
+
+# How often a worker looks whether something was removed, in seconds.
+_LOOK_EVERY = 1.0
+# After so many seconds all of them have seen it.
+_SEEN_AFTER = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalPlan:
+    """What leaves each repository, and the content that nobody else holds, with its sizes in bytes."""
+
+    removals: Mapping[Source, Removal]
+    freed: Mapping[Digest, int]
+
+
+def plan_removal(index: IndexReads, wanted: Mapping[Source, Sequence[Reference]]) -> RemovalPlan:
+    """What goes with these references of these repositories; without any, the whole repository.
+
+    Raises IndexFailedError.
+    """
+    removals = {}
+    for source, references in wanted.items():
+        holdings = index.holdings(source)
+        removals[source] = select_removal(holdings, references) if references else everything(holdings)
+    leaving: dict[Digest, set[Source]] = {}
+    for source, removal in removals.items():
+        for digest in removal.digests:
+            leaving.setdefault(digest, set()).add(source)
+    freed = {}
+    for digest, sources in leaving.items():
+        content = index.content(digest)
+        if content is not None and sources.issuperset(index.holders(digest)):
+            freed[digest] = content.size
+    return RemovalPlan(removals, freed)
+
+
+class Remover:
+    """Carries plans out. `has_workers` tells whether a server runs on this store."""
+
+    def __init__(
+        self,
+        store: BlobStore,
+        index: Index,
+        locks: Locks,
+        has_workers: Callable[[], bool],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._store = store
+        self._index = index
+        self._locks = locks
+        self._has_workers = has_workers
+        self._sleep = sleep
+
+    async def run(self, plan: RemovalPlan) -> None:
+        """Remove it all: once this returns, a running server has none of it any more, but for what was asked for since.
+
+        A crash in between leaves files that no row names, which `verify` finds. Raises IndexFailedError or StoreError.
+        """
+        orphans: list[Digest] = []
+        for source, removal in plan.removals.items():
+            orphans += await self._index.remove(source, removal)
+        if self._has_workers():
+            await self._sleep(_SEEN_AFTER)
+        async with self._locks.hold(EVICTION):
+            await asyncio.to_thread(self._delete, [each for each in orphans if not self._index.content(each)])
+
+    def _delete(self, digests: Iterable[Digest]) -> None:
+        for digest in digests:
+            self._store.delete(digest)
+
+
+async def follow_removals(
+    index: IndexReads, forget: Callable[[], None], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+) -> None:
+    """In a worker: call `forget` within a second after something was removed, until cancelled."""
+    seen = index.removals
+    while True:
+        await sleep(_LOOK_EVERY)
+        with suppress(IndexFailedError):  # whoever needs an answer of it tells what is wrong
+            removals = index.removals
+            if removals != seen:
+                seen = removals
+                forget()
