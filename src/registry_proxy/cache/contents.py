@@ -50,6 +50,13 @@ class Contents:
         await self.remove(digest)
         return None
 
+    async def has(self, digest: Digest) -> bool:
+        """Whether `open` would find it."""
+        stored = await self.open(digest)
+        if stored is not None:
+            stored.close()
+        return stored is not None
+
     async def ensure_counted(self, digest: Digest, size: int) -> None:
         """Count content that the index doesn't know, as after the loss of the index."""
         if self._index.content(digest) is None:
