@@ -32,7 +32,8 @@ class ManifestStore:
     async def load(self, digest: Digest) -> Manifest | None:
         """The manifest, or None when it isn't here; damaged ones are removed."""
         manifest = self._recent.get(digest)
-        if manifest is None:
+        # What was evicted, by whichever process, must not live on in memory alone: a restart would lose it.
+        if manifest is None or not await self._contents.has(digest):
             manifest = await self._read(digest)
         if manifest is not None:
             self._contents.note_use(digest)
