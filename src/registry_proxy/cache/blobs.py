@@ -47,7 +47,7 @@ class Blobs:
         source = Source(upstream.registry, repository)
         stored = await self._contents.open(digest)
         if stored is not None:
-            body = StoredBody(stored)
+            body = StoredBody(stored, lambda: self._contents.report_damage(digest))
             try:
                 outcome = await self._permit(upstream, source, digest)
                 await self._contents.ensure_counted(digest, body.size)

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
 
 class StoredBody:
-    """A blob that is in the store."""
+    """A blob that is in the store; `report_damage` is called when it can't be read."""
 
-    def __init__(self, stored: StoredBlob) -> None:
+    def __init__(self, stored: StoredBlob, report_damage: Callable[[], None]) -> None:
         self._stored = stored
         self.size = stored.size
+        self.report_damage = report_damage
 
     async def pieces(self, start: int, stop: int) -> AsyncGenerator[FilePiece | bytes]:
         """All of it at once."""
@@ -61,6 +62,9 @@ class FillBody:
             self._file = self._file or self._fill.view()
             yield FilePiece(self._file, offset, limit - offset)
             offset = limit
+
+    def report_damage(self) -> None:
+        """Whoever drives the fill meets the same damage."""
 
     def close(self) -> None:
         """Leave the fill."""

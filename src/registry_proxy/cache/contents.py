@@ -28,6 +28,7 @@ class Contents:
         self._index = index
         self._uses = uses
         self._clock = clock
+        self._damaged: set[Digest] = set()
 
     def known(self, digest: Digest) -> Content | None:
         """What the index says of it."""
@@ -43,12 +44,17 @@ class Contents:
         if stored is None:
             return None
         content = self._index.content(digest)
-        if content is None or content.size == stored.size:
+        if digest not in self._damaged and (content is None or content.size == stored.size):
             return stored
-        log.error("%s has %d bytes instead of %d and is fetched anew", digest, stored.size, content.size)
+        log.error("%s is damaged in the store and is fetched anew. Check the disk.", digest)
+        self._damaged.discard(digest)
         stored.close()
         await self.remove(digest)
         return None
+
+    def report_damage(self, digest: Digest) -> None:
+        """Its file could not be read to the end: the next one who wants it has it fetched anew."""
+        self._damaged.add(digest)
 
     async def has(self, digest: Digest) -> bool:
         """Whether `open` would find it."""

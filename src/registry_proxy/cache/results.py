@@ -56,6 +56,10 @@ class Body(Protocol):
         """
         ...
 
+    def report_damage(self) -> None:
+        """The file of a piece could not be read to its end."""
+        ...
+
     def close(self) -> None: ...
 
 

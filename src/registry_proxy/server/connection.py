@@ -14,7 +14,7 @@ from registry_proxy.policy.access import parse_address
 from registry_proxy.server.request import Client, Request
 from registry_proxy.server.request_reader import RefusedRequestError, RequestReader
 from registry_proxy.server.responses import BlobResponse, Response, encode_head, error_response
-from registry_proxy.server.writer import BodyWriter, TruncatedFileError
+from registry_proxy.server.writer import BodyWriter, DamagedFileError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -247,9 +247,11 @@ class Connection(asyncio.Protocol):
             self._transport.write(self._head(request, response, response.stop - response.start))
             tally = response.tally or Tally()
             await BodyWriter(self._transport, self._drain, self._stalled, tally).send(response)
-        except (RegistryError, TruncatedFileError) as error:
+        except (RegistryError, DamagedFileError) as error:
             # The headers are out: only a broken connection tells the client that this is not all.
             log.warning("%s broke off: %s", request.target[:300], error)
+            if isinstance(error, DamagedFileError):
+                response.body.report_damage()
             self._transport.abort()
         finally:
             response.body.close()

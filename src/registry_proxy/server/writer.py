@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from contextlib import aclosing
 from typing import TYPE_CHECKING
@@ -21,8 +22,8 @@ _WINDOW = 4 * 1024 * 1024
 _TLS_WRITE = 512 * 1024
 
 
-class TruncatedFileError(Exception):
-    """The store's file is shorter than it was: the disk, or somebody, has damaged it."""
+class DamagedFileError(Exception):
+    """The store's file is shorter than it was, or can't be read: the disk, or somebody, has damaged it."""
 
 
 class BodyWriter:
@@ -47,7 +48,7 @@ class BodyWriter:
     async def send(self, response: BlobResponse) -> None:
         """Send the body's bytes, each piece as soon as it is there.
 
-        Raises RegistryError (the content broke off), OSError (the client did), TruncatedFileError.
+        Raises RegistryError (the content broke off), OSError (the client did), DamagedFileError.
         """
         async with aclosing(response.body.pieces(response.start, response.stop)) as pieces:
             if self._is_tls:
@@ -82,9 +83,7 @@ class BodyWriter:
                 continue
             offset, stop = piece.offset, piece.offset + piece.length
             while offset < stop:
-                chunk = os.pread(piece.file.fileno(), min(_TLS_WRITE, stop - offset), offset)
-                if not chunk:
-                    raise TruncatedFileError(f"the file ends at byte {offset}")
+                chunk = _read(piece.file.fileno(), min(_TLS_WRITE, stop - offset), offset)
                 offset += len(chunk)
                 _read_ahead(piece.file.fileno(), offset, stop, _TLS_WRITE)
                 await self._write(chunk)
@@ -114,7 +113,7 @@ class SocketSender:
         self._socket = os.dup(transport.get_extra_info("socket").fileno())
 
     async def send(self, piece: FilePiece) -> None:
-        """Send it all. Raises OSError when the client has gone, TruncatedFileError when the file ends early."""
+        """Send it all. Raises OSError when the client has gone, DamagedFileError when the file ends early."""
         file = piece.file.fileno()
         offset, stop = piece.offset, piece.offset + piece.length
         while offset < stop:
@@ -124,8 +123,12 @@ class SocketSender:
             except BlockingIOError:
                 await self._stalled(self._writable())
                 continue
+            except OSError as error:
+                if error.errno != errno.EIO:  # which no socket has
+                    raise
+                raise DamagedFileError(f"the file can't be read at byte {offset}") from error
             if sent == 0:
-                raise TruncatedFileError(f"the file ends at byte {offset}")
+                raise DamagedFileError(f"the file ends at byte {offset}")
             offset += sent
             self._tally.served += sent
             _read_ahead(file, offset, stop, _WINDOW)
@@ -145,6 +148,16 @@ class SocketSender:
 
         self._loop.add_writer(self._socket, wake)
         return future
+
+
+def _read(file: int, length: int, offset: int) -> bytes:
+    try:
+        chunk = os.pread(file, length, offset)
+    except OSError as error:
+        raise DamagedFileError(f"the file can't be read at byte {offset}") from error
+    if not chunk:
+        raise DamagedFileError(f"the file ends at byte {offset}")
+    return chunk
 
 
 def _read_ahead(file: int, offset: int, stop: int, length: int) -> None:

@@ -1,0 +1,251 @@
+"""Which upstream a request means: pure tables, and a few of them through the real server."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.kit import images
+from tests.server.harness import Edge, serving
+
+from registry_proxy.oci.digest import Digest
+from registry_proxy.oci.errors import ErrorCode, RegistryError
+from registry_proxy.oci.reference import Repository, Tag
+from registry_proxy.server.routes import (
+    BlobOf,
+    CatalogOf,
+    ManifestOf,
+    Ping,
+    ReferrersOf,
+    Router,
+    TagsOf,
+    parse_target,
+)
+
+if TYPE_CHECKING:
+    from tests.cache.harness import Site
+
+HEX = "a" * 64
+DIGEST = Digest("sha256", HEX)
+
+
+@dataclass(frozen=True)
+class Registry:
+    """An upstream, as far as routing knows it."""
+
+    registry: str
+    library: bool = False
+
+    def canonical(self, repository: Repository) -> Repository:
+        if self.library and "/" not in repository.name:
+            return Repository(f"library/{repository.name}")
+        return repository
+
+
+HUB, GHCR, PRIVATE = Registry("docker.io", library=True), Registry("ghcr.io"), Registry("registry:5000")
+ROUTER = Router(
+    {"hub.test": HUB, "ghcr.test": GHCR, "[::1]": GHCR, "192.0.2.1": GHCR},
+    {"docker.io": HUB, "index.docker.io": HUB, "ghcr.io": GHCR, "registry:5000": PRIVATE},
+    HUB,
+)
+
+
+@pytest.mark.parametrize(
+    ("host", "ns", "name", "registry", "repository"),
+    [
+        # By the name's first part, else the default.
+        ("cache.test", None, "alpine", HUB, "library/alpine"),
+        ("cache.test", None, "acme/app", HUB, "acme/app"),
+        ("cache.test", None, "ghcr.io/acme/app", GHCR, "acme/app"),
+        ("cache.test", None, "docker.io/alpine", HUB, "library/alpine"),
+        ("cache.test", None, "index.docker.io/acme/app", HUB, "acme/app"),
+        ("cache.test", None, "ghcr.io", HUB, "library/ghcr.io"),
+        ("", None, "alpine", HUB, "library/alpine"),
+        # By `ns`; BuildKit sends the prefix beside it.
+        ("cache.test", "ghcr.io", "acme/app", GHCR, "acme/app"),
+        ("cache.test", "GHCR.io", "acme/app", GHCR, "acme/app"),
+        ("cache.test", "docker.io", "docker.io/library/alpine", HUB, "library/alpine"),
+        ("cache.test", "docker.io", "alpine", HUB, "library/alpine"),
+        ("cache.test", "docker.io", "ghcr.io/acme/app", HUB, "ghcr.io/acme/app"),
+        ("cache.test", "registry:5000", "acme/app", PRIVATE, "acme/app"),
+        # By the cache's hostname, whatever else is said.
+        ("ghcr.test", None, "acme/app", GHCR, "acme/app"),
+        ("ghcr.test:5000", None, "acme/app", GHCR, "acme/app"),
+        ("ghcr.test", "docker.io", "acme/app", GHCR, "acme/app"),
+        ("ghcr.test", "nonsense", "acme/app", GHCR, "acme/app"),
+        ("ghcr.test", None, "ghcr.io/acme/app", GHCR, "acme/app"),
+        ("hub.test", None, "alpine", HUB, "library/alpine"),
+        ("hub.test", None, "ghcr.io/acme/app", HUB, "ghcr.io/acme/app"),
+        ("[::1]", None, "acme/app", GHCR, "acme/app"),
+        ("[::1]:5000", None, "acme/app", GHCR, "acme/app"),
+        ("192.0.2.1:5000", None, "acme/app", GHCR, "acme/app"),
+        ("ghcr.test:", None, "alpine", HUB, "library/alpine"),
+        ("ghcr.test:x", None, "alpine", HUB, "library/alpine"),
+        ("xghcr.test", None, "alpine", HUB, "library/alpine"),
+    ],
+)
+def test_routes(host: str, ns: str | None, name: str, registry: Registry, repository: str) -> None:
+    assert ROUTER.route(host, ns, Repository(name)) == (registry, Repository(repository))
+
+
+@pytest.mark.parametrize(
+    ("ns", "name"),
+    [
+        ("unknown.test", "acme/app"),
+        ("", "acme/app"),
+        ("http://169.254.169.254/", "acme/app"),
+        ("ghcr.io/", "acme/app"),
+        ("ghcr.io:443", "acme/app"),
+        ("\r\nX: y", "acme/app"),
+        (None, "quay.io/acme/app"),
+        (None, "unknown.test/acme/app"),
+    ],
+)
+def test_unknown_registries_are_told_with_those_that_are_known(ns: str | None, name: str) -> None:
+    with pytest.raises(RegistryError, match=r"docker\.io, ghcr\.io") as caught:
+        ROUTER.route("cache.test", ns, Repository(name))
+    assert caught.value.code is ErrorCode.NAME_UNKNOWN
+    assert "\r" not in caught.value.message
+
+
+def test_without_a_default_a_name_without_a_registry_is_unknown() -> None:
+    router = Router({}, {"ghcr.io": GHCR}, None)
+    assert router.route("x", None, Repository("ghcr.io/acme/app")) == (GHCR, Repository("acme/app"))
+    with pytest.raises(RegistryError, match=r"docker\.io"):
+        router.route("x", None, Repository("alpine"))
+
+
+@pytest.mark.parametrize(
+    ("target", "endpoint"),
+    [
+        ("/v2", Ping()),
+        ("/v2/", Ping()),
+        ("/v2/_catalog", CatalogOf()),
+        ("/v2/a/manifests/latest", ManifestOf(Repository("a"), Tag("latest"))),
+        (f"/v2/a/b/c/manifests/sha256:{HEX}", ManifestOf(Repository("a/b/c"), DIGEST)),
+        ("/v2/a/manifests/b/manifests/c", ManifestOf(Repository("a/manifests/b"), Tag("c"))),
+        ("/v2/tags/list/tags/list", TagsOf(Repository("tags/list"))),
+        (f"/v2/a/blobs/sha256:{HEX}", BlobOf(Repository("a"), DIGEST)),
+        (f"/v2/a/blobs/sha512:{HEX * 2}", BlobOf(Repository("a"), Digest("sha512", HEX * 2))),
+        (f"/v2/a/referrers/sha256:{HEX}", ReferrersOf(Repository("a"), DIGEST)),
+    ],
+)
+def test_targets(target: str, endpoint: object) -> None:
+    assert parse_target(target) == (endpoint, {})
+    assert parse_target(f"{target}?ns=x&n=&last=%2F&n=3") == (endpoint, {"ns": "x", "n": "3", "last": "/"})
+
+
+@pytest.mark.parametrize(
+    ("target", "code"),
+    [
+        ("", ErrorCode.NAME_UNKNOWN),
+        ("/", ErrorCode.NAME_UNKNOWN),
+        ("*", ErrorCode.NAME_UNKNOWN),
+        ("/v1/", ErrorCode.NAME_UNKNOWN),
+        ("v2/", ErrorCode.NAME_UNKNOWN),
+        ("//v2/", ErrorCode.NAME_UNKNOWN),
+        ("/v2//", ErrorCode.NAME_UNKNOWN),
+        ("/V2/", ErrorCode.NAME_UNKNOWN),
+        ("/v2/a", ErrorCode.NAME_UNKNOWN),
+        ("/v2/_catalog/", ErrorCode.NAME_UNKNOWN),
+        ("/v2/manifests/latest", ErrorCode.NAME_UNKNOWN),
+        ("/v2/a/tags", ErrorCode.NAME_UNKNOWN),
+        ("/v2/a/blobs/uploads/", ErrorCode.NAME_UNKNOWN),
+        ("/v2//manifests/latest", ErrorCode.NAME_INVALID),
+        ("/v2/a//b/manifests/latest", ErrorCode.NAME_INVALID),
+        ("/v2/../manifests/latest", ErrorCode.NAME_INVALID),
+        ("/v2/a/../b/manifests/latest", ErrorCode.NAME_INVALID),
+        ("/v2/./a/manifests/latest", ErrorCode.NAME_INVALID),
+        ("/v2/A/manifests/latest", ErrorCode.NAME_INVALID),
+        ("/v2/ä/manifests/latest", ErrorCode.NAME_INVALID),
+        ("/v2/a\\b/manifests/latest", ErrorCode.NAME_INVALID),
+        ("/v2/a b/manifests/latest", ErrorCode.NAME_INVALID),
+        ("/v2/a;b/manifests/latest", ErrorCode.NAME_INVALID),
+        ("/v2/-a/manifests/latest", ErrorCode.NAME_INVALID),
+        (f"/v2/{'a' * 256}/manifests/latest", ErrorCode.NAME_INVALID),
+        ("/v2/a%2fb/manifests/latest", ErrorCode.NAME_INVALID),
+        ("/v2/a/manifests/%2e%2e", ErrorCode.NAME_INVALID),
+        ("/v2/%00/manifests/latest", ErrorCode.NAME_INVALID),
+        ("/v2/a/manifests/", ErrorCode.TAG_INVALID),
+        ("/v2/a/manifests/..", ErrorCode.TAG_INVALID),
+        ("/v2/a/manifests/-x", ErrorCode.TAG_INVALID),
+        (f"/v2/a/manifests/{'x' * 129}", ErrorCode.TAG_INVALID),
+        ("/v2/a/manifests/sha256:", ErrorCode.DIGEST_INVALID),
+        (f"/v2/a/manifests/sha256:{'A' * 64}", ErrorCode.DIGEST_INVALID),
+        (f"/v2/a/manifests/sha256:{'a' * 63}", ErrorCode.DIGEST_INVALID),
+        (f"/v2/a/manifests/md5:{'a' * 32}", ErrorCode.DIGEST_INVALID),
+        ("/v2/a/blobs/latest", ErrorCode.DIGEST_INVALID),
+        ("/v2/a/blobs/", ErrorCode.DIGEST_INVALID),
+        ("/v2/a/referrers/latest", ErrorCode.DIGEST_INVALID),
+        ("/v2/?" + "&".join("a=b" for _ in range(20)), ErrorCode.REQUEST_INVALID),
+    ],
+)
+def test_refused_targets(target: str, code: ErrorCode) -> None:
+    with pytest.raises(RegistryError) as caught:
+        parse_target(target)
+    assert caught.value.code is code
+
+
+@given(st.text(st.characters(max_codepoint=255), max_size=80))
+def test_any_target_is_an_endpoint_or_a_registry_error(text: str) -> None:
+    for target in (text, f"/v2/{text}", f"/v2/{text}/manifests/latest", f"/v2/a/manifests/{text}"):
+        with suppress(RegistryError):
+            parse_target(target)
+
+
+@given(
+    st.text(st.characters(max_codepoint=255), max_size=40),
+    st.none() | st.text(max_size=40),
+    st.from_regex(r"[a-z0-9]{1,5}(\.[a-z]{1,3})?(/[a-z0-9]{1,5}){0,3}", fullmatch=True),
+)
+def test_any_host_and_namespace_lead_to_a_configured_registry_or_nowhere(
+    host: str, ns: str | None, name: str
+) -> None:
+    with suppress(RegistryError):
+        registry, _ = ROUTER.route(host, ns, Repository(name))
+        assert registry in {HUB, GHCR, PRIVATE}
+
+
+class TestOverHttp:
+    async def test_each_way_leads_to_its_registry(self, site: Site) -> None:
+        ours, theirs = images.image(seed=1), images.image(seed=2)
+        site.simulated.push("acme/app", ours, "latest")
+        elsewhere = await site.simulate()
+        elsewhere.push("acme/app", theirs, "latest")
+        other = site.client(elsewhere, "elsewhere.test")
+        async with site.worker() as worker, serving(site, worker, other=other) as edge:
+            path = "acme/app/manifests/latest"
+            for _ in range(2):  # the second time from memory
+                assert (await edge.get(f"/v2/{path}")).body == ours.raw
+                assert (await edge.get(f"/v2/elsewhere.test/{path}")).body == theirs.raw
+                assert (await edge.get(f"/v2/{path}", host="hub.other.test:5000")).body == theirs.raw
+                answer = await edge.get(f"/v2/{path}?ns=elsewhere.test")
+                assert (answer.body, answer.headers["oci-namespace"]) == (theirs.raw, "elsewhere.test")
+                answer = await edge.get(f"/v2/elsewhere.test/{path}?ns=elsewhere.test")
+                assert answer.body == theirs.raw
+                assert (await edge.get(f"/v2/{path}?ns=registry.test")).body == ours.raw
+
+    @pytest.mark.parametrize(
+        "target", ["/v2/?ns=evil.test", "/v2/_catalog?ns=evil.test", "/v2/a/tags/list?ns=e"]
+    )
+    async def test_an_unknown_namespace_is_no_address(self, edge: Edge, target: str) -> None:
+        answer = await edge.get(target)
+        assert answer.status == 404
+        [error] = json.loads(answer.body)["errors"]
+        assert error["code"] == "NAME_UNKNOWN"
+        assert "oci-namespace" not in answer.headers
+        assert "cache-status" in answer.headers
+        assert not edge.site.simulated.requests
+
+    @pytest.mark.parametrize(
+        "target", ["http://cache.test/v2/", "http://evil.test/v2/", "*", "cache.test:80"]
+    )
+    async def test_other_forms_of_targets(self, edge: Edge, target: str) -> None:
+        answer = await edge.get(target, "OPTIONS" if target == "*" else "GET")
+        assert 400 <= answer.status < 500 or (answer.status == 200 and target.startswith("http"))
+        assert "cache-status" in answer.headers
