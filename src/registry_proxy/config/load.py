@@ -81,7 +81,14 @@ class KnownRegistry(Protocol):
 
 def find_config_file() -> Path | None:
     """The configuration file where none was named: in the working directory, or else in /etc; None without one."""
-    return next((path for path in _CONFIG_FILES if path.is_file()), None)
+    return next((path for path in _CONFIG_FILES if _is_there(path)), None)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except PermissionError:
+        return True  # to go on without it would be to go on with other settings
 
 
 def default_storage_path(environ: Mapping[str, str]) -> Path:
