@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from registry_proxy.config import ConfigError
 from registry_proxy.setup.install.accounts import Accounts, RemovedUser, SystemUser
 from registry_proxy.setup.install.commands import Command
 from registry_proxy.setup.install.configuration import (
@@ -120,8 +121,7 @@ def uninstall(root: Path, *, purge: bool) -> Plan:
     steps += [Command(["systemctl", "daemon-reload"])] if unit_file.exists() and target.systemd.live else []
     steps += [RemovedTree(target.path(PROGRAM)), RemovedFile(target.path(SYSUSERS))]
     if purge:
-        steps += _purged(target)
-        return Plan(steps)
+        return _purged(target, steps)
     kept = f"{CONFIG.parent}, the user {USER} and what is cached stay; --purge removes them, too."
     return Plan(steps, remarks=(kept,))
 
@@ -226,11 +226,17 @@ def _remarks(target: Target, options: SystemdOptions) -> tuple[str, ...]:
     return (f"It starts when the system in {target.root} does.",)
 
 
-def _purged(target: Target) -> Iterator[Step]:
+def _purged(target: Target, steps: list[Step]) -> Plan:
+    remarks: tuple[str, ...] = ()
     config = target.path(CONFIG)
-    store = Configuration.read(config if config.is_file() else None).settings.storage.path
+    try:
+        store = Configuration.read(config if config.is_file() else None).settings.storage.path
+    except ConfigError:
+        store = STATE
+        remarks = (
+            f"{CONFIG} can't be used: if storage.path names another folder than {STATE}, remove it yourself.",
+        )
     if store != STATE:
-        yield RemovedTree(target.path(store), only=STORE_ENTRIES)
-    yield RemovedTree(target.path(STATE))
-    yield RemovedTree(target.path(CONFIG.parent))
-    yield RemovedUser(USER, target.accounts)
+        steps.append(RemovedTree(target.path(store), only=STORE_ENTRIES))
+    steps += [RemovedTree(target.path(STATE)), RemovedTree(target.path(CONFIG.parent))]
+    return Plan([*steps, RemovedUser(USER, target.accounts)], remarks=remarks)
