@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 import ssl
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -132,6 +134,30 @@ def test_a_running_transfer_outlives_a_new_certificate(
         stream.write(f"GET /v2/ HTTP/1.1\r\nHost: {HUB}\r\n\r\n".encode())
         stream.flush()
         assert stream.readline() == b"HTTP/1.1 200 OK\r\n"
+
+
+def test_a_slow_client_gets_the_end_of_a_connection_that_is_closed(
+    network: SealedNetwork, server: TlsServer, upstreams: Simulators
+) -> None:
+    image = images.image(layers=1, layer_size=8 << 20, seed=3)
+    upstreams["dockerhub"].push("library/slow", image, "1")
+    layer = image.layers[0]
+    server.secure(HUB, "/v2/library/slow/manifests/1")
+    sock = network.connect((ADDRESS, 443))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+    with server.trust.wrap_socket(sock, server_hostname=HUB) as connection:
+        connection.settimeout(60)
+        path = f"/v2/library/slow/blobs/{layer.digest}"
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {HUB}\r\nConnection: close\r\n\r\n".encode())
+        received = bytearray(connection.recv(1))
+        left = layer.size - (1 << 20)
+        while len(received) < left:
+            received += connection.recv(left - len(received))
+        time.sleep(2.5)  # the server has written all by now; the client takes its time
+        while piece := connection.recv(1 << 20):
+            received += piece
+    body = received.partition(b"\r\n\r\n")[2]
+    assert f"sha256:{hashlib.sha256(body).hexdigest()}" == layer.digest
 
 
 def test_a_useless_new_key_leaves_the_old_certificate_and_is_told(

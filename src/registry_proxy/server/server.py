@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 
 _SWEEP_EVERY = 1.0
 _BACKLOG = 1024
-# Seconds that a client has to answer the end of TLS.
-_GOOD_BYE = 2.0
+# Seconds that a client of a TLS connection that ends has for what is still on its way to it, which may be a megabyte.
+_GOOD_BYE = 300.0
 
 
 class Server:
@@ -144,7 +144,7 @@ class Server:
             raise InvalidProxyHeaderError(f"no PROXY header within {limit:g} s") from None
 
     def _tls_timeouts(self, tls: ssl.SSLContext | None) -> tuple[float | None, float | None]:
-        """For the handshake and the good-bye, with TLS only: asyncio's own are longer than a stop may last."""
+        """For the handshake and the good-bye; asyncio takes them with TLS only."""
         return (self._limits.header_timeout, _GOOD_BYE) if tls is not None else (None, None)
 
     def _connection(self, told_address: Address | None = None) -> Connection:
