@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from registry_proxy import __version__
-from registry_proxy.cli import install
+from registry_proxy.cli import install, operations
 from registry_proxy.cli.client import EXAMPLES as CLIENT_EXAMPLES
 from registry_proxy.cli.client import client
 from registry_proxy.cli.common import (
@@ -93,6 +93,7 @@ def _commands(options: _Options) -> typer.Typer:
         client
     )
     install.add_to(app)
+    operations.add_to(app)
     add(verify, "Check everything that is cached.", "verify --repair")
     return app
 
