@@ -156,7 +156,9 @@ class Supervisor:
             process, status = os.waitpid(-1, os.WNOHANG)
             if process == 0:
                 return
-            number = self._workers.pop(process)
+            number = self._workers.pop(process, None)
+            if number is None:
+                continue  # as the first process of a container it inherits others' children
             now = time.monotonic()
             quick = now - self._started[number] < _QUICK_DEATH
             self._quick_deaths = self._quick_deaths + 1 if quick else 0

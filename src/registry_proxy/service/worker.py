@@ -83,7 +83,12 @@ class Worker:
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         # The other end is the supervisor's alone: it closes when that process ends, however.
-        loop.add_reader(self._lifeline, self._stop.set)
+        loop.add_reader(self._lifeline, self._end_with_supervisor)
+
+    def _end_with_supervisor(self) -> None:
+        # A pipe that is at its end stays readable.
+        asyncio.get_running_loop().remove_reader(self._lifeline)
+        self._stop.set()
 
     async def run(self) -> None:
         """Serve, then drain; fills that are not complete stay in the store, to be resumed."""
