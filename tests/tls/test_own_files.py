@@ -136,10 +136,21 @@ def test_a_running_transfer_outlives_a_new_certificate(
         assert stream.readline() == b"HTTP/1.1 200 OK\r\n"
 
 
+@pytest.fixture
+def small_buffers(network: SealedNetwork) -> Iterator[None]:
+    """Sockets that hold next to nothing, so that it is the server that holds what a client has not read."""
+    place = "/proc/sys/net/ipv4/tcp_wmem"
+    before = run(network, ["cat", place]).strip()
+    run(network, ["tee", place], text="4096 16384 65536")
+    yield
+    run(network, ["tee", place], text=before)
+
+
+@pytest.mark.usefixtures("small_buffers")
 def test_a_slow_client_gets_the_end_of_a_connection_that_is_closed(
     network: SealedNetwork, server: TlsServer, upstreams: Simulators
 ) -> None:
-    image = images.image(layers=1, layer_size=8 << 20, seed=3)
+    image = images.image(layers=1, layer_size=2 << 20, seed=3)
     upstreams["dockerhub"].push("library/slow", image, "1")
     layer = image.layers[0]
     server.secure(HUB, "/v2/library/slow/manifests/1")
@@ -149,11 +160,10 @@ def test_a_slow_client_gets_the_end_of_a_connection_that_is_closed(
         connection.settimeout(60)
         path = f"/v2/library/slow/blobs/{layer.digest}"
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {HUB}\r\nConnection: close\r\n\r\n".encode())
-        received = bytearray(connection.recv(1))
-        left = layer.size - (1 << 20)
-        while len(received) < left:
-            received += connection.recv(left - len(received))
-        time.sleep(2.5)  # the server has written all by now; the client takes its time
+        received = bytearray()
+        while len(received) < 3 << 19:
+            received += connection.recv(1 << 14)
+        time.sleep(3)  # the server has let go of the last byte; it takes its time to arrive
         while piece := connection.recv(1 << 20):
             received += piece
     body = received.partition(b"\r\n\r\n")[2]
