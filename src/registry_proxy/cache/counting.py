@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_FLUSH_EVERY = 30.0  # seconds
+_FLUSH_EVERY = 5.0  # seconds
 
 
 class Counting:
-    """Adds what this worker counted to what all have. A crash loses half a minute of it."""
+    """Adds what this worker counted to what all have. A crash loses a few seconds of it."""
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from registry_proxy.cli.common import ConfigOption, JsonOption, settings_loader
+from registry_proxy.cli.common import FAILED, ConfigOption, JsonOption, YesOption, settings_loader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,8 @@ def add_to(app: typer.Typer) -> None:
         app.command(short_help=short_help, epilog=f"Example: registry-proxy {example}")(command)
 
     add(status, "Show what is cached, what it saved, and what is coming in.", "status --watch")
+    add(ls, "List the images that are cached.", "ls 'ghcr.io/acme/*'")
+    add(rm, "Remove images from the cache.", "rm alpine:3.20 ghcr.io/acme/app")
 
 
 def status(
@@ -30,7 +32,8 @@ def status(
 ) -> None:
     """Show what is cached, how requests were answered, and which transfers run, by registry.
 
-    It reads the store's index, so it works whether the server runs or not. Answers and bytes are counted within 30 s.
+    It reads the store's index, so it works whether the server runs or not. What the server counts shows after a few
+    seconds.
 
     Hits are answers from the cache, stale ones those that an outage made so; misses were fetched, joined ones shared a
     fetch, and passed ones found no room. Saved is what clients were sent and the registry was not asked for.
@@ -38,3 +41,45 @@ def status(
     from registry_proxy.cli.status import run  # noqa: PLC0415
 
     run(settings_loader(config)(), as_json=json, watch=watch)
+
+
+def ls(
+    pattern: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="PATTERN",
+            help="A registry (ghcr.io), an image (alpine), a part of names (ghcr.io/acme), or one with * and ?.",
+            show_default=False,
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """List the cached images: their size, when their registry last confirmed them, and when they were last used.
+
+    The size is what is kept of an image; images can share parts of it. Those without a tag were pulled by digest, or
+    their tag has moved on. Exit code 1 if nothing fits PATTERN.
+    """
+    from registry_proxy.cli.ls import run  # noqa: PLC0415
+
+    found = run(settings_loader(config)(), pattern, as_json=json)
+    raise typer.Exit(0 if found else FAILED)
+
+
+def rm(
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGE[:TAG|@DIGEST]", help="As in `ls`.", show_default=False)
+    ],
+    config: ConfigOption = None,
+    yes: YesOption = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go, and leave it.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Remove images, or only tags or digests of them, and the content that nothing else uses. The server may run.
+
+    The next pull fetches them anew. Exit code 1 if one of them isn't cached (then nothing is removed), or you say no.
+    """
+    from registry_proxy.cli.rm import run  # noqa: PLC0415
+
+    done = run(settings_loader(config)(), images, yes=yes, dry_run=dry_run, as_json=json)
+    raise typer.Exit(0 if done else FAILED)

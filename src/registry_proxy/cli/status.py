@@ -18,7 +18,7 @@ from rich.text import Text
 from registry_proxy.cache.results import Outcome
 from registry_proxy.cache.survey import Surveyor
 from registry_proxy.cli.opening import open_store
-from registry_proxy.cli.texts import ago, percent, size_text, timestamp
+from registry_proxy.cli.texts import ago, count_text, percent, size_text, timestamp
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from registry_proxy.config import Settings
 
 _BAR = 30
+_SELDOM = ("Stale", "Joined", "Passed")
 _WATCH_EVERY = 2.0
 # Where no terminal tells its width.
 _WIDTH = 160
@@ -51,6 +52,11 @@ def make_console() -> Console:
     """Standard output; wide where it is no terminal."""
     console = Console(highlight=False, markup=False)
     return console if console.is_terminal else Console(highlight=False, markup=False, width=_WIDTH)
+
+
+def make_table() -> Table:
+    """A table that wastes no width: 80 columns should do."""
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0, header_style="bold")
 
 
 def _look(settings: Settings) -> Survey:
@@ -126,19 +132,26 @@ def _beside(bar: ProgressBar, text: str) -> Table:
 
 
 def _registries(survey: Survey) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("Registry", no_wrap=True)
-    for title in ("Repos", "Tags", "Kept", "Hits", "Stale", "Misses", "Joined", "Passed", "Served", "Saved"):
+    answered = {
+        "Hits": [each.answers[Outcome.HIT] + each.answers[Outcome.REVALIDATED] for each in survey.registries],
+        "Stale": [each.answers[Outcome.STALE] for each in survey.registries],
+        "Misses": [each.answers[Outcome.MISS] for each in survey.registries],
+        "Joined": [each.answers[Outcome.JOINED] for each in survey.registries],
+        "Passed": [each.answers[Outcome.PASSED] for each in survey.registries],
+    }
+    # What is seldom takes no room while there is none of it.
+    shown = {title: counts for title, counts in answered.items() if any(counts) or title not in _SELDOM}
+    table = make_table()
+    table.add_column("Registry", overflow="fold")
+    for title in ("Repos", "Tags", "Kept", *shown, "Served", "Saved"):
         table.add_column(title, justify="right", no_wrap=True)
-    for registry in survey.registries:
-        answers = registry.answers
+    for number, registry in enumerate(survey.registries):
         table.add_row(
             registry.registry,
-            str(registry.repositories),
-            str(registry.tags),
+            count_text(registry.repositories),
+            count_text(registry.tags),
             size_text(registry.size),
-            str(answers[Outcome.HIT] + answers[Outcome.REVALIDATED]),
-            *(str(answers[each]) for each in (Outcome.STALE, Outcome.MISS, Outcome.JOINED, Outcome.PASSED)),
+            *(count_text(counts[number]) for counts in shown.values()),
             size_text(registry.served),
             size_text(registry.saved),
         )
@@ -146,18 +159,18 @@ def _registries(survey: Survey) -> Table:
 
 
 def _fills(survey: Survey) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("Coming in", no_wrap=True)
-    table.add_column("From", overflow="fold")
-    table.add_column("")
+    table = make_table()
+    table.add_column("Coming in", overflow="fold")
+    table.add_column("Blob", no_wrap=True)
+    table.add_column("", no_wrap=True)
     table.add_column("Progress", no_wrap=True)
     table.add_column("Last byte", no_wrap=True)
     for fill in survey.fills:
         table.add_row(
-            f"{fill.digest.algorithm}:{fill.digest.hex[:12]}",
             ", ".join(str(source) for source in fill.sources) or "-",
-            ProgressBar(fill.size or 1, fill.stored, width=_BAR // 2),
-            f"{size_text(fill.stored)} of {size_text(fill.size)}, {percent(fill.stored, fill.size)}",
+            fill.digest.hex[:12],
+            ProgressBar(fill.size or 1, fill.stored, width=_BAR // 3),
+            f"{percent(fill.stored, fill.size)} of {size_text(fill.size)}",
             ago(time.time() - fill.idle, time.time()),
         )
     return table

@@ -6,12 +6,24 @@ from datetime import UTC, datetime
 
 from rich.filesize import decimal
 
-_UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 def size_text(size: int) -> str:
     """Bytes with a unit of 1000."""
-    return f"-{decimal(-size)}" if size < 0 else decimal(size)
+    text = decimal(abs(size)).replace(" bytes", " B").replace(" byte", " B")
+    return f"-{text}" if size < 0 else text
+
+
+def count_text(count: int) -> str:
+    """A number in at most five characters."""
+    if count < 100_000:
+        return str(count)
+    for unit in "kMG":
+        count, rest = divmod(count, 1000)
+        if count < 1000:
+            return f"{count}.{rest // 100}{unit}" if count < 100 else f"{count}{unit}"
+    return f"{count}G"
 
 
 def percent(part: int, whole: int) -> str:
@@ -26,8 +38,7 @@ def ago(at: float | None, now: float) -> str:
     seconds = int(now - at)
     for length, unit in _UNITS:
         if seconds >= length:
-            count = seconds // length
-            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+            return f"{seconds // length} {unit} ago"
     return "just now"
 
 
