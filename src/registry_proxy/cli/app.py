@@ -23,6 +23,8 @@ from registry_proxy.cli.common import (
     UsageError,
     settings_loader,
 )
+from registry_proxy.cli.config import EXAMPLES as CONFIG_EXAMPLES
+from registry_proxy.cli.config import config
 from registry_proxy.config import ConfigError
 from registry_proxy.index.base import IndexFailedError
 from registry_proxy.storage.base import StoreError
@@ -89,6 +91,7 @@ def _commands(options: _Options) -> typer.Typer:
 
     add(serve, "Run the caches.", "serve --config registry-proxy.toml")
     add(check_config, "Check and show the configuration.", "check-config --json")
+    app.command(short_help="Ask for the settings, and write them.", epilog=CONFIG_EXAMPLES)(config)
     app.command(short_help="Show or change how a client pulls through the server.", epilog=CLIENT_EXAMPLES)(
         client
     )

@@ -1,0 +1,128 @@
+"""The files that the answers come to, checked as the server will read them, before anything is written."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from registry_proxy.config import load
+from registry_proxy.config.layers import PREFIX, Key, variable_name
+from registry_proxy.setup.wizard.asker import MissingAnswerError
+from registry_proxy.setup.wizard.documents import change_env, change_toml, masked_env, masked_toml, variables
+from registry_proxy.setup.wizard.htpasswd import users_of, with_users
+from registry_proxy.setup.wizard.wishes import changes
+from registry_proxy.setup.wizard.writing import PRIVATE, NewFile
+from registry_proxy.upstream.presets import PRESETS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from registry_proxy.config import Settings
+    from registry_proxy.setup.wizard.context import Context
+    from registry_proxy.setup.wizard.wishes import Wishes
+
+KNOWN = {preset.name: preset for preset in PRESETS}
+# The hashes are nobody's business; a group may be that of the service.
+_USERS_MODE = 0o640
+
+
+@dataclass(frozen=True, slots=True)
+class DraftFile:
+    """A file as it is and as it shall be; the `shown` texts are without secrets."""
+
+    path: Path
+    before: str | None = field(repr=False)
+    after: str = field(repr=False)
+    shown_before: str
+    shown_after: str
+    mode: int = 0o644
+
+    @property
+    def is_new(self) -> bool:
+        """Whether anything is to be written."""
+        return self.before != self.after
+
+    def difference(self) -> str:
+        """What changes, as a unified diff."""
+        names = (str(self.path) if self.before is not None else "/dev/null", str(self.path))
+        lines = (self.shown_before.splitlines(), self.shown_after.splitlines())
+        return "\n".join(difflib.unified_diff(*lines, *names, lineterm=""))
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """All files, in the order of writing, and the settings that they make."""
+
+    files: tuple[DraftFile, ...]
+    settings: Settings
+
+    def to_write(self) -> list[NewFile]:
+        """What is new of it."""
+        return [NewFile(file.path, file.after, file.mode) for file in self.files if file.is_new]
+
+
+def make_draft(context: Context) -> Draft:
+    """The files for the wishes. Raises ConfigError when the server could not use them, MissingAnswerError."""
+    wishes, path = context.wishes, context.file
+    env = path.with_name(".env")
+    before, env_before = _read(path), _read(env)
+    defaults = {name for name, preset in KNOWN.items() if preset.default}
+    wanted = changes(wishes, context.old, defaults)
+    tables = [("upstreams", name) for name in wishes.registries if name not in defaults]
+    without = ("tls",) if wishes.without_tls else ()
+    after = change_toml(before, wanted, tables=tables, without=without)
+    env_after = change_env(env_before, _variables(wishes, wanted, env_before))
+    settings = load(path, {}, KNOWN, {path: after, env: env_after})
+    files = [
+        _draft_file(env, env_before, env_after, masked_env, PRIVATE),
+        *_users_file(wishes),
+        _draft_file(path, before, after, masked_toml),
+    ]
+    return Draft(tuple(files), settings)
+
+
+def _variables(wishes: Wishes, wanted: dict[Key, object], text: str | None) -> dict[Key, str | None]:
+    """What becomes of `.env`: what the file says now must not be overridden there."""
+    present = variables(text)
+    overriding: dict[Key, str | None] = {key: None for key in wanted if variable_name(key) in present}
+    if wishes.without_tls:
+        prefix = f"{PREFIX}TLS_"
+        overriding |= {
+            ("tls", name.removeprefix(prefix)): None for name in present if name.startswith(prefix)
+        }
+    return overriding | wishes.secrets
+
+
+def _users_file(wishes: Wishes) -> list[DraftFile]:
+    if wishes.htpasswd is None or not wishes.users:
+        return []
+    before = _read(wishes.htpasswd)
+    after = with_users(before, wishes.users)
+    return [_draft_file(wishes.htpasswd, before, after, lambda text: _names(text, wishes), _USERS_MODE)]
+
+
+def _names(text: str, wishes: Wishes) -> str:
+    """The users alone."""
+    new = " (a new password)"
+    shown = {name: new if name in wishes.users else "" for name in users_of(text)}
+    return "".join(f"{name}{note}\n" for name, note in shown.items())
+
+
+def _draft_file(
+    path: Path, before: str | None, after: str, shown: Callable[[str], str], mode: int = 0o644
+) -> DraftFile:
+    if before is None and not after:
+        before = after
+    return DraftFile(path, before, after, shown(before or ""), shown(after), mode)
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text("utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise MissingAnswerError(f"can't read {path}: {reason}.") from None
