@@ -10,10 +10,13 @@ DEV_GROUP := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check bench lock clean
+.PHONY: help config run test check bench lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+config: $(VENV)/.project ## Ask what to cache and for whom, and write registry-proxy.toml
+	@exec $(BIN)/registry-proxy config $(ARGS)
 
 run: $(VENV)/.project ## Install into .venv what is missing there, and serve
 	@exec $(BIN)/registry-proxy serve $(ARGS)
