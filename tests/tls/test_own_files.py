@@ -179,6 +179,18 @@ def test_a_useless_new_key_leaves_the_old_certificate_and_is_told(
     assert server.logged("is not that of the certificate") == 1
 
 
+def test_an_idle_client_does_not_hold_up_the_end(network: SealedNetwork, server: TlsServer) -> None:
+    connection = server.trust.wrap_socket(network.connect((ADDRESS, 443)), server_hostname=HUB)
+    with connection, connection.makefile("rwb") as stream:
+        stream.write(f"GET /v2/ HTTP/1.1\r\nHost: {HUB}\r\n\r\n".encode())
+        stream.flush()
+        assert stream.readline() == b"HTTP/1.1 200 OK\r\n"
+        begin = time.monotonic()
+        assert server.stop() == 0
+        # Not the half minute that transfers have.
+        assert time.monotonic() - begin < 15
+
+
 def test_http_is_sent_on_and_serves_nothing(server: TlsServer) -> None:
     answer = server.plain(GHCR, "/v2/acme/app/manifests/1")
     assert (answer.status, answer.headers["Location"]) == (308, f"https://{GHCR}/v2/acme/app/manifests/1")

@@ -139,6 +139,8 @@ class Connection(asyncio.Protocol):
         self._waiting.clear()
         if self._task is None:
             self._transport.close()
+            # TLS waits for the client's good-bye, which many an idle client never says.
+            self.deadline = self._loop.time() + _LINGER
 
     @property
     def is_answering(self) -> bool:
