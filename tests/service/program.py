@@ -25,7 +25,15 @@ _LISTENING = re.compile(r"listening on (?:127\.0\.0\.1:|\('127\.0\.0\.1', )(\d+)
 class Program:
     """`registry-proxy serve` with a configuration, on an ephemeral port; killed at the end of the block."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, Mapping[str, object]]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, Mapping[str, object]],
+        *,
+        container: bool = False,
+    ) -> None:
+        # As in a container: its first process, which inherits all orphans.
+        self._prefix = ["unshare", "--pid", "--fork", "--kill-child", "--"] if container else []
         self.folder = folder
         self.store = folder / "store"
         self.config = folder / "registry-proxy.toml"
@@ -52,27 +60,24 @@ class Program:
         """Start it; returns once it listens."""
         self.log.write_bytes(b"")
         env = {"HOME": str(self.folder)}
-        self.daemon = Daemon(Local(), [PROGRAM, "serve", "--config", str(self.config)], self.log, env=env)
+        self.daemon = Daemon(
+            Local(), [*self._prefix, PROGRAM, "serve", "--config", str(self.config)], self.log, env=env
+        )
         self.daemon.wait_until(lambda: _LISTENING.search(self.said()) is not None)
         found = _LISTENING.search(self.said())
         assert found is not None
         self.port = int(found[1])
+        started = self.daemon.process.pid
+        self.supervisor = _children(started)[0] if self._prefix else started
         self.wait_until(lambda: len(self.workers()) == 2)
 
     def said(self) -> str:
         """The log so far."""
         return self.log.read_text(errors="replace")
 
-    @property
-    def supervisor(self) -> int:
-        return self.daemon.process.pid
-
     def workers(self) -> list[int]:
         """The processes of the workers."""
-        with contextlib.suppress(OSError):
-            children = Path(f"/proc/{self.supervisor}/task/{self.supervisor}/children").read_text()
-            return [int(each) for each in children.split()]
-        return []
+        return _children(self.supervisor)
 
     def signal(self, number: signal.Signals) -> None:
         """To the supervisor."""
@@ -93,6 +98,14 @@ class Program:
         """A connection to one of the workers, whichever the kernel chooses."""
         return Client(self.port)
 
+    def refuses(self) -> bool:
+        """Whether nobody listens any more."""
+        try:
+            self.connect().close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
     def get(self, target: str) -> tuple[int, bytes]:
         """One request on a connection of its own."""
         with self.connect() as client:
@@ -103,13 +116,18 @@ class Program:
         return self
 
     def __exit__(self, *_: object) -> None:
-        processes = [self.supervisor, *self.workers()]
-        for process in processes:
+        for process in (self.supervisor, *self.workers()):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         self.daemon.kill()
         if "report this" in self.said() or "Traceback" in self.said():
             raise AssertionError(f"it tells of a defect:\n{self.said()}")
+
+
+def _children(process: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        return [int(each) for each in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    return []
 
 
 class Client(http.client.HTTPConnection):

@@ -7,6 +7,7 @@ import http.client
 import os
 import select
 import signal
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,8 +77,7 @@ class TestStop:
                 program.wait_for_log("stopping")
                 assert idle.sock is not None
                 assert idle.sock.recv(1) == b""
-                with pytest.raises(ConnectionRefusedError):
-                    program.connect()
+                program.wait_until(program.refuses)
                 assert program.daemon.process.poll() is None
             assert response.read() == LAYER.raw
         assert program.daemon.process.wait(10) == 0
@@ -179,6 +179,17 @@ class TestDeaths:
         assert program.get(BLOB) == (200, LAYER.raw)
         assert ranges(upstream) == [None, f"bytes={HALF}-"]
         program.wait_until(lambda: not list((program.store / "ingest").iterdir()))
+
+    def test_the_first_process_of_a_container_inherits_orphans(self, tmp_path: Path) -> None:
+        settings = {"upstreams.sim": {"registry": "sim.test", "url": "http://127.0.0.1:1"}}
+        with Program(tmp_path, settings, container=True) as program:
+            inside = ["nsenter", f"--target={program.supervisor}", "--pid", "--"]
+            subprocess.run([*inside, "sh", "-c", "sleep 0.1 &"], check=True)
+            program.wait_until(lambda: len(program.workers()) == 3)
+            program.wait_until(lambda: len(program.workers()) == 2)
+            assert program.get("/v2/")[0] == 200
+            program.signal(signal.SIGTERM)
+            assert program.daemon.process.wait(10) == 0
 
     def test_all_workers_die_at_once(self, program: Program) -> None:
         workers = program.workers()
