@@ -1,0 +1,75 @@
+"""When a tag is asked for again, and what becomes of a copy when the upstream fails."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry_proxy.policy.freshness import (
+    Decision,
+    Failure,
+    Fallback,
+    Freshness,
+    access_is_trusted,
+    decide,
+    fall_back,
+)
+
+RULES = Freshness(tag_ttl=60.0, access_ttl=3600.0, keep_deleted=True)
+SECONDS = st.floats(0, 1e10)
+
+
+@pytest.mark.parametrize(
+    ("checked_at", "now", "ttl", "decision"),
+    [
+        (None, 1000, 60, Decision.FETCH),
+        (None, 1000, 0, Decision.FETCH),
+        (1000, 1000, 60, Decision.SERVE),
+        (1000, 1059.9, 60, Decision.SERVE),
+        (1000, 1060, 60, Decision.REVALIDATE),
+        (1000, 9000, 60, Decision.REVALIDATE),
+        (1000, 1000, 0, Decision.REVALIDATE),
+        # The clock was set back.
+        (1000, 999, 60, Decision.REVALIDATE),
+        (1000, 0, 60, Decision.REVALIDATE),
+    ],
+)
+def test_tags(checked_at: float | None, now: float, ttl: float, decision: Decision) -> None:
+    assert decide(checked_at, now, dataclasses.replace(RULES, tag_ttl=ttl)) is decision
+
+
+@given(SECONDS, SECONDS, st.floats(0, 1e6))
+def test_no_tag_is_served_unasked_for_longer_than_its_time(checked_at: float, now: float, ttl: float) -> None:
+    served = decide(checked_at, now, dataclasses.replace(RULES, tag_ttl=ttl)) is Decision.SERVE
+    assert served == (checked_at <= now and now - checked_at < ttl)
+
+
+@pytest.mark.parametrize(
+    ("confirmed_at", "now", "trusted"),
+    [(1000, 1000, True), (1000, 4599, True), (1000, 4600, False), (1000, 99999, False), (1000, 0, True)],
+)
+def test_access_counts_for_its_time(confirmed_at: float, now: float, trusted: bool) -> None:
+    assert access_is_trusted(confirmed_at, now, RULES) is trusted
+
+
+@pytest.mark.parametrize(
+    ("failure", "age", "keep_deleted", "fallback"),
+    [
+        (Failure.OUTAGE, 0, True, Fallback.SERVE_STALE),
+        (Failure.OUTAGE, 10**9, False, Fallback.SERVE_STALE),
+        (Failure.REFUSED, 0, True, Fallback.SERVE_STALE),
+        (Failure.REFUSED, 3599, False, Fallback.SERVE_STALE),
+        (Failure.REFUSED, 3600, True, Fallback.REPORT),
+        (Failure.REFUSED, 10**9, False, Fallback.REPORT),
+        (Failure.GONE, 0, True, Fallback.SERVE_STALE),
+        (Failure.GONE, 10**9, True, Fallback.SERVE_STALE),
+        (Failure.GONE, 0, False, Fallback.FORGET),
+        (Failure.GONE, 10**9, False, Fallback.FORGET),
+    ],
+)
+def test_fallbacks(failure: Failure, age: float, keep_deleted: bool, fallback: Fallback) -> None:
+    rules = dataclasses.replace(RULES, keep_deleted=keep_deleted)
+    assert fall_back(failure, 1000.0, 1000.0 + age, rules) is fallback
