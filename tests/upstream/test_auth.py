@@ -138,7 +138,7 @@ async def test_nothing_is_sent_before_it_is_demanded() -> None:
 
 async def test_credentials_are_not_asked_for_before_they_are_needed() -> None:
     class Locked(StaticCredentials):
-        async def current(self, repository: Repository) -> NoReturn:
+        async def current(self, repository: Repository) -> NoReturn:  # noqa: ARG002
             raise UpstreamBrokenError("the keyring is locked")
 
     exchange = Exchange(provider=Locked())
