@@ -61,6 +61,9 @@ def system(booted: BootedSystem, program_copy: Path) -> Iterator[BootedSystem]:
     """The booted system, with the program in place already."""
     run(Local(), ["cp", "--archive", "--link", str(program_copy), str(booted.path("/opt/registry-proxy"))])
     yield booted
-    booted.program("uninstall", "systemd", "--purge", "--yes")
+    if booted.path("/etc/systemd/system/registry-proxy.service").exists():
+        booted.program("uninstall", "systemd", "--purge", "--yes")
+    for folder in ("/opt/registry-proxy", "/etc/registry-proxy"):
+        shutil.rmtree(booted.path(folder), ignore_errors=True)
     shutil.rmtree(booted.path("/var/setup"))
     booted.path("/var/setup").mkdir()

@@ -93,7 +93,7 @@ def test_what_would_change_is_told_without_changing_it(system: BootedSystem) -> 
     assert subjects[:3] == [
         "/etc/sysusers.d/registry-proxy.conf",
         "user registry-proxy",
-        "/opt/registry-proxy/",
+        "/etc/registry-proxy/",
     ]
     assert subjects[-1] == "systemctl restart registry-proxy.service"
     assert told["done"] is False
@@ -180,7 +180,10 @@ def test_a_reload_takes_over_what_is_right_and_survives_what_is_wrong(system: Bo
 def test_a_first_start_that_fails_leaves_nothing_behind(system: BootedSystem) -> None:
     shutil.rmtree(system.path("/opt/registry-proxy"))
     before = system.files()
-    system.write("/var/setup/registry-proxy.toml", "[tls]\ncert = 'cert.pem'\nkey = 'key.pem'\n")
+    system.write(
+        "/var/setup/registry-proxy.toml",
+        "[tls]\nlisten = ['127.20.0.1:443']\nhttp = []\ncert = 'cert.pem'\nkey = 'key.pem'\n",
+    )
     for name in ("cert.pem", "key.pem"):
         system.write(f"/var/setup/{name}", "-----BEGIN NONSENSE-----\n")
     done = system.program("install", "systemd", "--yes", code=1)

@@ -7,7 +7,6 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import questionary
 import typer
 
 from registry_proxy.cli.common import FailedError, UsageError
@@ -36,6 +35,8 @@ class Manner:
 
 def ask_kind(command: str) -> str:
     """`systemd` or `compose`, as is chosen at the terminal. Raises UsageError, FailedError."""
+    import questionary  # noqa: PLC0415 - only here, and slow to load
+
     if not sys.stdin.isatty():
         raise UsageError(f"say which: registry-proxy {command} systemd, or registry-proxy {command} compose.")
     choices = [questionary.Choice(title, value) for value, title in _KINDS.items()]
