@@ -47,7 +47,7 @@ def stack() -> Iterator[ExitStack]:
         yield stack
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def registries(upstream: RemoteUpstream) -> str:
     """The configuration of the upstreams."""
     off = "".join(f"[upstreams.{name}]\nenabled = false\n" for name in ("quay", "gcr", "k8s"))

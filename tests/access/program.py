@@ -156,7 +156,11 @@ class Program:
         origin = (source, 0) if source else None
         port = self.port("TLS" if tls else "")
         connection = socket.create_connection((address, port), timeout=30, source_address=origin)
-        return tls.wrap_socket(connection, server_hostname="registry.example.com") if tls else connection
+        try:
+            return tls.wrap_socket(connection, server_hostname="registry.example.com") if tls else connection
+        except OSError:
+            connection.close()
+            raise
 
     def get(
         self,
