@@ -135,7 +135,10 @@ def _say(text: str) -> None:
 
 def _text(ledger: Ledger) -> str:
     counts = {"faults": ledger.faults, "answers": ledger.outcomes, "failures allowed": ledger.excused}
-    lines = [f"{ledger.requests} requests, {ledger.bytes / MIB:.0f} MiB in {ledger.seconds:.0f} s"]
+    lines = [
+        f"{ledger.requests} requests, {ledger.bytes / MIB:.0f} MiB in {ledger.seconds:.0f} s; "
+        f"the largest worker had {ledger.peak_memory / MIB:.0f} MiB, the store {ledger.peak_store / MIB:.1f} MiB"
+    ]
     for name, counted in counts.items():
         lines += [f"{name}:", *(f"  {count:7}  {what}" for what, count in counted.most_common())]
     lines += [

@@ -60,14 +60,12 @@ def blob_file(store: Path, digest: Digest) -> Path:
 
 
 class Inspector:
-    """Looks now and then while the soak runs; `largest` is the most memory that a process of the server had."""
+    """Looks now and then while the soak runs."""
 
     def __init__(self, site: Site, ledger: Ledger, weather: Weather) -> None:
         self._site = site
         self._ledger = ledger
         self._weather = weather
-        self.largest = 0
-        self.fullest = 0
 
     async def run(self) -> None:
         """Look, until cancelled."""
@@ -76,13 +74,14 @@ class Inspector:
             await asyncio.sleep(_EVERY)
 
     def _look(self) -> None:
-        used = sum(_sizes(self._site.store))
-        self.fullest = max(self.fullest, used)
+        # Files come and go while they are counted, so that one count can be too high.
+        used = min(sum(_sizes(self._site.store)) for _ in range(3))
+        self._ledger.peak_store = max(self._ledger.peak_store, used)
         if used > BUDGET:
             self._ledger.lose("over budget", f"{used} bytes are stored, {BUDGET} allowed")
         for worker in self._site.workers():
             size = memory(worker).largest_rss
-            self.largest = max(self.largest, size)
+            self._ledger.peak_memory = max(self._ledger.peak_memory, size)
             if size > _MEMORY:
                 self._ledger.lose("memory", f"a worker has {size // MIB} MiB")
         if not self._weather.excuses(time.monotonic() - _SETTLING) and not self._site.is_full:

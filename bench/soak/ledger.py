@@ -34,6 +34,8 @@ class Ledger:
     begun: float = field(default_factory=time.monotonic)
     requests: int = 0
     bytes: int = 0
+    peak_memory: int = 0  # of one worker, in bytes
+    peak_store: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     excused: Counter[str] = field(default_factory=Counter)
@@ -62,6 +64,8 @@ class Ledger:
             "seconds": round(self.seconds, 1),
             "requests": self.requests,
             "bytes": self.bytes,
+            "peak_worker_memory": self.peak_memory,
+            "peak_store": self.peak_store,
             "outcomes": dict(self.outcomes),
             "faults": dict(self.faults),
             "failures_allowed": dict(self.excused),

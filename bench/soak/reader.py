@@ -26,6 +26,7 @@ _LONGEST = 90.0
 _LATE = 3.0
 _CHUNK = 1 << 16
 _SLOW_PAUSE = 0.005
+_PAUSE_AFTER_FAILURE = 0.2
 
 
 class FailedError(Exception):
@@ -72,6 +73,7 @@ class Reader:
             await manner(item)
         except FailedError as failure:
             self._judge(item, str(failure), begun)
+            await asyncio.sleep(_PAUSE_AFTER_FAILURE)
 
     async def pull(self, item: Item) -> None:
         """All of an image, for one platform. Raises FailedError."""

@@ -130,8 +130,8 @@ class Site:
 
     def fill_disk(self) -> None:
         """Leave no byte free."""
-        with self._ballast.open("wb", buffering=0) as file:
-            piece = bytes(MIB)
+        with self._ballast.open("ab", buffering=0) as file:
+            piece = bytes(64 << 10)
             try:
                 while True:
                     file.write(piece)

@@ -107,11 +107,13 @@ class Storms:
             await asyncio.sleep(_SECONDS / 3)
 
     async def crash(self) -> None:
-        """All processes of the server die."""
-        with self._weather.trouble("crash"):
-            self._ledger.faults["server killed"] += 1
-            await asyncio.to_thread(self._site.kill)
-            await asyncio.to_thread(self._site.start)
+        """All processes of the server die, and again soon after they have started."""
+        for _ in range(3):
+            with self._weather.trouble("crash"):
+                self._ledger.faults["server killed"] += 1
+                await asyncio.to_thread(self._site.kill)
+                await asyncio.to_thread(self._site.start)
+            await asyncio.sleep(self._random.random() * 2)
 
     async def ordered_end(self) -> None:
         """The server is stopped and started."""
@@ -140,11 +142,13 @@ class Storms:
                 await asyncio.to_thread(upstream.start)
 
     async def full_disk(self) -> None:
-        """No byte is free on the disk: that is no excuse for a failure."""
+        """Another program takes what is free on the disk, again and again: that is no excuse for a failure."""
         self._ledger.faults["full disk"] += 1
         self._site.is_full = True
-        await asyncio.to_thread(self._site.fill_disk)
-        await asyncio.sleep(_SECONDS)
+        end = time.monotonic() + _SECONDS
+        while time.monotonic() < end:
+            await asyncio.to_thread(self._site.fill_disk)
+            await asyncio.sleep(self._random.random())
         self._site.relieve_disk()
         await asyncio.sleep(1)
         self._site.is_full = False
