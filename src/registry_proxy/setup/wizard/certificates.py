@@ -204,7 +204,7 @@ def _fit(certificates: list[str], keys: list[str]) -> str | None:
 def _ask_listen(context: Context, hostnames: list[str]) -> None:
     old = context.old
     before = ", ".join(map(str, old.server.listen)) if old and old.server.listen else "127.0.0.1:5000"
-    question = "Where to listen, unencrypted? ([::]:5000 is every network, 127.0.0.1:5000 this machine and a proxy on it)"
+    question = "Where to listen, unencrypted? ([::]:5000 is every network, 127.0.0.1:5000 this machine and its proxy)"
     text = context.flags.listen or context.asker.text(question, before, _addresses, "--listen")
     if problem := _addresses(text):
         raise MissingAnswerError(f"--listen {text}: {problem}")

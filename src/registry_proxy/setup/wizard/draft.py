@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from registry_proxy.config import load
 from registry_proxy.config.layers import PREFIX, Key, variable_name
@@ -72,7 +72,8 @@ def make_draft(context: Context) -> Draft:
     wanted = changes(wishes, context.old, defaults)
     tables = [("upstreams", name) for name in wishes.registries if name not in defaults]
     without = ("tls",) if wishes.without_tls else ()
-    after = change_toml(before, wanted, tables=tables, without=without)
+    written = {key: _short(key, value, path.parent) for key, value in wanted.items()}
+    after = change_toml(before, written, tables=tables, without=without)
     env_after = change_env(env_before, _variables(wishes, wanted, env_before))
     settings = load(path, {}, KNOWN, {path: after, env: env_after})
     files = [
@@ -81,6 +82,15 @@ def make_draft(context: Context) -> Draft:
         _draft_file(path, before, after, masked_toml),
     ]
     return Draft(tuple(files), settings)
+
+
+def _short(key: Key, value: Any, folder: Path) -> Any:
+    """Files beside the configuration by their names: so they can move together."""
+    if isinstance(value, list):
+        return [_short(key, item, folder) for item in value]
+    if key == ("storage", "path") or not isinstance(value, str) or not value.startswith(f"{folder}/"):
+        return value
+    return value.removeprefix(f"{folder}/")
 
 
 def _variables(wishes: Wishes, wanted: dict[Key, object], text: str | None) -> dict[Key, str | None]:

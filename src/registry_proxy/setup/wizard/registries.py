@@ -46,6 +46,8 @@ def ask_registries(context: Context) -> None:
 def _from_flag(context: Context, flag: str, known: dict[str, str]) -> str:
     name, separator, registry = flag.partition("=")
     if separator:
+        if problem := _is_registry(registry) or _taken(name, {}):
+            raise MissingAnswerError(f"--registry {flag}: {problem}")
         _wish_registry(context, name, registry)
     elif name not in known:
         raise MissingAnswerError(
