@@ -216,9 +216,14 @@ async def test_remembered_logins_pass_while_their_address_waits(door: Door, user
     assert await outcome(gate, request(ANN)) == "admitted"
 
 
-async def test_who_sends_no_login_is_not_counted(door: Door, users: Path) -> None:
+@pytest.mark.parametrize("login", [None, basic("", "")])
+async def test_who_sends_no_login_is_not_counted(
+    door: Door, users: Path, checks: Counter[str], login: str | None
+) -> None:
+    """An empty one is what podman sends without one."""
     gate = door.gate(door.rule(users))
-    assert {await outcome(gate, request()) for _ in range(50)} == {"log in"}
+    assert {await outcome(gate, request(login)) for _ in range(50)} == {"log in"}
+    assert checks["checks"] == 0
     assert await outcome(gate, request(ANN)) == "admitted"
 
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Podman, skopeo and CRI-O answer the challenge with an empty user and password when they have none.
+_BLANK = "Basic Og=="
+
 
 class LoginRequiredError(RegistryError):
     """The client must log in here, which its answer's challenge tells it."""
@@ -96,7 +99,7 @@ class Gate:
             raise RegistryError(
                 ErrorCode.DENIED, "a client certificate with an allowed name is needed to pull here"
             )
-        if authorization is None:
+        if authorization is None or authorization == _BLANK:
             raise LoginRequiredError("log in to pull here")
         self._check_throttle(address)
         # One at a time: who comes with the same login finds it remembered, and nobody guesses faster in parallel.
