@@ -150,14 +150,22 @@ class Program:
         return [first, *map(int, children)]
 
     def connect(
-        self, address: str = "127.0.0.1", *, source: str | None = None, tls: ssl.SSLContext | None = None
+        self,
+        *,
+        address: str = "127.0.0.1",
+        source: str | None = None,
+        tls: ssl.SSLContext | None = None,
+        name: str = "registry.example.com",
+        session: ssl.SSLSession | None = None,
     ) -> socket.socket:
-        """A connection, from a `source` address of this machine."""
+        """A connection, from a `source` address of this machine; with `tls` to the host `name`."""
         origin = (source, 0) if source else None
         port = self.port("TLS" if tls else "")
         connection = socket.create_connection((address, port), timeout=30, source_address=origin)
+        if tls is None:
+            return connection
         try:
-            return tls.wrap_socket(connection, server_hostname="registry.example.com") if tls else connection
+            return tls.wrap_socket(connection, server_hostname=name, session=session)
         except OSError:
             connection.close()
             raise
@@ -177,7 +185,9 @@ class Program:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         if login is not None:
             named["Authorization"] = basic(*login)
-        return ask(self.connect(address, source=source), target, method=method, host=host, headers=named)
+        return ask(
+            self.connect(address=address, source=source), target, method=method, host=host, headers=named
+        )
 
     def __enter__(self) -> Self:
         self.start()

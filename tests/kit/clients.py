@@ -89,12 +89,24 @@ class Skopeo(ContainersClient):
         tags: list[str] = json.loads(listed)["Tags"]
         return tags
 
-    def copy(self, reference: str, *, tls_verify: bool = True, every_platform: bool = False) -> Path:
-        """Pull into a new folder in skopeo's `dir` format: `manifest.json`, and each blob under its hex digest."""
+    def copy(
+        self,
+        reference: str,
+        *,
+        tls_verify: bool = True,
+        every_platform: bool = False,
+        login: str | None = None,
+    ) -> Path:
+        """Pull into a new folder in skopeo's `dir` format: `manifest.json`, and each blob under its hex digest.
+
+        `login` is `NAME:PASSWORD`.
+        """
         target = Path(tempfile.mkdtemp(prefix="pulled-", dir=self.folder))
         platforms = "all" if every_platform else "system"
-        verify = _unverified("src-tls", tls_verify)
-        self._skopeo("copy", f"--multi-arch={platforms}", *verify, f"docker://{reference}", f"dir:{target}")
+        options = _unverified("src-tls", tls_verify)
+        if login is not None:
+            options.append(f"--src-creds={login}")
+        self._skopeo("copy", f"--multi-arch={platforms}", *options, f"docker://{reference}", f"dir:{target}")
         return target
 
     def login(self, registry: str, user: str, password: str, *, tls_verify: bool = True) -> None:
