@@ -38,7 +38,7 @@ def mirror(host: str, prefix: str = "") -> str:
 
 def test_docker_logs_in_and_pulls(host: str) -> None:
     with Docker() as docker:
-        with pytest.raises(CommandError, match="log in to pull here|no basic auth credentials"):
+        with pytest.raises(CommandError, match="no basic auth credentials"):
             docker.pull(f"{host}/{IMAGE}")
         with pytest.raises(CommandError, match="401 Unauthorized"):
             docker.login(host, "ann", "wrong")
@@ -48,18 +48,16 @@ def test_docker_logs_in_and_pulls(host: str) -> None:
 
 
 def test_containerd_pulls_with_a_header_in_its_hosts_file(host: str) -> None:
-    hosts = '[host."http://{host}"]\n  capabilities = ["pull", "resolve"]\n'
-    header = '  [host."http://{host}".header]\n    Authorization = "{login}"\n'
+    toml = (
+        f'server = "http://{host}"\n[host."http://{host}"]\n  capabilities = ["pull", "resolve"]\n'
+        f'  [host."http://{host}".header]\n    Authorization = '
+    )
     with Containerd() as containerd:
-        for login in ("wrong", "secret"):
-            text = (hosts + header).format(host=host, login=basic("ann", login))
-            containerd.configure("ghcr.io", f'server = "http://{host}"\n{text}')
-            if login == "wrong":
-                with pytest.raises(CommandError, match="401"):
-                    containerd.pull(IMAGE)
-            else:
-                containerd.pull(IMAGE)
-        assert containerd.run(IMAGE) == "hello\n"
+        containerd.configure("ghcr.io", f'{toml}"{basic("ann", "wrong")}"\n')
+        with pytest.raises(CommandError, match="401 Unauthorized: the user or the password is wrong"):
+            containerd.pull(IMAGE)
+        containerd.configure("ghcr.io", f'{toml}"{basic("ann", "secret")}"\n')
+        containerd.pull(IMAGE)
 
 
 def test_containerd_answers_the_challenge(host: str) -> None:
@@ -70,7 +68,7 @@ def test_containerd_answers_the_challenge(host: str) -> None:
 
 def test_podman_logs_in_and_pulls(host: str) -> None:
     with Podman() as podman:
-        with pytest.raises(CommandError, match="authentication required|log in to pull here|unauthorized"):
+        with pytest.raises(CommandError, match="unauthorized: log in to pull here"):
             podman.pull(f"{host}/{IMAGE}", tls_verify=False)
         with pytest.raises(CommandError, match="invalid username/password"):
             podman.login(host, "ann", "wrong", tls_verify=False)
@@ -88,8 +86,8 @@ def test_podman_uses_its_login_for_a_mirror(host: str) -> None:
 def test_skopeo_takes_credentials_as_an_option(host: str) -> None:
     with Skopeo() as skopeo:
         for login, told in (
-            ("ann:wrong", "user or the password is wrong|unauthorized"),
-            (None, "log in|unauth"),
+            ("ann:wrong", "the user or the password is wrong"),
+            (None, "log in to pull here"),
         ):
             with pytest.raises(CommandError, match=told):
                 skopeo.copy(f"{host}/{IMAGE}", tls_verify=False, login=login)
