@@ -71,6 +71,7 @@ class Fills:
         assert fill.size is not None, "a verified fill knows its size"
         commit = asyncio.get_running_loop().run_in_executor(None, ingest.commit)
         # A wait that is cancelled, as when the service stops, leaves the thread to complete its work.
+        commit.add_done_callback(lambda done: done.cancelled() or done.exception())
         await asyncio.wait([commit])
         try:
             commit.result()
