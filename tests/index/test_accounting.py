@@ -100,7 +100,7 @@ class Accounting(RuleBasedStateMachine):
         self.links = {key: size for key, size in self.links.items() if key[0] != source}
         self.tags = {key: of for key, of in self.tags.items() if key[0] != source}
         held = {of for _, of in self.links}
-        assert orphans == (mine - held - self.reservations.keys()) & self.contents.keys()
+        assert orphans == mine - held
         self.contents = {of: content for of, content in self.contents.items() if of not in orphans}
 
     @rule(of=digests, size=sizes)

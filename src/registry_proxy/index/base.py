@@ -172,7 +172,7 @@ class Index(IndexReads, Protocol):
     async def remove(self, source: Source, removal: Removal) -> list[Digest]:
         """Drop these names and links, and the rows of content that no repository holds any more.
 
-        Returns that content, for its files to be deleted. Content that is reserved stays.
+        Returns the digests that none holds, for their files, if there are any, to be deleted.
         """
         ...
 

@@ -52,11 +52,6 @@ _COUNT = """
     INSERT INTO counter (registry, name, value, since) VALUES (?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET value = value + excluded.value
 """
-_ORPHANS = """
-    SELECT digest FROM content WHERE digest = ?
-    AND NOT EXISTS (SELECT 1 FROM link WHERE link.digest = content.digest)
-    AND NOT EXISTS (SELECT 1 FROM reservation WHERE reservation.digest = content.digest)
-"""
 
 
 def record_manifest(
@@ -109,9 +104,8 @@ def remove(db: sqlite3.Connection, source: Source, removal: Removal) -> list[Dig
         drop_tag(db, source, name)
     for digest in removal.digests:
         drop_link(db, source, digest)
-    orphans = [
-        digest for digest in removal.digests if db.execute(_ORPHANS, (to_key(digest),)).fetchone() is not None
-    ]
+    held = "SELECT 1 FROM link WHERE digest = ?"
+    orphans = [digest for digest in removal.digests if not db.execute(held, (to_key(digest),)).fetchone()]
     forget(db, orphans)
     db.execute("UPDATE state SET removals = removals + 1")
     return orphans
