@@ -19,6 +19,7 @@ from registry_proxy.server.routes import Router
 from registry_proxy.server.server import Server
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Mapping
 
     from tests.cache.harness import Site, Worker
@@ -102,8 +103,8 @@ class Edge:
     server: Server
     port: int
 
-    async def connect(self) -> Wire:
-        return Wire(*await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 20))
+    async def connect(self, tls: ssl.SSLContext | None = None) -> Wire:
+        return Wire(*await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 20, ssl=tls))
 
     async def get(self, target: str, method: str = "GET", host: str = "cache.test", **headers: str) -> Answer:
         """One request on a connection of its own."""
@@ -131,7 +132,12 @@ def router(upstream: RegistryUpstream, **more: RegistryUpstream) -> Router[Regis
 
 @asynccontextmanager
 async def serving(
-    site: Site, worker: Worker, *, limits: Limits = LIMITS, **more: RegistryUpstream
+    site: Site,
+    worker: Worker,
+    *,
+    limits: Limits = LIMITS,
+    tls: ssl.SSLContext | None = None,
+    **more: RegistryUpstream,
 ) -> AsyncIterator[Edge]:
     """Serve a worker's cache on an ephemeral port."""
     open_gate = Gate(AccessRule(), {}, AddressRanges(()), time.monotonic)
@@ -139,7 +145,7 @@ async def serving(
     server = Server(app, Dates(time.time), worker.background, limits)
     listener = socket.create_server(("127.0.0.1", 0))
     sweep = worker.background.spawn(server.sweep(), "the sweep")
-    await server.start([listener])
+    await server.start([listener], tls)
     try:
         yield Edge(site, worker, app, server, listener.getsockname()[1])
     finally:
