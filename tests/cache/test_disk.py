@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.cache.harness import REPOSITORY, Reading, Site, Worker, read, together
 from tests.kit import images
-from tests.kit.faults import Corrupt
+from tests.kit.faults import Corrupt, Tamper
 from tests.storage.disks import broken, small_disk
 
 from registry_proxy.cache.results import Outcome
@@ -336,6 +337,17 @@ class TestFullDisk:
             await worker.settled(large.digest)
             assert not worker.is_stored(large.digest)
             assert not worker.index.reserved()
+
+    async def test_a_blob_of_unknown_size_can_not_pass_through(self, site: Site) -> None:
+        small = blob(1)
+        hold(site, small)
+        site.simulated.arm("blob", Tamper(remove=("Content-Length",)), times=None)
+        async with site.worker() as worker:
+            with broken("pwritev"), pytest.raises(RegistryError, match="does not tell the size"):
+                async with asyncio.timeout(5):
+                    await worker.blob(small.digest)
+            assert not worker.index.reserved()
+            assert await worker.pull(small.digest) == small.raw
 
     @pytest.mark.parametrize("call", ["fdatasync", "rename", "fchmod"])
     async def test_a_disk_that_fails_at_the_end_of_a_fill(self, site: Site, call: str) -> None:

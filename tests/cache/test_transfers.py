@@ -21,6 +21,8 @@ from tests.kit.faults import (
     WrongLength,
 )
 
+from registry_proxy.cache.results import Outcome
+from registry_proxy.oci.digest import Digest
 from registry_proxy.oci.errors import ErrorCode, RegistryError
 
 if TYPE_CHECKING:
@@ -266,6 +268,19 @@ class TestSizes:
                 await worker.settled(empty.digest)
             assert worker.is_stored(empty.digest)
             assert not worker.index.reserved()
+
+    async def test_a_blob_by_its_sha512_digest(self, site: Site) -> None:
+        digest = str(Digest.of(BLOB.raw, "sha512"))
+        held = site.simulated.contents.repository(REPOSITORY).blobs
+        held[digest] = images.Content(BLOB.media_type, BLOB.raw, digest)
+        async with site.worker() as worker:
+            await worker.store_blob(digest)
+            assert await worker.outcome(digest) is Outcome.HIT
+            site.simulated.arm("blob", Corrupt(3))
+            wrong = str(Digest.of(b"other", "sha512"))
+            held[wrong] = images.Content(BLOB.media_type, BLOB.raw, wrong)
+            with pytest.raises(RegistryError, match="digest"):
+                await worker.pull(wrong)
 
     async def test_a_blob_of_one_byte(self, site: Site) -> None:
         single = images.Content.of("application/octet-stream", b"x")

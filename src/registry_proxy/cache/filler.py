@@ -257,4 +257,8 @@ class Filler:
     async def _learn_size(self) -> None:
         async with aclosing(self._transfer.chunks(0)) as chunks:
             await anext(chunks)
+        if self._transfer.size is None:
+            raise UpstreamBrokenError(
+                f"it does not tell the size of {self._transfer.name}, which can't be stored to find out"
+            )
         await self._access.grant()
