@@ -106,7 +106,8 @@ class Program:
     def configure(self, toml: str) -> None:
         """Write the configuration file."""
         self.file.write_text(
-            f'[server]\nlisten = ["{self._listen}"]\nworkers = {self.workers}\nheader_timeout = "2s"\n'
+            f'[server]\nlisten = ["{self._listen}"]\nworkers = {self.workers}\n'
+            'header_timeout = "2s"\ngrace_period = "2s"\n'
             f'[storage]\npath = "{self.folder}/store"\n{toml}'
         )
         self.file.chmod(0o600)
