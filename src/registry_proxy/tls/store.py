@@ -65,12 +65,18 @@ class CertificateStore:
 
         A client that sends no name (it was given an IP address, say) gets the first certificate.
         """
-        if hostname is None:
-            first = next(iter(self.certificates), None)
-            return first.context if first else None
-        name = hostname.lower()
-        certificate = self._by_name.get(name) or self._by_name.get(wildcard_of(name))
+        certificate = self._find(hostname)
+        if certificate is None and self._issued:
+            # It may have been issued a moment ago.
+            self.refresh()
+            certificate = self._find(hostname)
         return certificate.context if certificate else None
+
+    def _find(self, hostname: str | None) -> Certificate | None:
+        if hostname is None:
+            return next(iter(self.certificates), None)
+        name = hostname.lower()
+        return self._by_name.get(name) or self._by_name.get(wildcard_of(name))
 
     def load(self) -> None:
         """Read all files now, whatever their dates. Raises CertificateError when one can't be used."""
