@@ -95,6 +95,7 @@ def _commands(options: _Options) -> typer.Typer:
     app.command(short_help="Show or change how a client pulls through the server.", epilog=CLIENT_EXAMPLES)(
         client
     )
+    add(healthcheck, "Ask whether the server answers.", "healthcheck")
     install.add_to(app)
     operations.add_to(app)
     add(verify, "Check everything that is cached.", "verify --repair")
@@ -125,8 +126,11 @@ def check_config(config: ConfigOption = None, json: JsonOption = False) -> None:
     Exit code 2 if it can't be used.
     """
     from registry_proxy.cli.check_config import show  # noqa: PLC0415
+    from registry_proxy.service.access import build_gate  # noqa: PLC0415
 
-    show(settings_loader(config)(), as_json=json)
+    settings = settings_loader(config)()
+    build_gate(settings)
+    show(settings, as_json=json)
 
 
 def verify(
@@ -144,3 +148,10 @@ def verify(
 
     sound = run(settings_loader(config)().storage.path, repair=repair, as_json=json)
     raise typer.Exit(0 if sound else FAILED)
+
+
+def healthcheck(config: ConfigOption = None) -> None:
+    """Ask whether the server of this machine, or of this container, answers where it listens. Exit code 1 if not."""
+    from registry_proxy.cli.healthcheck import check  # noqa: PLC0415
+
+    check(settings_loader(config)())

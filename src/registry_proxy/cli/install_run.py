@@ -54,6 +54,8 @@ def carry_out(make: Callable[[], Plan], manner: Manner) -> None:
         changes = [each.change for each in pending if each.change is not None]
         if not manner.as_json:
             _show(changes)
+            for warning in plan.warnings:
+                typer.echo(warning, err=True)
         if pending and not manner.dry_run:
             _agree(manner)
             planning.carry_out(pending)
@@ -86,7 +88,7 @@ def _tell(plan: Plan, pending: Sequence[Pending], changes: Sequence[Change], man
                 {"action": each.action, "subject": each.subject, "diff": each.diff} for each in changes
             ],
             "done": done,
-            "notes": plan.remarks,
+            "notes": [*plan.warnings, *plan.remarks],
         }
         typer.echo(json.dumps(document, indent=2))
         return

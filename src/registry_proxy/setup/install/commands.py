@@ -31,8 +31,11 @@ def run(
     environ: Mapping[str, str] | None = None,
     identity: Identity | None = None,
     streamed: bool = False,
+    merged: bool = False,
 ) -> str:
-    """What a program writes to its output; `streamed`: it goes to our stderr as it comes, and nothing is returned.
+    """What a program writes to its output, `merged` with its errors.
+
+    `streamed`: it goes to our stderr as it comes, and nothing is returned.
 
     Raises InstallError with what it said when it fails.
     """
@@ -46,7 +49,7 @@ def run(
             extra_groups=identity.groups if identity else None,
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr if streamed else subprocess.PIPE,
-            stderr=None if streamed else subprocess.PIPE,
+            stderr=None if streamed else subprocess.STDOUT if merged else subprocess.PIPE,
             check=False,
         )
     except OSError as error:

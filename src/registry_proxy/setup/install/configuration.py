@@ -13,7 +13,7 @@ from registry_proxy.setup.install.plan import InstallError
 from registry_proxy.upstream.presets import PRESETS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from registry_proxy.config import Address, Settings
@@ -56,29 +56,28 @@ class Configuration:
             named += [("tls.ca_root", tls.ca_root), ("tls.eab_hmac_key_file", tls.eab_hmac_key_file)]
         for name, upstream in self.settings.upstreams.items():
             key = f"upstreams.{name}"
-            named.append((f"{key}.password_file", upstream.password_file))
+            named += [(f"{key}.password_file", each.password_file) for each in upstream.credentials]
             named.append((f"{key}.access_htpasswd", upstream.access_htpasswd))
         return [(key, path) for key, path in named if path is not None]
 
 
-def taken_addresses(configuration: Configuration) -> Iterator[str]:
-    """A sentence for each address that can't be listened on now."""
-    for key, addresses in configuration.addresses.items():
-        for address in addresses:
-            reason = _why_not(address)
-            if reason:
-                yield f"{key}: {address} can't be listened on: {reason}."
-
-
-def check_addresses(configuration: Configuration) -> None:
-    """Raises InstallError when another program has one of the ports."""
-    taken = list(taken_addresses(configuration))
+def check_addresses(wanted: Mapping[str, Sequence[Address]]) -> None:
+    """Raises InstallError when another program has one of the ports; the addresses go by the key that names them."""
+    taken = list(_taken(wanted))
     if taken:
         raise InstallError(
             "\n".join(
                 [*taken, "Stop what uses the port (`ss -ltnp` shows it), or configure another address."]
             )
         )
+
+
+def _taken(wanted: Mapping[str, Sequence[Address]]) -> Iterator[str]:
+    for key, addresses in wanted.items():
+        for address in addresses:
+            reason = _why_not(address)
+            if reason:
+                yield f"{key}: {address} can't be listened on: {reason}."
 
 
 def _why_not(address: Address) -> str | None:

@@ -9,7 +9,7 @@ import stat
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from registry_proxy.setup.install.plan import Change, Done, InstallError
 
@@ -19,9 +19,35 @@ if TYPE_CHECKING:
     from registry_proxy.setup.install.accounts import Accounts
 
 
+class Owner(Protocol):
+    """Who a file belongs to."""
+
+    def numbers(self) -> tuple[int, int]:
+        """The numbers of user and group. Raises InstallError."""
+
+    def owns(self, found: os.stat_result) -> bool:
+        """Whether that is so already."""
+
+
 @dataclass(frozen=True, slots=True)
-class Owner:
-    """Who a file belongs to; `user` and `group` are names, or None for root."""
+class NumericOwner:
+    """By numbers."""
+
+    uid: int
+    gid: int
+
+    def numbers(self) -> tuple[int, int]:
+        """Themselves."""
+        return self.uid, self.gid
+
+    def owns(self, found: os.stat_result) -> bool:
+        """Whether that is so already."""
+        return (found.st_uid, found.st_gid) == self.numbers()
+
+
+@dataclass(frozen=True, slots=True)
+class NamedOwner:
+    """By names, which there may not be before the installation; None is root."""
 
     accounts: Accounts
     user: str | None = None

@@ -48,7 +48,7 @@ class Step(Protocol):
 class Plan:
     """`opening` and `closing` are done around `steps` if any of these has something to do, or if they are `due` anyway.
 
-    `remarks` are for the reader: what the plan doesn't do for them.
+    For the reader, `warnings` come before what is to be agreed to, and `remarks` after it was done.
     """
 
     steps: Sequence[Step]
@@ -56,6 +56,7 @@ class Plan:
     closing: Sequence[Step] = ()
     due: bool = False
     remarks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def pending(self) -> list[Pending]:
         """What there is to do now. Raises InstallError."""

@@ -19,7 +19,7 @@ from registry_proxy.setup.install.configuration import (
 from registry_proxy.setup.install.files import (
     BuiltTree,
     MadeFolder,
-    Owner,
+    NamedOwner,
     RemovedFile,
     RemovedTree,
     WrittenFile,
@@ -68,9 +68,9 @@ class Target:
         """Where one of its paths is from here."""
         return self.root / path.relative_to("/")
 
-    def owner(self, user: str | None = None, group: str | None = None) -> Owner:
+    def owner(self, user: str | None = None, group: str | None = None) -> NamedOwner:
         """Who a file there belongs to."""
-        return Owner(self.accounts, user, group)
+        return NamedOwner(self.accounts, user, group)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def install(options: SystemdOptions) -> Plan:
     ]
     live = target.systemd.live
     if live and options.start and not target.systemd.active:
-        check_addresses(configuration)
+        check_addresses(configuration.addresses)
     return Plan(
         steps,
         opening=[ServiceBefore(target.systemd, STATE)] if live else [],
