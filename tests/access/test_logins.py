@@ -6,6 +6,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import pytest
 from tests.access.program import PROGRAM, Program, htpasswd
 from tests.kit.processes import environment
 
@@ -121,10 +122,10 @@ def test_a_worker_that_starts_after_a_reload_begins_with_it(
     assert program.get(HELLO, login=ANN).status == 200
 
 
-def failed_start(folder: Path, toml: str) -> str:
+def failed(command: str, folder: Path, toml: str) -> str:
     program = Program(folder, toml)
     done = subprocess.run(
-        [str(PROGRAM), "serve", "--config", str(program.file)],
+        [str(PROGRAM), command, "--config", str(program.file)],
         env=environment(),
         capture_output=True,
         text=True,
@@ -132,14 +133,16 @@ def failed_start(folder: Path, toml: str) -> str:
         check=False,
     )
     assert done.returncode == 2
+    assert done.stdout == ""
     assert "worker" not in done.stderr
     assert "Traceback" not in done.stderr
     return done.stderr
 
 
-def test_a_start_with_a_useless_file_is_one_clear_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["serve", "check-config"])
+def test_a_start_with_a_useless_file_is_one_clear_error(tmp_path: Path, command: str) -> None:
     (tmp_path / "users").write_text("ann:secret\n")
-    told = failed_start(tmp_path, '[access]\nhtpasswd = "users"\n')
+    told = failed(command, tmp_path, '[access]\nhtpasswd = "users"\n')
     assert f"{tmp_path}/users: access.htpasswd: line 1 is no user with a bcrypt hash" in told
     assert "htpasswd -B" in told
     assert "secret" not in told
@@ -147,7 +150,8 @@ def test_a_start_with_a_useless_file_is_one_clear_error(tmp_path: Path) -> None:
 
 def test_a_start_tells_of_all_useless_files(tmp_path: Path) -> None:
     (tmp_path / "users").write_text("ann\n")
-    told = failed_start(
+    told = failed(
+        "serve",
         tmp_path,
         '[upstreams.ghcr]\naccess_htpasswd = "nowhere"\n'
         '[upstreams.quay]\naccess_htpasswd = "users"\n[access]\nhtpasswd = "users"\n',
