@@ -42,11 +42,12 @@ def run(file: Path | None, flags: Flags, *, yes: bool, as_json: bool) -> None:
     if not as_json:
         _check_writable(path.parent)
     try:
-        draft = _ask(path, flags, _asker(attended=attended))
+        asker = _asker(attended=attended)
+        draft = _ask(path, flags, asker)
         if as_json:
             _show_json(draft)
         else:
-            _finish(draft, path, ask=attended)
+            _finish(draft, path, asker)
     except MissingAnswerError as error:
         raise UsageError(str(error)) from error
     except (RefusedAnswerError, PasswordError, WriteError) as error:
@@ -80,7 +81,7 @@ def _check_writable(folder: Path) -> None:
         )
 
 
-def _finish(draft: Draft, path: Path, *, ask: bool) -> None:
+def _finish(draft: Draft, path: Path, asker: Asker) -> None:
     new = [file for file in draft.files if file.is_new]
     typer.echo("\n".join(summary(draft.settings)))
     for file in new:
@@ -88,7 +89,7 @@ def _finish(draft: Draft, path: Path, *, ask: bool) -> None:
     if not new:
         typer.echo(f"\n{path} says so already: nothing was written.")
         return
-    if ask and not typer.confirm("\nWrite this?", default=True):
+    if asker.attended and not asker.confirm("Write this?", default=True):
         raise FailedError("nothing was written.")
     write_all(draft.to_write())
     _tell_next(path)

@@ -379,3 +379,8 @@ def test_variables_that_win_are_told(
     monkeypatch.setenv("REGISTRY_PROXY_LOG_LEVEL", "debug")
     run(desk.file, Flags(path=desk.folder / "store"), yes=True, as_json=False)
     assert "REGISTRY_PROXY_LOG_LEVEL wins over the file" in capsys.readouterr().err
+
+
+def test_the_help_ends_with_examples(desk: Desk) -> None:
+    lines = desk("--help").stdout.strip().splitlines()
+    assert lines[-1].strip() == "registry-proxy config --json --registry ghcr --listen '[::]:5000'"

@@ -31,13 +31,12 @@ def ask_registries(context: Context) -> None:
         context.wishes.registries = [_from_flag(context, flag, known) for flag in flags]
         return
     on = list(own) if context.old else [preset.name for preset in PRESETS if preset.default]
-    choices = {name: f"{name:<11} {registry}" for name, registry in known.items()}
-    chosen = context.asker.choose_many(
-        "Which registries shall be cached?", {**choices, _ANOTHER: "another one"}, on
-    )
+    choices = {name: f"{name:<11} {registry}" for name, registry in known.items()} | {_ANOTHER: "another one"}
+    question = "Which registries shall be cached?"
+    chosen = context.asker.choose_many(question, choices, on)
     while not chosen:
         context.asker.tell("At least one: space selects, enter goes on.")
-        chosen = context.asker.choose_many("Which registries shall be cached?", choices, on)
+        chosen = context.asker.choose_many(question, choices, ())
     context.wishes.registries = [name for name in chosen if name != _ANOTHER]
     if _ANOTHER in chosen:
         context.wishes.registries.append(_ask_another(context, known))

@@ -1,0 +1,210 @@
+"""The dialogue, at a real terminal."""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.kit.remote import Simulators
+
+from registry_proxy.setup.wizard.htpasswd import users_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.kit.remote import RemoteUpstream
+    from tests.setup.wizard.conftest import Desk, Terminal
+
+REGISTRIES = "Which registries shall be cached?"
+NAMES = "Host names of the cache?"
+CREDENTIALS = "Credentials for which registries?"
+CERTIFICATES = "Certificates?"
+LISTEN = "Where to listen, unencrypted?"
+ACCESS = "Who may pull?"
+PATH = "Where to keep the content?"
+SIZE = "How much may it take?"
+WRITE = "Write this?"
+DOWN, SPACE, CTRL_C, CLEAR = "\x1b[B", " ", "\x03", "\x15"
+# `<i>` inverts what is selected.
+INVERT = "i"
+
+
+@pytest.fixture
+def ghcr(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RemoteUpstream]:
+    with Simulators(["ghcr"], tmp_path_factory.mktemp("upstreams")) as upstreams:
+        upstreams["ghcr"].admit("me", "right")
+        yield upstreams["ghcr"]
+
+
+def go_on(terminal: Terminal, *questions: str) -> None:
+    """Take what is proposed."""
+    for question in questions:
+        terminal.answer(question)
+
+
+def test_a_first_run_from_end_to_end(desk: Desk) -> None:
+    with desk.terminal() as terminal:
+        go_on(terminal, REGISTRIES, NAMES)
+        terminal.answer("The domain that they are under", "registry.example.com")
+        go_on(terminal, *(f"Host name for {name}:" for name in ("dockerhub", "ghcr", "quay", "gcr")))
+        terminal.answer("Host name for k8s:", f"{CLEAR}gcr.registry.example.com")
+        terminal.see("gcr.registry.example.com is the host name of gcr already.")
+        terminal.child.send(f"{CLEAR}kubernetes.example.com\r")
+        terminal.see("No address is known for dockerhub.registry.example.com, ")
+        terminal.confirm("Keep it all the same?", "y")
+        go_on(terminal, CREDENTIALS, CERTIFICATES)
+        terminal.confirm("Do you agree to Let's Encrypt's terms of service", "y")
+        terminal.answer(ACCESS, SPACE)
+        go_on(terminal, "The file with the users:")
+        terminal.answer("A user's name:", "me")
+        terminal.answer("Password of me:", "secret")
+        terminal.answer("Once more:", "secre")
+        terminal.see("That is another one.")
+        terminal.child.send("t\r")
+        go_on(terminal, "Another user (empty: no more):")
+        terminal.answer(PATH, f"{CLEAR}{desk.folder}/store")
+        terminal.answer(SIZE, f"{CLEAR}much")
+        terminal.see("This is not a size")
+        terminal.child.send(f"{CLEAR}1GiB\r")
+        terminal.see("docker.io as dockerhub.registry.example.com")
+        terminal.answer(WRITE)
+        shown = terminal.end()
+    assert "Next: registry-proxy serve" in shown
+    settings = desk.settings()
+    assert settings.upstreams["k8s"].hostname == "kubernetes.example.com"
+    assert settings.tls is not None
+    assert (settings.tls.acme, settings.tls.agree_tos) == ("letsencrypt", True)
+    assert users_of((desk.folder / "htpasswd").read_text()) == ["me"]
+    assert settings.storage.max_size == 2**30
+    assert sorted(path.name for path in desk.folder.iterdir()) == ["htpasswd", "registry-proxy.toml"]
+
+
+def test_earlier_answers_are_proposed(desk: Desk) -> None:
+    desk.file.write_text(
+        "# mine\n[server]\nlisten = ['127.0.0.1:7000']\n[upstreams.quay]\nenabled = false\n"
+        "[upstreams.ghcr]\nusername = 'me'\npassword = 'p'\n[access]\nsources = ['10.0.0.0/8']\n"
+        "trusted_proxies = ['10.0.0.1']\n"
+    )
+    before = desk.everything()
+    with desk.terminal() as terminal:
+        go_on(terminal, REGISTRIES, NAMES, CREDENTIALS, "User name at ghcr:")
+        go_on(terminal, "Password or access token (empty: as it is):", CERTIFICATES, LISTEN)
+        go_on(terminal, ACCESS, "Their networks", PATH, SIZE)
+        assert "nothing was written" in terminal.end()
+    assert desk.everything() == before
+
+
+def test_registries_are_selected_and_another_one_is_described(desk: Desk) -> None:
+    with desk.terminal() as terminal:
+        # None of the five, but all others.
+        terminal.answer(REGISTRIES, INVERT)
+        terminal.answer("Its name in image names", "Registry.Corp.Example:5000")
+        terminal.answer("A short name for it:")
+        terminal.answer(NAMES, DOWN + DOWN)
+        go_on(terminal, CREDENTIALS, CERTIFICATES, LISTEN, ACCESS, PATH, SIZE, WRITE)
+        terminal.end()
+    upstreams = desk.settings().upstreams
+    assert set(upstreams) == {"gitlab", "ecr-public", "lscr", "codeberg", "mcr", "nvcr", "corp"}
+    assert upstreams["corp"].registry == "registry.corp.example:5000"
+
+
+def test_nothing_selected_is_asked_again(desk: Desk) -> None:
+    with desk.terminal("--registry=ghcr") as terminal:
+        terminal.answer(NAMES, DOWN + DOWN)
+        terminal.see(CREDENTIALS)
+        terminal.child.send(CTRL_C)
+        terminal.end(130)
+    with desk.terminal() as terminal:
+        terminal.answer(REGISTRIES, SPACE + "".join(DOWN + SPACE for _ in range(4)))
+        terminal.see("At least one: space selects, enter goes on.")
+        terminal.answer(REGISTRIES, SPACE)
+        terminal.answer(NAMES, DOWN + DOWN)
+        terminal.see("docker.io")
+        terminal.child.send(CTRL_C)
+        terminal.end(130)
+
+
+def test_credentials_are_tried_at_once(desk: Desk, ghcr: RemoteUpstream) -> None:
+    desk.file.write_text(f"[upstreams.ghcr]\nurl = '{ghcr.url}'\nrealms = ['127.0.0.1']\n")
+    with desk.terminal("--registry=ghcr") as terminal:
+        go_on(terminal, NAMES)
+        terminal.answer(CREDENTIALS, SPACE)
+        terminal.answer("User name at ghcr:", "me")
+        terminal.answer("Password or access token:", "wrong")
+        terminal.see("ghcr.io refuses the credentials of me: ")
+        terminal.confirm("Keep it all the same?", "n")
+        terminal.answer("User name at ghcr:", "me")
+        terminal.answer("Password or access token:", "right")
+        terminal.see("ghcr.io accepts the credentials of me.")
+        go_on(terminal, CERTIFICATES, LISTEN, ACCESS, PATH, SIZE)
+        terminal.see("REGISTRY_PROXY_GHCR_PASSWORD=********")
+        terminal.answer(WRITE)
+        terminal.end()
+    password = desk.settings().upstreams["ghcr"].password
+    assert password is not None
+    assert password.get_secret_value() == "right"
+    assert stat.S_IMODE(desk.env.stat().st_mode) == 0o600
+    # Deselected, they are gone.
+    with desk.terminal("--registry=ghcr") as terminal:
+        go_on(terminal, NAMES)
+        terminal.answer(CREDENTIALS, SPACE)
+        go_on(terminal, CERTIFICATES, LISTEN, ACCESS, PATH, SIZE, WRITE)
+        terminal.end()
+    assert desk.settings().upstreams["ghcr"].username is None
+    assert desk.env.read_text() == ""
+
+
+def test_an_acme_server_is_asked_for_all_it_takes(desk: Desk) -> None:
+    (desk.folder / "root.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    with desk.terminal("--hostname=localhost", "--registry=ghcr") as terminal:
+        go_on(terminal, CREDENTIALS)
+        terminal.answer(CERTIFICATES, DOWN + DOWN)
+        terminal.answer("The address of its directory", "https://ca.example.com/directory")
+        terminal.answer("A file with the authority's root certificate", "root.pem")
+        terminal.answer("An e-mail address for it", "admin@example.com")
+        terminal.answer("The key identifier of an external account", "kid")
+        terminal.answer("Its HMAC key:", "c2VjcmV0")
+        terminal.confirm("Do you agree to its terms of service", "y")
+        go_on(terminal, ACCESS, PATH, SIZE)
+        terminal.see("REGISTRY_PROXY_TLS_EAB_HMAC_KEY=********")
+        terminal.answer(WRITE)
+        terminal.end()
+    tls = desk.settings().tls
+    assert tls is not None
+    assert tls.eab_hmac_key is not None
+    assert (tls.eab_hmac_key.get_secret_value(), tls.ca_root) == ("c2VjcmV0", desk.folder / "root.pem")
+    before = desk.everything()
+    with desk.terminal("--hostname=localhost", "--registry=ghcr") as terminal:
+        go_on(terminal, CREDENTIALS, CERTIFICATES, "The address of its directory")
+        go_on(terminal, "A file with the authority's root certificate", "An e-mail address for it")
+        go_on(terminal, "The key identifier of an external account", "Keep its key?")
+        go_on(terminal, "Do you agree to its terms of service", ACCESS, PATH, SIZE)
+        assert "nothing was written" in terminal.end()
+    assert desk.everything() == before
+
+
+@pytest.mark.parametrize("depth", range(5))
+def test_ctrl_c_leaves_nothing(depth: int, desk: Desk) -> None:
+    desk.file.write_text("# mine\n")
+    before = desk.everything()
+    questions = [CREDENTIALS, CERTIFICATES, LISTEN, PATH, WRITE]
+    with desk.terminal(
+        "--registry=ghcr", "--hostname=localhost", "--source=10.0.0.0/8", "--max-size=1GiB"
+    ) as terminal:
+        for question in questions[:depth]:
+            terminal.answer(question)
+        terminal.see(questions[depth])
+        terminal.child.send(CTRL_C)
+        shown = terminal.end(130)
+    assert "Nothing was written." in shown
+    assert desk.everything() == before
+
+
+def test_no_leaves_nothing(desk: Desk) -> None:
+    flags = ("--registry=ghcr", "--hostname=localhost", "--certificates=none", "--listen=127.0.0.1:5000")
+    with desk.terminal(*flags, "--access=anyone", "--max-size=1GiB", f"--path={desk.folder}") as terminal:
+        go_on(terminal, CREDENTIALS)
+        terminal.answer(WRITE, "n")
+        assert "nothing was written" in terminal.end(1)
+    assert desk.everything() == {}
