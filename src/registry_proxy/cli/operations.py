@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +12,13 @@ from registry_proxy.cli.common import FAILED, ConfigOption, JsonOption, YesOptio
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_Folder = Annotated[
+    Path,
+    typer.Argument(
+        metavar="PATH", exists=True, file_okay=False, help="Its storage folder.", show_default=False
+    ),
+]
+
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
@@ -19,6 +27,9 @@ def add_to(app: typer.Typer) -> None:
         app.command(short_help=short_help, epilog=f"Example: registry-proxy {example}")(command)
 
     add(status, "Show what is cached, what it saved, and what is coming in.", "status --watch")
+    add(
+        adopt, "Take over what a registry:2 cache has stored.", "adopt /var/lib/registry --upstream dockerhub"
+    )
     add(ls, "List the images that are cached.", "ls 'ghcr.io/acme/*'")
     add(rm, "Remove images from the cache.", "rm alpine:3.20 ghcr.io/acme/app")
 
@@ -83,3 +94,27 @@ def rm(
 
     done = run(settings_loader(config)(), images, yes=yes, dry_run=dry_run, as_json=json)
     raise typer.Exit(0 if done else FAILED)
+
+
+def adopt(
+    path: _Folder,
+    upstream: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="The upstream that it cached, as dockerhub.", show_default=False),
+    ],
+    config: ConfigOption = None,
+    copy: Annotated[
+        bool,
+        typer.Option("--copy", help="Copy the blobs. Otherwise they get a second name where that can be."),
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Take over the storage of a registry:2 or registry:3 cache: its blobs, each verified, its repositories and tags.
+
+    The old folder stays as it is. Within storage.max_size the most recent blobs are taken. Run it again to go on where
+    it was interrupted. The server may run. Exit code 1 if blobs were left out because they are damaged or unreadable.
+    """
+    from registry_proxy.cli.adopt import run  # noqa: PLC0415
+
+    sound = run(settings_loader(config)(), path, upstream, copy=copy, as_json=json)
+    raise typer.Exit(0 if sound else FAILED)

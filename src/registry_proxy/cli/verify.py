@@ -13,18 +13,11 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from rich.progress import Progress
 
 from registry_proxy.cache.locks import Locks
 from registry_proxy.cache.verify import Checked, Extent, Finding, Kind, Verifier
+from registry_proxy.cli.progress import byte_columns
 from registry_proxy.index.sqlite import SqliteIndex
 from registry_proxy.storage.base import StoreError
 from registry_proxy.storage.filesystem import FilesystemStore
@@ -67,9 +60,7 @@ def run(root: Path, *, repair: bool, as_json: bool) -> bool:
     if not (root / "blobs").is_dir():
         raise StoreError(f"nothing is stored in {root} yet, or storage.path is wrong")
     console = Console(stderr=as_json, highlight=False, markup=False, soft_wrap=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), DownloadColumn())
-    rates = (TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, *rates, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*byte_columns(), console=console, transient=True, disable=not console.is_terminal) as bar:
         outcome = _Outcome(bar)
         asyncio.run(_verify(root, outcome, repair=repair))
     if as_json:

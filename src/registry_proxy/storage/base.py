@@ -112,6 +112,13 @@ class BlobStore(Protocol):
         """The ingest under way elsewhere, or None when there is none. Raises StoreError."""
         ...
 
+    def link(self, digest: Digest, file: FileIO) -> bool:
+        """Make a file that has this digest content, where that is possible without a copy; the file stays as it is.
+
+        It must not be changed by anyone afterwards. False where it can't be. Raises StoreFullError or StoreError.
+        """
+        ...
+
     def delete(self, digest: Digest) -> None:
         """Delete the content; none there is no error. Raises StoreError."""
         ...

@@ -9,19 +9,32 @@ last one stopped.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry_proxy.oci.digest import Digest, InvalidDigestError
-from registry_proxy.storage.ingest import FRESH, FileIngest, FollowedFile, Place, lock_ingest, store_error
+from registry_proxy.storage.ingest import (
+    FRESH,
+    FileIngest,
+    FollowedFile,
+    Place,
+    lock_ingest,
+    make_folder,
+    store_error,
+    sync_folder,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ALGORITHMS = ("sha256", "sha512")
+# Another file system, too many names, or somebody else's file (proc(5), protected_hardlinks).
+_UNLINKABLE = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP, errno.ENOSYS})
 
 
 class OpenBlob:
@@ -46,11 +59,13 @@ class FilesystemStore:
     def __init__(self, root: Path) -> None:
         self._blobs = root / "blobs"
         self._ingests = root / "ingest"
-        for folder in (root, self._ingests, self._blobs, *(self._blobs / name for name in _ALGORITHMS)):
-            try:
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            except OSError as error:
-                raise store_error(f"make the folder {folder}", error) from error
+        folder = root
+        try:
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self._ingests, self._blobs, *(self._blobs / name for name in _ALGORITHMS)):
+                make_folder(folder)
+        except OSError as error:
+            raise store_error(f"make the folder {folder}", error) from error
 
     def open(self, digest: Digest) -> OpenBlob | None:
         path = self._place(digest).content
@@ -77,6 +92,29 @@ class FilesystemStore:
             return None
         except OSError as error:
             raise store_error(f"read {path}", error) from error
+
+    def link(self, digest: Digest, file: FileIO) -> bool:
+        path = self._place(digest).content
+        try:
+            if not self._is_readable(os.fstat(file.fileno())):
+                return False
+            os.fsync(file.fileno())
+            make_folder(path.parent)
+            with suppress(FileExistsError):
+                _link_open_file(file, path)
+            sync_folder(path.parent)
+        except OSError as error:
+            if error.errno in _UNLINKABLE:
+                return False
+            raise store_error(f"write {path}", error) from error
+        return True
+
+    def _is_readable(self, status: os.stat_result) -> bool:
+        """Whether the store's owner, as whom the server runs, can read the file."""
+        owner = self._blobs.stat()
+        if owner.st_uid in {0, status.st_uid}:
+            return owner.st_uid == 0 or bool(status.st_mode & stat.S_IRUSR)
+        return bool(status.st_mode & (stat.S_IRGRP if owner.st_gid == status.st_gid else stat.S_IROTH))
 
     def delete(self, digest: Digest) -> None:
         path = self._place(digest).content
@@ -108,6 +146,17 @@ class FilesystemStore:
             ingest=self._ingests / digest.hex,
             content=self._blobs / f"{digest.algorithm}/{digest.hex[:2]}/{digest.hex}",
         )
+
+
+def _link_open_file(file: FileIO, path: Path) -> None:
+    """Give an open file, and no other that stands in its place by now, one more name. Raises OSError."""
+    source = Path(f"/proc/self/fd/{file.fileno()}")
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # Only with a folder's descriptor Python calls linkat(2), which follows the symbolic link to the open file.
+        os.link(source, path.name, dst_dir_fd=folder, follow_symlinks=True)
+    finally:
+        os.close(folder)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

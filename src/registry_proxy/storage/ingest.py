@@ -45,6 +45,8 @@ def lock_ingest(path: Path, *, create: bool) -> int | None:
     while True:
         fd = os.open(path, flags, _UNVERIFIED)
         try:
+            if create:
+                own_like(path.parent, fd)
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Between open and flock the owner may have renamed or deleted it: then this lock guards nothing.
             if _names(path, fd):
@@ -164,13 +166,13 @@ class FileIngest:
 
     def _rename(self) -> None:
         folder = self._place.content.parent
-        _make_folder(folder)
+        make_folder(folder)
         with self._guard:
             if not _names(self._path, self._fd):
                 raise FileNotFoundError(errno.ENOENT, "another program deleted or replaced it")
             self._path.rename(self._place.content)
             self._path = self._place.content
-        _sync_folder(folder)
+        sync_folder(folder)
 
     def discard(self) -> None:
         if self._open_fd is None:
@@ -225,13 +227,23 @@ def _rest(buffers: Sequence[bytes | memoryview], written: int) -> Sequence[bytes
     return ()
 
 
-def _make_folder(path: Path) -> None:
+def own_like(folder: Path, made: Path | int) -> None:
+    """What root makes in somebody's store belongs to that one, or the server could not use it. Raises OSError."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.chown(made, owner.st_uid, owner.st_gid)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder in one that exists, durably, unless it is there. Raises OSError."""
     with contextlib.suppress(FileExistsError):
         path.mkdir(0o700)
-        _sync_folder(path.parent)
+        own_like(path.parent, path)
+        sync_folder(path.parent)
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Make names in the folder durable. Raises OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
