@@ -10,8 +10,9 @@ import stat
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.e2e.program import PROGRAM
 from tests.kit.certificates import Authority
-from tests.kit.processes import run
+from tests.kit.processes import Daemon, run, running
 from tests.tls.pebble import DIRECTORY, HMAC_KEY, KEY_IDENTIFIER, Pebble
 from tests.tls.place import ADDRESS, ASTRAY, GHCR, HUB, ONE, TlsServer
 
@@ -60,6 +61,34 @@ def test_a_restart_keeps_certificates_and_account(
         with TlsServer(network, tmp_path, pebble.root, **ACME, tls_hostnames=f"{ONE},{HUB}") as server:
             server.wait_for(HUB)
         assert (pebble.orders, pebble.accounts) == (2, 1)
+
+
+def test_a_reload_gets_certificates_for_new_hostnames(
+    network: SealedNetwork, tmp_path: Path, authority: Authority
+) -> None:
+    config = tmp_path / "registry-proxy.toml"
+
+    def configure(*hostnames: str) -> None:
+        config.write_text(f"""\
+[storage]
+path = "store"
+[tls]
+acme = "{DIRECTORY}"
+agree_tos = true
+hostnames = {list(hostnames)}
+listen = ["{ADDRESS}:443"]
+http = []
+""")
+
+    configure(ONE)
+    with Pebble(network, tmp_path, authority) as pebble:
+        server = TlsServer(network, tmp_path, pebble.root)
+        command = [str(PROGRAM), "serve", "--config", str(config)]
+        with running(Daemon(network, command, tmp_path / "log")) as daemon:
+            daemon.wait_until(lambda: server.serves(ONE))
+            configure(ONE, HUB)
+            daemon.process.send_signal(signal.SIGHUP)
+            daemon.wait_until(lambda: server.serves(HUB))
 
 
 def test_an_account_that_the_authority_has_forgotten_is_made_anew(

@@ -6,6 +6,7 @@ import ssl
 from typing import TYPE_CHECKING
 
 import pytest
+import trustme
 from cryptography import x509
 from tests.tls.issued import issue
 from tests.tls.shaking import read_tickets, shake
@@ -104,6 +105,35 @@ def test_a_session_is_resumed_also_for_a_second_certificate(
     assert first.client.version() == {772: "TLSv1.3", 771: "TLSv1.2"}[version]
     again = shake(listener, client, "x.b.example.com", session=first.client.session)
     assert again.client.session_reused
+
+
+def own_certificate(context: ssl.SSLContext, ca: trustme.CA) -> ssl.SSLContext:
+    ca.issue_cert("client.example.com").configure_cert(context)
+    return context
+
+
+def test_a_client_may_show_a_certificate_of_the_authorities_for_clients(
+    tmp_path: Path, authority: Authority
+) -> None:
+    clients = trustme.CA()
+    clients.cert_pem.write_to_path(tmp_path / "clients.pem")
+    store = CertificateStore(
+        [issue(authority.ca, tmp_path, "a.example.com")],
+        lambda: 0.0,
+        lambda: True,
+        client_ca=tmp_path / "clients.pem",
+    )
+    store.load()
+    listener = ListenerContext.create(store.select, client_ca=tmp_path / "clients.pem")
+    shown = shake(listener, own_certificate(authority.client_context(), clients), "a.example.com")
+    certificate = shown.server.getpeercert()
+    assert certificate is not None
+    assert certificate["subjectAltName"] == (("DNS", "client.example.com"),)
+    assert not shake(listener, authority.client_context(), "a.example.com").server.getpeercert()
+    stranger = own_certificate(authority.client_context(), trustme.CA())
+    stranger.maximum_version = ssl.TLSVersion.TLSv1_2  # in 1.3 a client is done before it is refused
+    with pytest.raises(ssl.SSLError, match="UNKNOWN_CA"):
+        shake(listener, stranger, "a.example.com")
 
 
 def test_the_client_chooses_among_strong_ciphers(listener: ListenerContext, client: ssl.SSLContext) -> None:

@@ -101,6 +101,17 @@ def test_skopeo_pulls_by_each_hostname_with_nothing_but_the_authority(
             assert (pulled / "manifest.json").read_bytes() == image.raw
 
 
+def test_a_session_of_one_worker_is_good_for_the_others(network: SealedNetwork, server: TlsServer) -> None:
+    context = server.trust
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with context.wrap_socket(network.connect((ADDRESS, 443)), server_hostname=HUB) as first:
+        session = first.session
+    for _ in range(12):
+        sock = network.connect((ADDRESS, 443))
+        with context.wrap_socket(sock, server_hostname=HUB, session=session) as again:
+            assert again.session_reused
+
+
 def test_a_running_transfer_outlives_a_new_certificate(
     network: SealedNetwork,
     server: TlsServer,

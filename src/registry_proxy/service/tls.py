@@ -42,11 +42,9 @@ class Tls:
         assert settings.tls is not None
         self._tls = settings.tls
         self._hostnames = settings.hostnames
-        root = settings.storage.path / "tls"
-        self.challenges = Challenges(root / "challenges")
+        self.challenges = Challenges(settings.storage.path / "tls" / "challenges")
         self._authority = _authority(self._tls)
-        self._home = root / _folder_name(self._authority)
-        self._folder = CertificateFolder(self._home / "certificates")
+        self._folder = issued_certificates(settings)
         self._custodian: Custodian | None = None
         self._locks: FileLocks | None = None
         client_ca = settings.access.client_ca
@@ -120,7 +118,14 @@ class Tls:
         from registry_proxy.tls.acme import AcmeClient  # noqa: PLC0415
 
         assert self._authority is not None
-        return AcmeClient(self._authority, self._home / "account.json", self.challenges)
+        return AcmeClient(self._authority, self._folder.path.parent / "account.json", self.challenges)
+
+
+def issued_certificates(settings: Settings) -> CertificateFolder:
+    """Where the configured authority's certificates are, and what is known of attempts that failed."""
+    assert settings.tls is not None
+    home = settings.storage.path / "tls" / _folder_name(_authority(settings.tls))
+    return CertificateFolder(home / "certificates")
 
 
 def _authority(tls: TlsSettings) -> Authority | None:
