@@ -7,6 +7,7 @@ import re
 import signal
 import ssl
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,8 +18,6 @@ from tests.tls.pebble import DIRECTORY, HMAC_KEY, KEY_IDENTIFIER, Pebble
 from tests.tls.place import ADDRESS, ASTRAY, GHCR, HUB, ONE, TlsServer
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.kit.sealed import SealedNetwork
 
 ACME = {"tls_acme": DIRECTORY, "tls_agree_tos": "true", "tls_email": "admin@example.com"}
@@ -89,6 +88,15 @@ http = []
             configure(ONE, HUB)
             daemon.process.send_signal(signal.SIGHUP)
             daemon.wait_until(lambda: server.serves(HUB))
+            # A worker that is started later knows them as well.
+            for worker in workers_of(daemon.process.pid):
+                os.kill(worker, signal.SIGKILL)
+            for _ in range(10):
+                assert server.visit(HUB).names == [HUB]
+
+
+def workers_of(supervisor: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()]
 
 
 def test_an_account_that_the_authority_has_forgotten_is_made_anew(

@@ -109,9 +109,12 @@ class Supervisor:
         self._signal(signal.SIGHUP)
         # Workers that are started from now on begin with the same. That it can't be used is told by those that run.
         with contextlib.suppress(ConfigError):
-            settings = taken_over(self._settings, self._load())
+            loaded = self._load()
+            settings = taken_over(self._settings, loaded)
             self._gate = build_gate(settings)
             self._settings = settings
+            if self._tls is not None:
+                self._tls.reload(loaded)
 
     def _start(self, number: int) -> None:
         self._started[number] = time.monotonic()

@@ -83,12 +83,13 @@ class Tls:
 
     def reload(self, settings: Settings) -> None:
         """Get certificates for new host names, and try again at once what failed."""
-        if self._custodian is None:
+        if self._authority is None:
             return
         self._hostnames = settings.hostnames
         for files in self._files():
             self._store.look_after(files)
-        self._custodian.hurry(self._hostnames)
+        if self._custodian is not None:
+            self._custodian.hurry(self._hostnames)
 
     def _speaks(self) -> bool:
         """Whether it is this worker that logs what all of them see; one that dies is succeeded by another."""
