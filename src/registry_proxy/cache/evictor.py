@@ -68,12 +68,13 @@ class Evictor:
             return await self._evict(Excess(size, size), "the disk is full")
 
     async def tidy(self) -> None:
-        """Delete interrupted transfers that nobody resumed, and come down to a budget that was lowered.
+        """Clear up after processes that died, and come down to a budget that was lowered.
 
         Raises StoreError or IndexFailedError.
         """
         async with self._locks.hold(EVICTION):
             await self._remove_abandoned(_ABANDONED_AFTER)
+            await self._settle_reservations()
             if self._max_size:
                 await self._evict(excess(self._index.used_bytes(), 0, self._max_size), _BUDGET_IS_USED)
 
@@ -106,7 +107,7 @@ class Evictor:
             victims, size = select_victims(candidates, surplus.wished - freed, kept)
             if not victims:
                 break
-            await self._remove([victim.digest for victim in victims])
+            await self._remove(victims)
             freed, count = freed + size, count + len(victims)
         log.info("evicted %d items, %d bytes: %s", count, freed, reason)
         return freed >= surplus.needed
@@ -118,10 +119,14 @@ class Evictor:
         sizes = (row.size if row else reserved.get(digest, 0) for digest, row in rows.items())
         return self._index.used_bytes() - sum(sizes)
 
-    async def _remove(self, digests: list[Digest]) -> None:
-        # Row first, file second: a crash in between leaves a file to be found, never a row without one.
+    async def _remove(self, victims: list[Candidate]) -> None:
+        # Row first, file second. A crash in between leaves files that no row names: by the reservations they are found.
+        digests = [victim.digest for victim in victims]
+        now = self._clock()
+        await asyncio.gather(*(self._index.reserve(victim.digest, victim.size, now) for victim in victims))
         await self._index.forget(digests)
         await asyncio.to_thread(self._delete_all, digests)
+        await asyncio.gather(*(self._index.release(digest) for digest in digests))
 
     def _delete_all(self, digests: list[Digest]) -> None:
         for digest in digests:
@@ -137,3 +142,19 @@ class Evictor:
         for digest in removed:
             await self._index.release(digest)
         return bool(removed)
+
+    async def _settle_reservations(self) -> None:
+        """End reservations without a transfer: of processes that died between a file and its row, or could not write.
+
+        One that is just between the two is met too, and takes no harm.
+        """
+        for digest in list(self._index.reserved()):
+            transfer = self._store.follow(digest)
+            if transfer is not None:
+                transfer.close()
+                continue
+            stored = self._store.open(digest)
+            if stored is not None:
+                stored.close()
+                await self._index.adopt([(digest, stored.size)], self._clock())
+            await self._index.release(digest)

@@ -29,8 +29,7 @@ def prepare_tls(settings: Settings) -> Tls | None:
 async def prepare(settings: Settings) -> None:
     """Make the store's folders and the index. Raises StoreError or IndexFailedError.
 
-    A lost index is made anew: the content is counted, and linked again as manifests are pulled. A crash's reservations
-    end, unless there is an interrupted transfer to be resumed.
+    A lost index is made anew: the content is counted, and linked again as manifests are pulled.
     """
     root = settings.storage.path
     store = FilesystemStore(root)
@@ -44,11 +43,5 @@ async def prepare(settings: Settings) -> None:
                     "the index is new: %d items in the store are linked again as they are pulled", len(found)
                 )
             await index.end_scan()
-        for digest in list(index.reserved()):
-            interrupted = store.follow(digest)
-            if interrupted is None:
-                await index.release(digest)
-            else:
-                interrupted.close()
     finally:
         await index.close()
