@@ -121,6 +121,8 @@ class Soak:
                     for index, item in enumerate(self._items[number : number + 4])
                 )
             )
+        await self._storms.ordered_end()  # whatever needs clearing up is now cleared up
+        await asyncio.sleep(1)
         if await asyncio.to_thread(self._site.stop):
             self._ledger.lose("bad end", "the server's exit status is not 0")
         await inspect_leftovers(self._site, self._items, self._ledger)
