@@ -215,10 +215,17 @@ def ssh(place: Place, network: SealedNetwork) -> Iterator[tuple[str, ...]]:
     for name in ("host", "user"):
         run(Local(), ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(place.folder / f"{name}-key")])
     folder = place.folder
-    (folder / "sshd_config").write_text(
-        f"HostKey {folder}/host-key\nListenAddress {NODE}:2222\nAuthorizedKeysFile {folder}/user-key.pub\n"
-        f"SetEnv HOME={place.home}/there\nPasswordAuthentication no\nStrictModes no\nUsePAM no\nPidFile none\n"
-    )
+    lines = [
+        f"HostKey {folder}/host-key",
+        f"ListenAddress {NODE}:2222",
+        f"AuthorizedKeysFile {folder}/user-key.pub",
+        f"SetEnv HOME={place.home}/there PATH={folder}/bin:/usr/bin:/bin",
+        "PasswordAuthentication no",
+        "StrictModes no",
+        "UsePAM no",
+        "PidFile none",
+    ]
+    (folder / "sshd_config").write_text("".join(f"{line}\n" for line in lines))
     host = (folder / "host-key.pub").read_text()
     (folder / "known_hosts").write_text(f"[{NODE}]:2222 {host}")
     options = f"-p 2222 -i {folder}/user-key -o UserKnownHostsFile={folder}/known_hosts"
@@ -243,6 +250,16 @@ def test_another_machine_is_changed_by_ssh_and_given_back(place: Place, ssh: tup
     assert place.inside("/etc/containers/registries.conf.d/50-registry-proxy.conf").exists()
     place.client("podman", "--undo", "--yes", *ssh)
     assert not list((place.home / "there").iterdir())
+
+
+def test_who_is_not_root_there_becomes_it_by_sudo(place: Place, ssh: tuple[str, ...]) -> None:
+    (place.folder / "bin").mkdir()
+    sudo = place.folder / "bin/sudo"
+    sudo.write_text(f'#!/bin/sh\nprintf "%s\\\\n" "$*" >> {place.folder}/asked\nshift\nexec "$@"\n')
+    sudo.chmod(0o755)
+    place.client("podman", "--apply", "--yes", "--sudo", *ssh)
+    place.client("podman", "--undo", "--yes", "--sudo", *ssh)
+    assert set((place.folder / "asked").read_text().splitlines()) == {"-n sh"}
 
 
 def test_a_machine_that_does_not_let_us_in_is_told(place: Place, ssh: tuple[str, ...]) -> None:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import datetime
+import http.client
 import json
+import socket
 import stat
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.kit.certificates import Authority
+from tests.kit.processes import Daemon, Local, running
 from tests.kit.remote import Simulators
 from tests.kit.users import ordinary_user
+from tests.setup.wizard.conftest import PROGRAM
 
 from registry_proxy.cli.common import FailedError
 from registry_proxy.cli.config_run import run
 from registry_proxy.config import Address
+from registry_proxy.setup.clients.plan import Login
 from registry_proxy.setup.wizard.context import Flags
 from registry_proxy.setup.wizard.htpasswd import users_of
 
@@ -384,3 +389,27 @@ def test_variables_that_win_are_told(
 def test_the_help_ends_with_examples(desk: Desk) -> None:
     lines = desk("--help").stdout.strip().splitlines()
     assert lines[-1].strip() == "registry-proxy config --json --registry ghcr --listen '[::]:5000'"
+
+
+def test_the_server_runs_with_what_was_written(desk: Desk) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (desk.folder / "password").write_text("p\n")
+    flags = (f"--listen=127.0.0.1:{port}", f"--path={desk.folder}/store", "--registry=ghcr")
+    desk("--yes", *flags, "--user=me=password")
+    command = [str(PROGRAM), "serve", "--config", str(desk.file)]
+    with running(Daemon(Local(), command, desk.folder / "log")) as server:
+        server.wait_until(lambda: status(port) == 401)
+        assert status(port, Authorization=f"Basic {Login('me', 'p').basic}") == 200
+
+
+def status(port: int, **headers: str) -> int:
+    """The answer to a ping; 0 while there is none."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", "/v2/", headers=headers)
+        return connection.getresponse().status
+    except OSError:
+        return 0
+    finally:
+        connection.close()

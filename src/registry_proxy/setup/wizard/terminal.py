@@ -33,7 +33,8 @@ class Terminal:
         return chosen
 
     def text(self, question: str, default: str, check: Check, flag: str) -> str:  # noqa: ARG002
-        answer: str = questionary.text(question, default=default, validate=_valid(check)).unsafe_ask()
+        valid = _valid(lambda text: check(text.strip()))
+        answer: str = questionary.text(question, default=default, validate=valid).unsafe_ask()
         return answer.strip()
 
     def secret(self, question: str, check: Check) -> str:
@@ -49,4 +50,4 @@ class Terminal:
 
 
 def _valid(check: Check) -> Callable[[str], bool | str]:
-    return lambda text: check(text.strip()) or True
+    return lambda text: check(text) or True
