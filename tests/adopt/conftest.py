@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.adopt.old import OldFolder
+from tests.kit.remote import Simulators
+from tests.status.server import Site
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.kit.remote import RemoteUpstream
+
+
+@pytest.fixture(scope="module")
+def simulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulators]:
+    with Simulators(["dockerhub"], tmp_path_factory.mktemp("upstreams")) as simulators:
+        yield simulators
+
+
+@pytest.fixture
+def hub(simulators: Simulators) -> RemoteUpstream:
+    hub = simulators["dockerhub"]
+    hub.clear()
+    return hub
+
+
+@pytest.fixture
+def site(tmp_path: Path, hub: RemoteUpstream) -> Site:
+    return Site(tmp_path, hub.url)
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> OldFolder:
+    return OldFolder(tmp_path / "registry")
