@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from io import FileIO
 from pathlib import Path
 from threading import Barrier
 from typing import TYPE_CHECKING
@@ -350,3 +351,23 @@ def test_no_descriptor_is_left_open(store: BlobStore) -> None:
         return len(list(Path("/proc/self/fd").iterdir()))
 
     assert use() == use()
+
+
+class TestLinks:
+    """Files from elsewhere that become content without a copy, where the store can do that."""
+
+    def test_a_linked_file_is_content_or_nothing_happened(self, store: BlobStore, tmp_path: Path) -> None:
+        path = tmp_path / "file"
+        path.write_bytes(CONTENT)
+        with FileIO(path) as file:
+            linked = store.link(DIGEST, file)
+        assert read(store, DIGEST) == (CONTENT if linked else None)
+
+    def test_deleting_linked_content_leaves_the_file(self, store: BlobStore, tmp_path: Path) -> None:
+        path = tmp_path / "file"
+        path.write_bytes(CONTENT)
+        with FileIO(path) as file:
+            store.link(DIGEST, file)
+        store.delete(DIGEST)
+        assert store.open(DIGEST) is None
+        assert path.read_bytes() == CONTENT

@@ -7,6 +7,7 @@ import fcntl
 import os
 import stat
 import time
+from io import FileIO
 from typing import TYPE_CHECKING
 
 import pytest
@@ -235,3 +236,57 @@ class TestAbandonedIngests:
 
         monkeypatch.setattr(fcntl, "flock", discard_first)
         assert store.remove_abandoned_ingests(time.time() + 60) == []
+
+
+class TestLinks:
+    def test_a_file_gets_a_second_name(self, root: Path, tmp_path: Path) -> None:
+        path = tmp_path / "file"
+        path.write_bytes(CONTENT)
+        before = path.stat()
+        with FileIO(path) as file:
+            assert FilesystemStore(root).link(DIGEST, file)
+        after = path.stat()
+        assert (root / BLOB).samefile(path)
+        assert (after.st_mode, after.st_mtime_ns, after.st_uid) == (
+            before.st_mode,
+            before.st_mtime_ns,
+            before.st_uid,
+        )
+
+    def test_what_was_opened_is_linked_whatever_stands_in_its_place_by_now(
+        self, root: Path, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "file"
+        path.write_bytes(CONTENT)
+        with FileIO(path) as file:
+            path.rename(tmp_path / "moved")
+            path.write_bytes(b"forged")
+            assert FilesystemStore(root).link(DIGEST, file)
+        assert (root / BLOB).read_bytes() == CONTENT
+
+    def test_content_that_is_there_stays(self, root: Path, tmp_path: Path) -> None:
+        store = FilesystemStore(root)
+        put(store, CONTENT)
+        path = tmp_path / "file"
+        path.write_bytes(CONTENT)
+        with FileIO(path) as file:
+            assert store.link(DIGEST, file)
+        assert not (root / BLOB).samefile(path)
+
+    @pytest.mark.parametrize("code", [errno.EXDEV, errno.EPERM, errno.EMLINK])
+    def test_what_cannot_be_linked_is_left_to_a_copy(self, root: Path, tmp_path: Path, code: int) -> None:
+        path = tmp_path / "file"
+        path.write_bytes(CONTENT)
+        with FileIO(path) as file, broken("link", code):
+            assert not FilesystemStore(root).link(DIGEST, file)
+
+    def test_a_broken_disk_is_told(self, root: Path, tmp_path: Path) -> None:
+        path = tmp_path / "file"
+        path.write_bytes(CONTENT)
+        store = FilesystemStore(root)
+        with (
+            FileIO(path) as file,
+            broken("link"),
+            pytest.raises(StoreError, match=f"can't write {root / BLOB}"),
+        ):
+            store.link(DIGEST, file)

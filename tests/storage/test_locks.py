@@ -89,3 +89,13 @@ def test_no_name_leaves_anything_in_the_file(path: Path, one: FileLocks) -> None
 def test_a_file_that_can_t_be_opened_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=f"{tmp_path}"):
         FileLocks(tmp_path)
+
+
+def test_a_look_tells_what_others_hold_and_takes_nothing(one: FileLocks, other: FileLocks) -> None:
+    assert other.is_free("name")
+    assert one.try_acquire("name")
+    assert not other.is_free("name")
+    assert other.is_free("another name")
+    one.release("name")
+    assert other.is_free("name")
+    assert one.try_acquire("name")
