@@ -75,34 +75,9 @@ def config(  # noqa: PLR0913, PLR0917 - each is an option of the command
     A question that an option answers isn't asked. With --yes, and without a terminal, none is: then what no option
     tells is as in an earlier file, or the default. --json shows what would be written, and writes nothing.
     """
+    given = locals()
     from registry_proxy.cli import config_run  # noqa: PLC0415
     from registry_proxy.setup.wizard.context import Flags  # noqa: PLC0415
 
-    flags = Flags(
-        tuple(registry or ()),
-        domain,
-        tuple(hostname or ()),
-        tuple(username or ()),
-        tuple(password_file or ()),
-        password_stdin,
-        certificates,
-        email,
-        agree_tos,
-        acme_root,
-        eab_kid,
-        eab_key_file,
-        tuple(cert or ()),
-        tuple(key or ()),
-        listen,
-        tuple(access or ()),
-        htpasswd,
-        tuple(user or ()),
-        client_ca,
-        tuple(client_name or ()),
-        tuple(source or ()),
-        tuple(trusted_proxy or ()),
-        path,
-        max_size,
-        check=not no_check,
-    )
+    flags = Flags.of({**given, "check": not no_check})
     config_run.run(file, flags, yes=yes, as_json=json)

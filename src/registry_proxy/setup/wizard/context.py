@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from registry_proxy.setup.wizard.asker import MissingAnswerError, RefusedAnswerError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from registry_proxy.config import Settings
     from registry_proxy.setup.wizard.asker import Asker
     from registry_proxy.setup.wizard.wishes import Wishes
@@ -43,6 +45,16 @@ class Flags:
     path: Path | None = None
     max_size: str | None = None
     check: bool = True
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Flags:
+        """Those that are given among a command's options, by their names."""
+        given: dict[str, Any] = {}
+        for name in (each.name for each in fields(cls)):
+            value = options[name]
+            if value is not None:
+                given[name] = tuple(value) if isinstance(value, list) else value
+        return cls(**given)
 
 
 @dataclass(frozen=True, slots=True)
