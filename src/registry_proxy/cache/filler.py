@@ -116,6 +116,9 @@ class Filler:
                 if polls % _POLLS_PER_TAKEOVER == 0 and (
                     ingest := self._ports.store.begin(self._fill.digest)
                 ):
+                    if followed is not None and self._look_at(followed):
+                        ingest.discard()  # the other process completed the blob between the two looks
+                        return None
                     return self._take_over(ingest)
                 polls += 1
                 await asyncio.sleep(_POLL)
