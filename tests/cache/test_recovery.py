@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.cache.harness import Site
+from tests.cache.harness import REPOSITORY, Site
 from tests.kit import images
 
 from registry_proxy.oci.digest import Digest
+from registry_proxy.oci.reference import Repository, Source
 from registry_proxy.storage.filesystem import FilesystemStore
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.cache.harness import Worker
+
+    from registry_proxy.storage.ingest import FileIngest
 
 RAW = images.incompressible(10_000)
 DIGEST = Digest.of(RAW)
@@ -78,3 +81,24 @@ async def test_eviction_leaves_no_reservation(worker: Worker) -> None:
     assert await worker.cache._evictor.free(len(RAW))
     assert worker.index.reserved() == {}
     assert worker.site.files("blobs") == []
+
+
+async def test_follower_that_comes_upon_the_owners_commit_reads_to_the_end(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Source(worker.site.upstream.registry, Repository(REPOSITORY))
+    await worker.index.record_link(source, DIGEST, len(RAW), worker.site.now())
+    owner = FilesystemStore(worker.site.root).begin(DIGEST)
+    assert owner is not None
+    owner.append([RAW[:5000]])
+    begin = worker.store.begin
+
+    def begin_after_commit(digest: Digest) -> FileIngest | None:
+        if worker.is_reading(str(DIGEST)) and not worker.is_stored(str(DIGEST)):
+            owner.append([RAW[5000:]])
+            owner.commit()
+        return begin(digest)
+
+    monkeypatch.setattr(worker.store, "begin", begin_after_commit)
+    assert await worker.pull(str(DIGEST)) == RAW
+    assert worker.site.files("ingest") == []
