@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import ssl
     from pathlib import Path
 
+    from cryptography import x509
     from tests.kit.sealed import SealedNetwork
 
 ADDRESS = "127.20.0.1"
@@ -42,12 +43,16 @@ class TlsServer(RegistryProxy):
         """Get a path from port 80."""
         return get(self._sealed.connect((ADDRESS, 80)), hostname, path)
 
+    def shown(self, hostname: str) -> x509.Certificate | None:
+        """The certificate that a client of `hostname` trusts; None where there is none."""
+        try:
+            return self.visit(hostname).certificate
+        except OSError:
+            return None
+
     def serves(self, hostname: str) -> bool:
         """Whether there is a certificate for `hostname`."""
-        try:
-            return bool(self.visit(hostname))
-        except OSError:
-            return False
+        return self.shown(hostname) is not None
 
     def wait_for(self, *hostnames: str) -> None:
         """Wait until there is a certificate for each."""
