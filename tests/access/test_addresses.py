@@ -8,9 +8,9 @@ import pytest
 
 from registry_proxy.policy.access import (
     AddressRanges,
+    NamePatterns,
     Throttle,
     client_address,
-    is_allowed_name,
     parse_address,
 )
 
@@ -127,13 +127,14 @@ def test_without_trusted_proxies_the_header_says_nothing() -> None:
 def test_an_asterisk_and_nothing_else_stands_for_other_characters(
     name: str, pattern: str, allowed: bool
 ) -> None:
-    assert is_allowed_name([name], [pattern]) is allowed
+    assert NamePatterns([pattern]).allow([name]) is allowed
 
 
 def test_one_of_the_names_and_one_of_the_patterns_is_enough() -> None:
-    assert is_allowed_name(["a", "b"], ["c", "b"])
-    assert not is_allowed_name([], ["*"])
-    assert not is_allowed_name(["a"], [])
+    assert NamePatterns(["c", "b"]).allow(["a", "b"])
+    assert not NamePatterns(["*"]).allow([])
+    assert not NamePatterns([]).allow(["a", ""])
+    assert not NamePatterns(["ab", "c"]).allow(["a", "abc", "bc"])
 
 
 # Throttling

@@ -14,7 +14,7 @@ from tests.access.program import basic, htpasswd
 from tests.kit.clock import ManualClock
 
 from registry_proxy.oci.errors import ErrorCode, RegistryError
-from registry_proxy.policy.access import AddressRanges
+from registry_proxy.policy.access import AddressRanges, NamePatterns
 from registry_proxy.server.access import AccessRule, Gate, LoginRequiredError
 from registry_proxy.server.passwords import Passwords
 from registry_proxy.server.request import Client, Request
@@ -57,7 +57,8 @@ class Door:
         self, users: Path | None = None, *sources: str, names: tuple[str, ...] | None = None
     ) -> AccessRule:
         passwords = Passwords(users, self.clock) if users else None
-        return AccessRule(ranges(*sources) if sources else None, passwords, names)
+        patterns = NamePatterns(names) if names else None
+        return AccessRule(ranges(*sources) if sources else None, passwords, patterns)
 
 
 @pytest.fixture

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 
+@lru_cache(1024)
 def parse_address(text: str) -> Address | None:
     """The address in `text`, which may be written with a port or a zone; None when it is none.
 
@@ -63,11 +65,17 @@ def client_address(peer: Address | None, forwarded_for: str | None, trusted: Add
     return address
 
 
-def is_allowed_name(names: Iterable[str], patterns: Iterable[str]) -> bool:
-    """Whether one of a certificate's names matches one of the patterns, in which `*` stands for any characters."""
-    # Of the signs that fnmatch knows, only the asterisk is one here.
-    allowed = [pattern.lower().replace("[", "[[]").replace("?", "[?]") for pattern in patterns]
-    return any(fnmatchcase(name.lower(), pattern) for name in names for pattern in allowed)
+class NamePatterns:
+    """Names, in which `*` stands for any characters; capitals make no difference."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        expressions = [".*".join(map(re.escape, pattern.split("*"))) for pattern in patterns]
+        nothing = "(?!)"
+        self._expression = re.compile("|".join(expressions or [nothing]), re.IGNORECASE | re.DOTALL)
+
+    def allow(self, names: Iterable[str]) -> bool:
+        """Whether one of a certificate's names is among them."""
+        return any(self._expression.fullmatch(name) for name in names)
 
 
 @dataclass(slots=True)

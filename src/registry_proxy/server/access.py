@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from registry_proxy.oci.errors import ErrorCode, RegistryError
-from registry_proxy.policy.access import Address, AddressRanges, Throttle, client_address, is_allowed_name
+from registry_proxy.policy.access import Address, AddressRanges, NamePatterns, Throttle, client_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,12 +34,12 @@ class LoginRequiredError(RegistryError):
 class AccessRule:
     """What is asked of a client; None asks nothing. A login and a certificate stand for each other.
 
-    `certificate_names` are patterns of names, one of which a verified client certificate must have.
+    A verified client certificate must have one of the `certificate_names`.
     """
 
     sources: AddressRanges | None = None
     passwords: Passwords | None = None
-    certificate_names: tuple[str, ...] | None = None
+    certificate_names: NamePatterns | None = None
 
     @property
     def is_open(self) -> bool:
@@ -130,7 +130,7 @@ class Gate:
         if rule.passwords is None and rule.certificate_names is None:
             return True
         names = request.client.certificate_names
-        if rule.certificate_names is not None and is_allowed_name(names, rule.certificate_names):
+        if rule.certificate_names is not None and rule.certificate_names.allow(names):
             return True
         return rule.passwords is not None and rule.passwords.is_remembered(
             request.headers.get("authorization")

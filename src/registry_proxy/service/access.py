@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from registry_proxy.config import ConfigError, Problem
-from registry_proxy.policy.access import AddressRanges
+from registry_proxy.policy.access import AddressRanges, NamePatterns
 from registry_proxy.server.access import AccessRule, Gate
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def build_gate(settings: Settings) -> Gate:
     rule = AccessRule(
         _sources(general.sources),
         files[general.htpasswd] if general.htpasswd else None,
-        general.client_names if general.client_ca else None,
+        NamePatterns(general.client_names) if general.client_ca else None,
     )
     rules = {upstream.registry: _special(upstream, rule, files) for upstream in settings.upstreams.values()}
     return Gate(
@@ -37,11 +37,13 @@ def build_gate(settings: Settings) -> Gate:
 
 def _special(upstream: UpstreamSettings, rule: AccessRule, files: dict[Path, Passwords]) -> AccessRule:
     """The general rule, with what the upstream says instead."""
-    names = upstream.access_client_names or rule.certificate_names
+    names = rule.certificate_names
+    if names is not None and upstream.access_client_names:
+        names = NamePatterns(upstream.access_client_names)
     return AccessRule(
         _sources(upstream.access_sources) or rule.sources,
         files[upstream.access_htpasswd] if upstream.access_htpasswd else rule.passwords,
-        names if rule.certificate_names is not None else None,
+        names,
     )
 
 
