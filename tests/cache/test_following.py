@@ -143,6 +143,23 @@ async def test_content_that_another_process_commits_in_the_last_moment(site: Sit
     assert transfers(site) == 0
 
 
+@pytest.mark.parametrize("off", [-3, 3])
+async def test_a_size_that_was_announced_and_is_not_kept_completes_for_nobody(
+    site: Site, owned: Ingest, off: int
+) -> None:
+    async with site.worker() as worker:
+        await worker.index.reserve(Digest.parse(BLOB.digest), BLOB.size + off, site.now())
+        owned.append([BLOB.raw[:HALF]])
+        reading = Reading(await worker.blob(BLOB.digest))
+        await reading.until(HALF)
+        owned.append([BLOB.raw[HALF:]])
+        owned.commit()
+        with pytest.raises(RegistryError, match="were announced"):
+            await reading.whole()
+        await worker.settled(BLOB.digest)
+        assert await worker.pull(BLOB.digest) == BLOB.raw
+
+
 async def test_the_end_of_the_service_while_following(site: Site, owned: Ingest) -> None:
     async with site.worker() as worker:
         await worker.manifest("latest")

@@ -84,7 +84,9 @@ class Evictor:
         if await self._fit(digest, size):
             return True
         # What interrupted transfers have reserved is a wish for later.
-        return await self._remove_abandoned(0) and await self._fit(digest, size)
+        await self._remove_abandoned(0)
+        await self._settle_reservations()
+        return await self._fit(digest, size)
 
     async def _fit(self, digest: Digest, size: int) -> bool:
         row = self._index.content(digest)
@@ -135,13 +137,12 @@ class Evictor:
             except StoreError as error:
                 log.error("evicted content stays on the disk: %s. Check the disk.", error)  # noqa: TRY400
 
-    async def _remove_abandoned(self, age: float) -> bool:
-        """Delete transfers that nobody resumed for `age` seconds; whether there were any."""
+    async def _remove_abandoned(self, age: float) -> None:
+        """Delete transfers that nobody resumed for `age` seconds."""
         older_than = self._clock() - age
         removed = await asyncio.to_thread(self._store.remove_abandoned_ingests, older_than)
         for digest in removed:
             await self._index.release(digest)
-        return bool(removed)
 
     async def _settle_reservations(self) -> None:
         """End reservations without a transfer: of processes that died between a file and its row, or could not write.

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from io import FileIO
 from typing import TYPE_CHECKING
 
+from registry_proxy.oci.errors import ErrorCode, RegistryError
+
 if TYPE_CHECKING:
     from hashlib import _Hash
 
@@ -57,9 +59,10 @@ class Fill:
 
     async def wait_started(self) -> None:
         """Until the upstream has answered and the size is known. Raises what ended the fill before."""
+        self._raise_failure()
         while not (self.started and self.size is not None):
-            self._raise_failure()
             await self._change()
+            self._raise_failure()
 
     async def readable(self, offset: int) -> int:
         """Wait for bytes after `offset`, and tell up to where there are some; `offset` itself: the rest is not stored.
@@ -100,9 +103,10 @@ class Fill:
 
     def start(self, size: int | None) -> None:
         """The upstream has answered; `size` where it is known by now."""
-        self.size = size
-        self.started = True
-        self._notify()
+        if size is None or self._keeps_promise(size):
+            self.size = self.size if size is None else size
+            self.started = True
+            self._notify()
 
     def advance(self, available: int) -> None:
         """So many bytes are in the file now."""
@@ -116,9 +120,10 @@ class Fill:
 
     def verify(self) -> None:
         """All bytes are there and have the digest."""
-        self.size = self.available
-        self.verified = self.started = True
-        self._notify()
+        if self._keeps_promise(self.available):
+            self.size = self.available
+            self.verified = self.started = True
+            self._notify()
 
     def stop_storing(self, spill: Spill) -> None:
         """The store takes no more: each reader fetches the rest for itself."""
@@ -130,6 +135,17 @@ class Fill:
         """It won't be completed."""
         self._error = error
         self._notify()
+
+    def _keeps_promise(self, size: int) -> bool:
+        """Whether that is the size that readers were told, if they were; else it is over for them.
+
+        An upstream that announces a wrong size, and then another one, makes them differ.
+        """
+        if self.size is None or self.size == size:
+            return True
+        text = f"{self.digest} has {size} bytes, and not the {self.size} that were announced; pull again"
+        self.fail(RegistryError(ErrorCode.UPSTREAM_BROKEN, text))
+        return False
 
     def _limit(self) -> int:
         if self.verified or self.size is None:

@@ -67,11 +67,12 @@ class Filler:
         except UpstreamError as error:
             if not ingest.size or isinstance(error, WrongSizeError):
                 await self._discard(ingest)
+            ingest.close()
             raise
-        finally:
+        except BaseException:
             # What is there stays for the next attempt, in this process or the next one.
-            if not self._fill.verified:
-                ingest.close()
+            ingest.close()
+            raise
 
     async def _own(self) -> Ingest | None:
         """The ingest, once it is ours; None when another process has completed the blob."""
