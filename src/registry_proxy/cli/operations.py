@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from registry_proxy.cli.common import FAILED, ConfigOption, JsonOption, YesOption, settings_loader
+from registry_proxy.cli.common import (
+    FAILED,
+    ConfigOption,
+    JsonOption,
+    UsageError,
+    YesOption,
+    settings_loader,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +34,7 @@ def add_to(app: typer.Typer) -> None:
         app.command(short_help=short_help, epilog=f"Example: registry-proxy {example}")(command)
 
     add(status, "Show what is cached, what it saved, and what is coming in.", "status --watch")
+    add(doctor, "Find out what is wrong, and what to do about it.", "doctor --client")
     add(
         adopt, "Take over what a registry:2 cache has stored.", "adopt /var/lib/registry --upstream dockerhub"
     )
@@ -117,4 +125,30 @@ def adopt(
     from registry_proxy.cli.adopt import run  # noqa: PLC0415
 
     sound = run(settings_loader(config)(), path, upstream, copy=copy, as_json=json)
+    raise typer.Exit(0 if sound else FAILED)
+
+
+def doctor(
+    config: ConfigOption = None,
+    client: Annotated[
+        bool, typer.Option("--client", help="Look at this machine's clients, not at the server.")
+    ] = False,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="With --client: the server that they should go to.", show_default=False
+        ),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Check the server's machine: configuration, names, ports, certificates, disk, clock, and each upstream.
+
+    With --client: whether docker, containerd, podman and what shares podman's files go through a cache of this program.
+    Every finding that isn't well says what to do. Exit code 1 if one of them fails.
+    """
+    from registry_proxy.cli.doctor import run_client, run_server  # noqa: PLC0415
+
+    if server is not None and not client:
+        raise UsageError("--server goes with --client")
+    sound = run_client(server, as_json=json) if client else run_server(config, as_json=json)
     raise typer.Exit(0 if sound else FAILED)

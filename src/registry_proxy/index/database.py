@@ -83,6 +83,17 @@ def _open_locked(path: Path, lock: BinaryIO, reserve: Reserve) -> Database:
     return Database(reader, writer, is_new, lock, reserve)
 
 
+def damage_of(path: Path) -> str | None:
+    """What is wrong with the file; None when it is whole. It reads all of it. Raises IndexFailedError."""
+    try:
+        _check(path)
+    except _DamagedError as damage:
+        return str(damage)
+    except sqlite3.Error as error:
+        raise IndexFailedError(f"can't read the index {path}: {error}") from error
+    return None
+
+
 def open_for_reading(path: Path) -> sqlite3.Connection:
     """A connection for reads only, to a file that is left as it is. Raises IndexFailedError."""
     try:
