@@ -68,6 +68,24 @@ class TestHousekeeping:
             assert worker.index.content(Digest.parse(BLOB.digest)) is not None
 
 
+class TestEndOfTheService:
+    async def test_what_has_not_begun_keeps_nobody_waiting(self, site: Site) -> None:
+        async with site.worker() as worker:
+            waiting = [
+                asyncio.create_task(worker.blob(BLOB.digest)),
+                asyncio.create_task(worker.manifest("latest")),
+            ]
+            await asyncio.sleep(0)  # each has its work spawned, of which nothing has run
+            await worker.kill()
+            async with asyncio.timeout(5):
+                results = await asyncio.gather(*waiting, return_exceptions=True)
+            assert isinstance(results[0], ConnectionError)
+            assert isinstance(results[1], asyncio.CancelledError)
+            # It is all there for the next ones.
+            assert await worker.pull(BLOB.digest) == BLOB.raw
+            assert (await worker.manifest("latest")).manifest.raw == IMAGE.raw
+
+
 class TestIndexThatCanNotBeWritten:
     async def test_everything_is_served_all_the_same(
         self, site: Site, caplog: pytest.LogCaptureFixture

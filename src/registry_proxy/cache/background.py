@@ -24,6 +24,8 @@ class Background:
         task = self._tasks.create_task(_contained(work, name), name=name)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+        # One that is cancelled before its first step never awaits its work.
+        task.add_done_callback(lambda _: work.close())
         return task
 
     def cancel(self) -> None:

@@ -101,7 +101,7 @@ class Blobs:
             await _started(fill)
         except RegistryError:
             fill.release()
-            if fill.source == source:
+            if fill.source == source or self._fills.running(digest) is fill:
                 raise
             # Another repository's upstream has failed, which says nothing about this one's.
             return await self.get(upstream, source.repository, digest)

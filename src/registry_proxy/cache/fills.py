@@ -49,7 +49,10 @@ class Fills:
         fill = Fill(digest, source, transfer.size)
         self._running[digest] = fill
         filler = Filler(fill, transfer, access, self._ports)
-        self._background.spawn(self._drive(upstream, fill, filler), f"fill {transfer.name}")
+        task = self._background.spawn(self._drive(upstream, fill, filler), f"fill {transfer.name}")
+        # Also where it is cancelled before it began.
+        stopped = ConnectionAbortedError("the server stops")
+        task.add_done_callback(lambda task: self._end(fill, stopped if task.cancelled() else None))
         return fill
 
     async def _drive(self, upstream: Upstream, fill: Fill, filler: Filler) -> None:
@@ -59,13 +62,19 @@ class Fills:
                 await self._commit(fill, ingest)
         except UpstreamError as error:
             log.warning("the fill of %s from %s failed: %s", fill.digest, fill.source, error)
-            fill.fail(to_registry_error(error, upstream, ErrorCode.BLOB_UNKNOWN))
-        except BaseException as error:
-            fill.fail(error if isinstance(error, Exception) else ConnectionAbortedError("the server stops"))
+            self._end(fill, to_registry_error(error, upstream, ErrorCode.BLOB_UNKNOWN))
+        except Exception as error:
+            self._end(fill, error)
             raise
-        finally:
-            del self._running[fill.digest]
-            fill.release()
+
+    def _end(self, fill: Fill, error: Exception | None) -> None:
+        """Nobody joins it any more; those who wait get the error. A second time it does nothing."""
+        if self._running.get(fill.digest) is not fill:
+            return
+        del self._running[fill.digest]
+        if error is not None:
+            fill.fail(error)
+        fill.release()
 
     async def _commit(self, fill: Fill, ingest: Ingest) -> None:
         assert fill.size is not None, "a verified fill knows its size"

@@ -26,7 +26,8 @@ class Flights(Generic[Result]):
         if future is None:
             future = asyncio.get_running_loop().create_future()
             self._running[key] = future
-            self._background.spawn(self._run(key, operation, future), f"flight {key}")
+            task = self._background.spawn(self._run(key, operation, future), f"flight {key}")
+            task.add_done_callback(lambda _: self._land(key, future))
         return future
 
     async def join(self, key: Hashable, operation: Callable[[], Awaitable[Result]]) -> Result:
@@ -38,13 +39,16 @@ class Flights(Generic[Result]):
     ) -> None:
         try:
             result = await operation()
-        except asyncio.CancelledError:
-            future.cancel()
-            raise
         except Exception as error:  # noqa: BLE001  handed to everyone who waits
+            del self._running[key]
             future.set_exception(error)
             future.exception()  # nobody may be left to read it
         else:
-            future.set_result(result)
-        finally:
             del self._running[key]
+            future.set_result(result)
+
+    def _land(self, key: Hashable, future: asyncio.Future[Result]) -> None:
+        """Whoever waits for one that was cancelled, perhaps before it began, need not wait any longer."""
+        if self._running.get(key) is future:
+            del self._running[key]
+            future.cancel()
