@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -304,9 +305,9 @@ class TestLists:
 class TestErrors:
     @pytest.fixture
     async def edge(self, site: Site, image: images.Image) -> AsyncIterator[Edge]:
-        """An upstream that nobody waits for long."""
+        """An upstream that nobody waits for long, but long enough on a busy machine."""
         site.simulated.push(REPOSITORY, image, "latest")
-        site.upstream = site.client(site.simulated, timeouts=HASTY)
+        site.upstream = site.client(site.simulated, timeouts=replace(HASTY, headers=2, total=6))
         async with site.worker() as worker, serving(site, worker) as edge:
             yield edge
 
