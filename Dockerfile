@@ -12,13 +12,11 @@ RUN python3 -m venv /opt/registry-proxy \
         --require-hashes -r requirements/build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
-# What is not compiled now would be at every start: the root of a running container is read-only.
 RUN /build/bin/python -m pip wheel --no-cache-dir --disable-pip-version-check \
         --no-deps --no-build-isolation --wheel-dir /wheel . \
     && /opt/registry-proxy/bin/python -m pip install --no-cache-dir --disable-pip-version-check \
         --no-deps --no-index /wheel/*.whl \
-    && /opt/registry-proxy/bin/python -m pip uninstall --quiet --yes pip setuptools \
-    && /opt/registry-proxy/bin/python -m compileall -q /opt/registry-proxy/lib
+    && /opt/registry-proxy/bin/python -m pip uninstall --quiet --yes pip setuptools
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title="registry-proxy" \

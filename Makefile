@@ -1,4 +1,5 @@
-# `make help` lists the targets. Variables: PYTHON (which Python makes the environment), ARGS (for the program that runs).
+# `make help` lists the targets. Variables: PYTHON (which Python makes the environment), ARGS (for the
+# program that runs), KIND (of installation).
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,16 +11,22 @@ DEV_GROUP := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help config run test check bench lock clean
+.PHONY: help config run install uninstall test check bench lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 config: $(VENV)/.project ## Ask what to cache and for whom, and write registry-proxy.toml
 	@exec $(BIN)/registry-proxy config $(ARGS)
 
 run: $(VENV)/.project ## Install into .venv what is missing there, and serve
 	@exec $(BIN)/registry-proxy serve $(ARGS)
+
+install: $(VENV)/.project ## Set the server up as a service; KIND=systemd or KIND=compose, or it asks
+	@exec $(BIN)/registry-proxy install $(KIND) $(ARGS)
+
+uninstall: $(VENV)/.project ## Remove the service; what is cached stays
+	@exec $(BIN)/registry-proxy uninstall $(KIND) $(ARGS)
 
 test: $(VENV)/.dev ## Install what the tests need, check the code and run all tests
 	$(BIN)/python -m tests.kit.debian

@@ -58,7 +58,9 @@ def build_router(settings: Settings, upstreams: dict[str, RegistryUpstream]) -> 
             hostnames[configured.hostname] = upstream
         for registry in _names_of(preset_of(name, configured)):
             registries[registry] = upstream
-    return Router(hostnames, registries, registries.get(DEFAULT_REGISTRY))
+    # Where only one registry is cached, there is nothing to tell apart.
+    only = next(iter(upstreams.values())) if len(upstreams) == 1 else None
+    return Router(hostnames, registries, registries.get(DEFAULT_REGISTRY, only))
 
 
 def _names_of(preset: Preset) -> Iterable[str]:
