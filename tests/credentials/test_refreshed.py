@@ -162,6 +162,18 @@ async def test_after_a_failure_the_old_one_stays_in_use(provider: Provider, age:
     assert await provider.password() == "p3"
 
 
+async def test_a_program_that_fails_and_hangs_is_waited_for_once(provider: Provider) -> None:
+    await provider.password()
+    provider.clock.advance(HOUR)
+    provider.source.broken = True
+    await provider.password()
+    provider.clock.advance(5)
+    provider.source.shut()
+    assert [await provider.password() for _ in range(3)] == ["p1"] * 3
+    await provider.source.started.wait()
+    assert await provider.password() == "p1"
+
+
 async def test_a_refused_one_is_got_anew(provider: Provider) -> None:
     await provider.password()
     provider.clock.advance(60)

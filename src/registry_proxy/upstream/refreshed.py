@@ -58,9 +58,9 @@ class RefreshedCredentials:
         self._run: asyncio.Task[None] | None = None
 
     async def current(self, repository: Repository) -> Credentials | None:  # noqa: ARG002
-        """Those in use; waits only when there are none, or when they are past their lifetime."""
+        """Those in use; waits only when there are none, or when they are too old and newer ones are likely."""
         age = self._clock() - self._got_at
-        if self._credentials is None or age >= self._lifetime:
+        if self._credentials is None or (age >= self._lifetime and not self._breaker.failing):
             await self._refresh()
         elif age >= self._lifetime * _REFRESH_AT:
             self._start()
