@@ -156,10 +156,12 @@ class Connection(asyncio.Protocol):
     def _receive(self, request: Request) -> None:
         if self._closing:
             return
+        if self._task is None and self._writable is None and not self._waiting:
+            self._answer(request)
+            return
         self._waiting.append(request)
         if len(self._waiting) >= _MAX_PIPELINED:
             self._transport.pause_reading()
-        self._answer_waiting()
 
     def _answer_waiting(self) -> None:
         """Answer as many as don't have to wait: for an answer before them, or for a client that takes no bytes."""
