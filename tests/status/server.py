@@ -39,6 +39,7 @@ class Site:
 
     def __init__(self, folder: Path, upstream: str, **settings: str) -> None:
         self.folder = folder
+        self.trusted: Path | None = None  # a file with the authorities to trust, instead of the system's
         self.store = folder / "store"
         self.settings = {
             "storage_path": str(self.store),
@@ -52,7 +53,8 @@ class Site:
         """The program's environment."""
         inherited = {name: value for name, value in environment().items() if not name.startswith(PREFIX)}
         own = {PREFIX + name.upper(): value for name, value in self.settings.items()}
-        return {**inherited, "HOME": str(self.folder), **own}
+        trust = {"SSL_CERT_FILE": str(self.trusted)} if self.trusted else {}
+        return {**inherited, "HOME": str(self.folder), **trust, **own}
 
     def run(self, *arguments: str, code: int = 0, text: str = "") -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
@@ -80,8 +82,8 @@ class Site:
         return self.store / "blobs" / algorithm / encoded[:2] / encoded
 
     @contextmanager
-    def serving(self) -> Iterator[Server]:
-        """The server, running; stopped in order at the end of the block."""
+    def serving(self, *, asked: bool = True) -> Iterator[Server]:
+        """The server, running, and answering if it is to be `asked`; stopped in order at the end of the block."""
         log = self.folder / "server.log"
         log.unlink(missing_ok=True)
         daemon = Daemon(
@@ -89,6 +91,8 @@ class Site:
         )
         try:
             server = Server(self, daemon)
+            if asked:
+                server.until(lambda: server.get("").status in {200, 401})
             yield server
         finally:
             daemon.stop(seconds=40)
@@ -110,7 +114,6 @@ class Server:
         assert found, daemon.log.read_text()
         self.port = int(found[1])
         self.url = f"http://127.0.0.1:{self.port}"
-        daemon.wait_until(lambda: self.get("").status == 200)
 
     def get(self, path: str, *, method: str = "GET", **headers: str) -> Reply:
         """Ask for `/v2/PATH` over a connection of its own; header names have underscores for hyphens."""
