@@ -1,0 +1,261 @@
+"""`registry-proxy doctor --client` on machines whose files make them pull through a real server, or don't."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import bcrypt
+import pytest
+from tests.doctor.test_server import free_port, talking
+from tests.kit import images
+from tests.kit.clients import Docker
+from tests.status.server import outage
+
+from registry_proxy.setup.doctor.clients import Machine, daemon_findings, docker_info
+from registry_proxy.setup.doctor.findings import Finding, examine
+from registry_proxy.setup.doctor.through import client_checks
+from registry_proxy.setup.doctor.ways import docker_ways
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.kit.certificates import Authority
+    from tests.kit.remote import RemoteUpstream
+    from tests.status.server import Server, Site
+
+DAEMON, CONTAINERD = "etc/docker/daemon.json", "etc/containerd/config.toml"
+PODMAN = "etc/containers/registries.conf.d/50-registry-proxy.conf"
+
+
+class Client:
+    """A machine below a folder, with some programs."""
+
+    def __init__(self, folder: Path, *programs: str) -> None:
+        self.machine = Machine(folder, folder / "home", str(folder / "bin"))
+        self.root = folder
+        for program in programs:
+            self.write(f"bin/{program}", "#!/bin/sh\n").chmod(0o755)
+
+    def write(self, path: str, text: str) -> Path:
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        return file
+
+    async def examine(self, server: str | None = None) -> list[Finding]:
+        async def no_daemon() -> None:
+            return None
+
+        return await examine(await client_checks(self.machine, server, no_daemon))
+
+
+def told(found: list[Finding]) -> list[tuple[str, str, str]]:
+    assert all(each.remedy or each.verdict == "ok" for each in found)
+    return [(each.verdict.value, each.subject, each.text) for each in found]
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Client:
+    return Client(tmp_path / "machine", "docker", "containerd", "podman")
+
+
+@pytest.fixture
+def server(site: Site, hub: RemoteUpstream) -> Iterator[Server]:
+    hub.push("library/hello-world", images.image(), "latest")
+    with site.serving() as server:
+        yield server
+
+
+def point_to(client: Client, host: str) -> None:
+    """All three clients, as they are documented."""
+    client.write(DAEMON, json.dumps({"registry-mirrors": [f"http://{host}"]}))
+    hosts = f'server = "https://docker.io"\n[host."http://{host}"]\n  capabilities = ["pull", "resolve"]\n'
+    client.write("etc/docker/certs.d/docker.io/hosts.toml", hosts)
+    client.write("etc/containerd/certs.d/docker.io/hosts.toml", hosts)
+    registry = '[plugins."io.containerd.grpc.v1.cri".registry]\nconfig_path = "/etc/containerd/certs.d"\n'
+    client.write(CONTAINERD, f"version = 2\n{registry}")
+    mirror = f'[[registry.mirror]]\nlocation = "{host}/docker.io"\ninsecure = true\n'
+    client.write(PODMAN, f'[[registry]]\nlocation = "docker.io"\n{mirror}')
+
+
+async def test_what_goes_through_the_cache_is_told(client: Client, server: Server) -> None:
+    host = f"127.0.0.1:{server.port}"
+    point_to(client, host)
+    found = told(await client.examine(f"http://{host}"))
+    assert found[0] == ("ok", f"http://{host}", "a registry-proxy answers")
+    ways = [(verdict, subject) for verdict, subject, _ in found[1:]]
+    assert ways == [
+        ("ok", "docker docker.io"),
+        ("ok", "docker docker.io"),
+        ("ok", "containerd docker.io"),
+        ("ok", "podman docker.io"),
+    ]
+    assert all(f"goes through http://{host} (" in text for _, _, text in found[1:3])
+    assert server.get("library/hello-world/manifests/latest").cache_status == "registry-proxy; hit"
+
+
+async def test_who_goes_past_the_cache_is_told(client: Client) -> None:
+    found = told(await client.examine())
+    assert [(verdict, subject) for verdict, subject, _ in found] == [
+        ("warn", "docker"),
+        ("warn", "containerd"),
+        ("warn", "podman"),
+        ("fail", "clients"),
+    ]
+
+
+async def test_without_a_client_that_is_told(tmp_path: Path) -> None:
+    [(verdict, subject, _)] = told(await Client(tmp_path).examine())
+    assert (verdict, subject) == ("fail", "clients")
+
+
+async def test_hosts_files_that_containerd_does_not_read_are_told(client: Client, server: Server) -> None:
+    point_to(client, f"127.0.0.1:{server.port}")
+    client.write(CONTAINERD, "version = 2\n")
+    found = told(await client.examine())
+    assert [(verdict, text) for verdict, subject, text in found if subject == "containerd"] == [
+        (
+            "fail",
+            "/etc/containerd/config.toml has no config_path, so the files in /etc/containerd/certs.d "
+            "are not read by Kubernetes",
+        )
+    ]
+
+
+async def test_a_mirror_that_is_down_is_told(client: Client) -> None:
+    point_to(client, f"127.0.0.1:{free_port()}")
+    found = told(await client.examine())
+    assert {(verdict, text.rpartition(": ")[2]) for verdict, _, text in found} == {
+        ("fail", "Connection refused")
+    }
+
+
+async def test_a_mirror_that_is_something_else_is_told(client: Client) -> None:
+    with talking(b"HTTP/1.1 200 OK\r\nServer: nginx\r\n\r\n") as port:
+        point_to(client, f"127.0.0.1:{port}")
+        found = told(await client.examine())
+    assert {(verdict, text.rpartition(" answers ")[2]) for verdict, _, text in found} == {
+        ("warn", "200, and is no registry-proxy")
+    }
+
+
+async def test_a_registry_that_the_cache_cannot_reach_is_told_with_the_cause(
+    client: Client, server: Server, hub: RemoteUpstream
+) -> None:
+    point_to(client, f"127.0.0.1:{server.port}")
+    with outage(hub):
+        found = told(await client.examine())
+    assert {verdict for verdict, _, _ in found} == {"fail"}
+    assert all("Connection refused" in text for _, _, text in found)
+
+
+async def test_another_server_than_the_one_that_is_meant_is_told(client: Client, server: Server) -> None:
+    point_to(client, f"127.0.0.1:{server.port}")
+    found = told(await client.examine(f"http://localhost:{server.port}"))
+    texts = [text for verdict, _, text in found if verdict == "warn"]
+    assert len(texts) == 4
+    assert "/etc/docker/daemon.json sends docker.io to http://127.0.0.1" in texts[0]
+
+
+async def test_a_login_is_asked_for_and_used(client: Client, site: Site, hub: RemoteUpstream) -> None:
+    hub.push("library/hello-world", images.image(), "latest")
+    hashed = bcrypt.hashpw(b"secret", bcrypt.gensalt(4, b"2b")).decode()
+    (site.folder / "htpasswd").write_text(f"me:{hashed}\n")
+    site.settings["access_htpasswd"] = str(site.folder / "htpasswd")
+    with site.serving() as server:
+        host = f"127.0.0.1:{server.port}"
+        point_to(client, host)
+        found = told(await client.examine(f"http://{host}"))
+        assert ("ok", f"http://{host}", "a registry-proxy answers, and asks for a login") in found
+        assert len([text for verdict, _, text in found if verdict == "fail" and "there is none" in text]) == 4
+        client.write(
+            "home/.config/containers/auth.json", json.dumps({"auths": {host: {"auth": "bWU6c2VjcmV0"}}})
+        )
+        hosts = client.root / "etc/containerd/certs.d/docker.io/hosts.toml"
+        with hosts.open("a") as file:
+            file.write(f'[host."http://{host}".header]\nAuthorization = "Basic bWU6d3Jvbmc="\n')
+        found = told(await client.examine())
+    assert [verdict for verdict, subject, _ in found if subject == "podman docker.io"] == ["ok"]
+    [text] = [text for _, subject, text in found if subject == "containerd docker.io"]
+    assert "refuses the one that is configured" in text
+
+
+async def test_certificates_are_trusted_as_the_client_does(
+    client: Client, site: Site, hub: RemoteUpstream, authority: Authority
+) -> None:
+    hub.push("library/hello-world", images.image(), "latest")
+    port = free_port()
+    file = site.folder / "cert.pem"
+    authority.ca.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(file))
+    site.settings |= {
+        "tls_listen": f"127.0.0.1:{port}",
+        "tls_http": "",
+        "tls_hostnames": "localhost",
+        "tls_cert": str(file),
+        "tls_key": str(file),
+    }
+    host = f"localhost:{port}"
+    hosts = client.write(
+        "etc/docker/certs.d/docker.io/hosts.toml",
+        f'[host."https://{host}"]\n  capabilities = ["pull", "resolve"]\n',
+    )
+    client.write(DAEMON, json.dumps({"registry-mirrors": [f"https://{host}"]}))
+    with site.serving():
+        found = told(await client.examine())
+        refused = [
+            text for verdict, subject, text in found if subject == "docker docker.io" and verdict == "fail"
+        ]
+        assert len(refused) == 2
+        assert all("its certificate is not trusted" in text for text in refused)
+        client.write(f"etc/docker/certs.d/{host}/ca.crt", authority.pem.decode())
+        hosts.write_text(f"{hosts.read_text()}  ca = '../{host}/ca.crt'\n")
+        found = told(await client.examine())
+    assert [verdict for verdict, subject, _ in found if subject == "docker docker.io"] == ["ok", "ok"]
+
+
+async def test_broken_files_are_told(client: Client) -> None:
+    client.write(DAEMON, "{")
+    client.write(PODMAN, "[[")
+    (client.root / "etc/docker/certs.d/x").mkdir(parents=True)
+    (client.root / "etc/docker/certs.d/x/hosts.toml").write_bytes(b"\xff\xfe")
+    found = told(await client.examine())
+    subjects = {subject: (verdict, text) for verdict, subject, text in found}
+    assert subjects["/etc/docker/daemon.json"][1].startswith("it is no JSON")
+    assert subjects[f"/{PODMAN}"][1].startswith("it is no TOML")
+    assert subjects["/etc/docker/certs.d/x/hosts.toml"][0] == "warn"
+
+
+class TestDockerd:
+    """What a running dockerd says of itself counts more than its files."""
+
+    async def test_its_mirrors_are_compared_with_its_file(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with Docker(mirrors=["http://127.0.0.1:1"]) as docker:
+            monkeypatch.setenv("DOCKER_HOST", f"unix://{docker.folder}/docker.sock")
+            info = await docker_info()
+        assert info is not None
+        known = list(docker_ways("d.json", {"registry-mirrors": ["http://127.0.0.1:1/"]}))
+        added = list(docker_ways("d.json", {"registry-mirrors": ["http://127.0.0.1:2"]}))
+        assert list(daemon_findings(info, known, has_hosts=False)) == []
+        unread, classic = daemon_findings(info, [*known, *added], has_hosts=True)
+        assert (unread.verdict.value, unread.remedy) == ("fail", "systemctl reload docker")
+        assert "mirrors http://127.0.0.1:2 of daemon.json" in unread.text
+        assert "classic image store, which reads no hosts.toml" in classic.text
+
+    async def test_without_one_nothing_is_said(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+        assert await docker_info() is None
+        monkeypatch.setenv("PATH", str(tmp_path))
+        assert await docker_info() is None
+
+
+def test_the_command_tells_programs_and_people(site: Site) -> None:
+    port = free_port()
+    report: Any = json.loads(
+        site.run("doctor", "--client", "--server", f"http://127.0.0.1:{port}", "--json", code=1).stdout
+    )
+    assert report["sound"] is False
+    texts = {each["subject"]: each["text"] for each in report["findings"]}
+    assert texts[f"http://127.0.0.1:{port}"] == "Connection refused"
+    assert "is no address of a server" in site.run("doctor", "--client", "--server", "cache", code=2).stderr
