@@ -105,16 +105,13 @@ class Supervisor:
             self._restart()
 
     def _reload(self) -> None:
-        self._readiness.expect_reload()
-        self._signal(signal.SIGHUP)
         # Workers that are started from now on begin with the same. That it can't be used is told by those that run.
         with contextlib.suppress(ConfigError):
-            loaded = self._load()
-            settings = taken_over(self._settings, loaded)
+            settings = taken_over(self._settings, self._load())
             self._gate = build_gate(settings)
             self._settings = settings
-            if self._tls is not None:
-                self._tls.reload(loaded)
+        self._readiness.expect_reload()
+        self._signal(signal.SIGHUP)
 
     def _start(self, number: int) -> None:
         self._started[number] = time.monotonic()
