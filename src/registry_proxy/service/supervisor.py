@@ -107,9 +107,12 @@ class Supervisor:
     def _reload(self) -> None:
         # Workers that are started from now on begin with the same. That it can't be used is told by those that run.
         with contextlib.suppress(ConfigError):
-            settings = taken_over(self._settings, self._load())
+            loaded = self._load()
+            settings = taken_over(self._settings, loaded)
             self._gate = build_gate(settings)
             self._settings = settings
+            if self._tls is not None:
+                self._tls.reload(loaded)
         self._readiness.expect_reload()
         self._signal(signal.SIGHUP)
 
