@@ -55,12 +55,9 @@ class SystemUser:
 
     def apply(self) -> Done:
         """Make it."""
-        run(["systemd-sysusers", f"--root={self.accounts.root}", f"/{self._inner}"])
+        # By its bare name it is looked for below the root.
+        run(["systemd-sysusers", f"--root={self.accounts.root}", self.definition.name])
         return Done(undo=lambda: _remove(self.name, self.accounts.root))
-
-    @property
-    def _inner(self) -> Path:
-        return self.definition.relative_to(self.accounts.root)
 
 
 @dataclass(frozen=True, slots=True)

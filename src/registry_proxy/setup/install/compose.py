@@ -117,11 +117,13 @@ def _stack(options: ComposeOptions, configuration: Configuration, folder: Path) 
     choices = replace(options.choices, identity=identity)
     if options.engine == "registry2":
         # The image's own user is root, without the right to pass over permissions.
-        choices = replace(choices, per_registry=True, identity=None)
+        stack = registry2.make_stack(configuration, replace(choices, per_registry=True, identity=None))
         _check_files(configuration, (0, 0))
-        return registry2.make_stack(configuration, choices)
+        return stack
+    named_volume = _is_default(configuration.settings.storage.path)
+    stack = make_stack(configuration, choices, named_volume=named_volume)
     _check_files(configuration, identity or _IMAGE_USER)
-    return make_stack(configuration, choices, named_volume=_is_default(configuration.settings.storage.path))
+    return stack
 
 
 def _check_files(configuration: Configuration, reader: tuple[int, int]) -> None:

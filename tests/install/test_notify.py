@@ -1,0 +1,65 @@
+"""What systemd is told: by the program itself, on a socket of the test."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.kit.processes import Daemon, Local, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PROGRAM = Path(sys.executable).with_name("registry-proxy")
+WORKERS = 3
+
+
+@contextmanager
+def serving(folder: Path, address: str) -> Iterator[Daemon]:
+    settings = {
+        "NOTIFY_SOCKET": address,
+        "REGISTRY_PROXY_STORAGE_PATH": str(folder / "store"),
+        "REGISTRY_PROXY_SERVER_LISTEN": "127.0.0.1:0",
+        "REGISTRY_PROXY_SERVER_WORKERS": str(WORKERS),
+    }
+    with running(Daemon(Local(), [str(PROGRAM), "serve"], folder / "log", env=settings)) as daemon:
+        yield daemon
+
+
+@contextmanager
+def listening(address: str) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(f"\0{address[1:]}" if address.startswith("@") else address)
+        sock.settimeout(30)
+        yield sock
+
+
+@pytest.mark.parametrize("abstract", [False, True], ids=["path", "abstract"])
+def test_systemd_is_told_when_all_workers_serve_reload_and_end(tmp_path: Path, abstract: bool) -> None:
+    address = f"@registry-proxy-{os.getpid()}" if abstract else str(tmp_path / "notify")
+    with listening(address) as sock, serving(tmp_path, address) as daemon:
+        assert sock.recv(1000).decode().splitlines() == ["READY=1", f"STATUS={WORKERS} workers serve"]
+        children = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text().split()
+        assert len(children) == WORKERS
+        daemon.process.send_signal(signal.SIGHUP)
+        reloading = dict(line.split("=") for line in sock.recv(1000).decode().splitlines())
+        assert reloading["RELOADING"] == "1"
+        assert int(reloading["MONOTONIC_USEC"]) > 0
+        assert sock.recv(1000).startswith(b"READY=1\n")
+        assert daemon.log.read_text().count("were reloaded") == WORKERS
+        daemon.process.terminate()
+        assert sock.recv(1000).startswith(b"STOPPING=1\n")
+        assert daemon.process.wait(30) == 0
+
+
+def test_a_socket_that_nobody_listens_at_stops_nothing(tmp_path: Path) -> None:
+    with serving(tmp_path, str(tmp_path / "none")) as daemon:
+        daemon.wait_until(lambda: "can't tell systemd READY=1" in daemon.log.read_text())
+        daemon.process.terminate()
+        assert daemon.process.wait(30) == 0
