@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import typer
@@ -42,7 +43,10 @@ def run(settings: Settings, *, as_json: bool, watch: bool) -> None:
     if not watch:
         console.print(_drawn(_look(settings), settings))
         return
-    with Live(_drawn(_look(settings), settings), console=console, auto_refresh=False) as live:
+    with (
+        suppress(KeyboardInterrupt),
+        Live(_drawn(_look(settings), settings), console=console, auto_refresh=False) as live,
+    ):
         while True:
             time.sleep(_WATCH_EVERY)
             live.update(_drawn(_look(settings), settings), refresh=True)
