@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.cache.blobs import MIB, blob, fetch, hold, stored
 from tests.cache.harness import REPOSITORY, Reading, Site, read
 from tests.kit import images
 from tests.kit.faults import Corrupt, Tamper
