@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -27,6 +28,8 @@ _Readers = Annotated[int, typer.Option(min=12, help="Clients at the same time.")
 _Images = Annotated[int, typer.Option(min=10, help="Images; the store has room for about a third of 40.")]
 _Json = Annotated[bool, typer.Option("--json", help="Write the counts as JSON.")]
 
+_TERMINATED = 128 + signal.SIGTERM
+
 
 def soak(
     minutes: _Minutes = 3.0,
@@ -42,11 +45,16 @@ def soak(
     Example: python -m bench.soak --minutes 10 --seed 1
     """
     enter_own_mounts()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))  # so that what was started is ended
     seed = random.SystemRandom().randrange(1000) if seed is None else seed
     _say(f"seed {seed}")
     folder = Path(tempfile.mkdtemp(prefix="registry-proxy-soak-"))
-    with Site(folder) as site:
-        ledger = asyncio.run(Soak(site, seed, readers, images).run(minutes * 60))
+    try:
+        with Site(folder) as site:
+            ledger = asyncio.run(Soak(site, seed, readers, images).run(minutes * 60))
+    except asyncio.CancelledError:
+        shutil.rmtree(folder)
+        raise typer.Exit(_TERMINATED) from None
     print(json.dumps(ledger.summary(), indent=2) if as_json else _text(ledger))
     if ledger.lost:
         _say(f"the server's log is {site.log}")
@@ -70,22 +78,24 @@ class Soak:
         self._inspector = Inspector(site, self._ledger, self._weather)
 
     async def run(self, seconds: float) -> Ledger:
-        """All of it."""
+        """All of it; SIGTERM cancels it."""
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         for item in self._items:
             await asyncio.to_thread(self._site.push, item)
         connector = aiohttp.TCPConnector(limit=0)
         base = f"http://127.0.0.1:{self._site.port}"
         async with aiohttp.ClientSession(base, connector=connector, auto_decompress=False) as http:
             crowd = [self._reader(http) for _ in range(self._readers)]
-            tasks = [
-                asyncio.create_task(work) for work in (self._inspector.run(), *(each.run() for each in crowd))
-            ]
-            await self._storm(crowd, seconds)
-            for task in tasks:
-                task.cancel()
-            for outcome in await asyncio.gather(*tasks, return_exceptions=True):
-                if isinstance(outcome, Exception):
-                    raise outcome
+            async with asyncio.TaskGroup() as tasks:
+                running = [
+                    tasks.create_task(work)
+                    for work in (self._inspector.run(), *(each.run() for each in crowd))
+                ]
+                await self._storm(crowd, seconds)
+                for task in running:
+                    task.cancel()
             await self._end(crowd)
         return self._ledger
 
