@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from tests.install.booted import make_root
 from tests.kit.processes import environment
 
@@ -31,41 +30,26 @@ class Root:
         return {str(path.relative_to(self.path)) for path in self.path.rglob("*")}
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Root:
-    """With the service installed."""
-    path = tmp_path_factory.mktemp("root") / "system"
-    make_root(path)
-    root = Root(path)
-    root.program("install", "systemd", "--yes")
-    return root
-
-
 UNIT = "/etc/systemd/system/registry-proxy.service"
 
 
-def test_everything_is_there_and_starts_with_that_system(root: Root) -> None:
-    wanted = root.path / "etc/systemd/system/multi-user.target.wants/registry-proxy.service"
-    assert wanted.readlink() == Path(UNIT)
-    assert (root.path / "opt/registry-proxy/bin/registry-proxy").stat().st_mode & 0o777 == 0o755
-    users = (root.path / "etc/passwd").read_text()
-    assert "registry-proxy:x:" in users
-    assert "registry-proxy:x:" not in Path("/etc/passwd").read_text()
-
-
-def test_a_second_time_nothing_changes(root: Root) -> None:
-    assert root.program("install", "systemd", "--yes").startswith("Nothing to change.")
-
-
-def test_purging_leaves_what_was_there_before(tmp_path: Path) -> None:
+def test_the_service_is_installed_there_and_removed_again(tmp_path: Path) -> None:
     path = tmp_path / "system"
     make_root(path)
     root = Root(path)
     before = root.entries()
-    root.program("install", "systemd", "--yes")
-    assert "opt/registry-proxy/bin/python" in root.entries()
+    told = root.program("install", "systemd", "--yes")
+    assert f"It starts when the system in {path} does." in told
+    wanted = path / "etc/systemd/system/multi-user.target.wants/registry-proxy.service"
+    assert wanted.readlink() == Path(UNIT)
+    assert (path / "opt/registry-proxy/bin/registry-proxy").stat().st_mode & 0o777 == 0o755
+    assert "registry-proxy:x:" in (path / "etc/passwd").read_text()
+    assert "registry-proxy:x:" not in Path("/etc/passwd").read_text()
+
+    assert root.program("install", "systemd", "--yes").startswith("Nothing to change.")
+
     root.program("uninstall", "systemd", "--purge", "--yes")
-    left = {entry for entry in root.entries() - before if not (root.path / entry).is_dir()}
-    # Copies that the tools for users keep of their files.
+    left = {entry for entry in root.entries() - before if not (path / entry).is_dir()}
+    # What the tools for users keep beside their files.
     assert {entry for entry in left if not entry.endswith(("-", ".pwd.lock", "shadow"))} == set()
-    assert "registry-proxy" not in (root.path / "etc/passwd").read_text()
+    assert "registry-proxy" not in (path / "etc/passwd").read_text()

@@ -114,7 +114,7 @@ class Program:
         python = [str(target / "bin/python"), "-I"]
         # The service can't write there, so what isn't compiled now would be at each start.
         places = ["-s", str(target), "-p", str(self._place)]
-        run([*python, "-m", "compileall", "-q", *places, str(target / "lib")])
+        run([*python, "-m", "compileall", "-q", "-j", "0", *places, str(target / "lib")])
         run([*python, str(target / "bin" / _NAME), "--version"])
 
 
