@@ -256,8 +256,21 @@ class TestStale:
             assert (await worker.manifest("latest")).outcome is Outcome.STALE
             site.simulated.push(REPOSITORY, NEWER, "latest")
             site.monotonic.advance(6)
-            # The next try runs behind this client's back.
+            served = await worker.manifest("latest")
+            assert (served.outcome, served.manifest.raw) == (Outcome.MISS, NEWER.raw)
+
+    async def test_a_slow_answer_after_the_outage_comes_in_behind_the_clients_back(self, site: Site) -> None:
+        async with site.worker() as worker:
+            await worker.manifest("latest")
+            site.now.advance(site.rules.tag_ttl)
+            site.simulated.arm("manifest", Answer(status=503))
             assert (await worker.manifest("latest")).outcome is Outcome.STALE
+            site.simulated.push(REPOSITORY, NEWER, "latest")
+            site.monotonic.advance(6)
+            site.upstream = site.client(site.simulated)
+            held = site.simulated.arm("manifest", Hang())
+            assert (await worker.manifest("latest")).outcome is Outcome.STALE
+            held.release()
             await until(lambda: worker.tagged("latest") == NEWER.digest)
             served = await worker.manifest("latest")
             assert (served.outcome, served.manifest.raw) == (Outcome.HIT, NEWER.raw)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from registry_proxy.upstream.base import Upstream
 
 log = logging.getLogger(__name__)
+
+# How long a client waits for an upstream that has failed before, where there is a copy. Seconds.
+_GLANCE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +70,15 @@ class NamedManifests:
             return served
         question = self._ports.flights
         if record is not None and self._ports.guard.is_failing(upstream):
-            # An outage must not slow down what is here: the next try, when it is due, runs behind the client's back.
+            # An outage must not slow down what is here: the next try, when it is due, gets a moment, so that the end of
+            # the outage shows, and then runs on behind the client's back.
             stale = await self._stale(record)
             if stale is not None:
-                if self._ports.guard.may_ask(upstream):
-                    question.start((source, name), lambda: self._refresh(upstream, source, name, ask))
-                return stale
+                if not self._ports.guard.may_ask(upstream):
+                    return stale
+                refresh = question.start((source, name), lambda: self._refresh(upstream, source, name, ask))
+                await asyncio.wait([refresh], timeout=_GLANCE)
+                return await refresh if refresh.done() else stale
         return await question.join((source, name), lambda: self._refresh(upstream, source, name, ask))
 
     async def accept(
