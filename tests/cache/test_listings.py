@@ -129,8 +129,18 @@ class TestReferrers:
                 await worker.manifest(digest)
             assert await worker.pull(STATEMENT.layers[0].digest) == STATEMENT.layers[0].raw
 
+    async def test_a_question_about_nothing_is_not_remembered(self, site: Site) -> None:
+        async with site.worker() as worker:
+            source = Repository("library/nothing")
+            raw, outcome = await worker.cache.referrers.get(
+                site.upstream, source, Digest.parse(IMAGE.digest), None
+            )
+            assert (outcome, json.loads(raw)["manifests"]) == (Outcome.ASKED, [])
+            assert worker.cache.catalog.get(None, 10, "") == ([], False)
+
     async def test_a_new_one_shows_after_the_ttl(self, site: Site) -> None:
         async with site.worker() as worker:
+            await worker.manifest("latest")
             assert (await referrers(worker))[0] == []
             site.simulated.push(REPOSITORY, SIGNATURE)
             assert (await referrers(worker))[0] == []

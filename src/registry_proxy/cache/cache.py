@@ -88,7 +88,7 @@ class Cache:
         self.manifests = Manifests(ports, named)
         self.blobs = Blobs(contents, access, fills, timing.sleep)
         self.tags = Tags(index, guard, Flights(background))
-        self.referrers = Referrers(guard, named)
+        self.referrers = Referrers(index, guard, named)
         self.catalog = Catalog(index)
 
     def note_use(self, digest: Digest) -> None:

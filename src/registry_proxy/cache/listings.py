@@ -11,6 +11,7 @@ from registry_proxy.cache.failures import failure_of, to_registry_error
 from registry_proxy.cache.results import Outcome, ServedManifest
 from registry_proxy.oci import media_types
 from registry_proxy.oci.errors import ErrorCode
+from registry_proxy.oci.manifest import parse_manifest
 from registry_proxy.oci.reference import Repository, Source
 from registry_proxy.policy.freshness import Failure
 from registry_proxy.upstream.base import FetchedManifest, TagPage, UpstreamError
@@ -69,7 +70,8 @@ class Tags:
 class Referrers:
     """What refers to a manifest. The upstream's answer is kept like a tag, so that it outlives an outage."""
 
-    def __init__(self, guard: Guard, named: NamedManifests) -> None:
+    def __init__(self, index: Index, guard: Guard, named: NamedManifests) -> None:
+        self._index = index
         self._guard = guard
         self._named = named
 
@@ -81,6 +83,9 @@ class Referrers:
 
         async def ask(_: object) -> ServedManifest:
             raw = await self._guard.ask(upstream, upstream.referrers(repository, subject))
+            if _is_empty(raw) and self._index.link(source, subject) is None:
+                # No upstream has said that there is such a repository: nobody can fill the index by asking.
+                return ServedManifest(parse_manifest(raw, media_types.OCI_INDEX), Outcome.ASKED)
             return await self._named.accept(source, FetchedManifest(raw, media_types.OCI_INDEX), None, name)
 
         name = f"referrers:{subject}"  # no tag has a colon
@@ -99,6 +104,10 @@ class Catalog:
         """At most `limit` repositories after the full name `last`, and whether there are more."""
         found = self._index.repositories(registry, last, limit + 1)
         return found[:limit], len(found) > limit
+
+
+def _is_empty(raw: bytes) -> bool:
+    return not msgspec.json.decode(raw, type=dict[str, object]).get("manifests")
 
 
 def _of_type(raw: bytes, artifact_type: str) -> bytes:
