@@ -26,7 +26,7 @@ from registry_proxy.setup.install.stack import (
     make_stack,
     plain_addresses,
 )
-from registry_proxy.setup.install.systemd import STORE_ENTRIES
+from registry_proxy.setup.install.systemd import STATE, STORE_ENTRIES
 from registry_proxy.setup.install.templates import render
 
 if TYPE_CHECKING:
@@ -108,7 +108,8 @@ def _folder(config: Path | None) -> Path:
 
 
 def _is_default(store: Path) -> bool:
-    return store == default_storage_path({"HOME": os.environ.get("HOME", "/")})
+    """Whether the store is where it is without being told: then a volume takes its place."""
+    return store in (STATE, default_storage_path({"HOME": os.environ.get("HOME", "/")}))
 
 
 def _stack(options: ComposeOptions, configuration: Configuration, folder: Path) -> Stack:
