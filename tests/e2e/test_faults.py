@@ -154,3 +154,23 @@ def test_redirects_in_a_circle_end_with_that_reason(
     upstreams["gcr"].arm("manifest", Redirect(), times=None)
     with pytest.raises(CommandError, match=r"gcr\.io: redirects from \S+/manifests/v1 lead in a circle"):
         skopeo.copy(f"{GCR.cached('circle')}:v1", tls_verify=False)
+
+
+@pytest.mark.parametrize("kind", DIRECT)
+def test_unknown_image_is_not_found(
+    kind: str, network: SealedNetwork, upstreams: Simulators, image: Image
+) -> None:
+    upstreams["ghcr"].push(GHCR.repository("known"), image, "v1")
+    with DIRECT[kind](network) as client, pytest.raises(CommandError, match=r"manifest unknown|not found"):
+        client.pull(f"{GHCR.cached('known')}:v2")
+
+
+@pytest.mark.parametrize("kind", DIRECT)
+def test_manifest_that_is_damaged_is_refused_with_that_reason(
+    kind: str, network: SealedNetwork, upstreams: Simulators, image: Image
+) -> None:
+    upstreams["ghcr"].push(GHCR.repository("damaged"), image, kind)
+    upstreams["ghcr"].arm("manifest", Corrupt(at=20), times=None)
+    reason = rf"ghcr\.io: the manifest it sent for ghcr\.io/acme/damaged, {kind}, is refused"
+    with DIRECT[kind](network) as client, pytest.raises(CommandError, match=reason):
+        client.pull(f"{GHCR.cached('damaged')}:{kind}")
