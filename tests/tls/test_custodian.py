@@ -72,6 +72,11 @@ class Bench:
         self.issuer.now += seconds
         self.custodian._wake.set()
 
+    def has(self, hostname: str) -> bool:
+        """Whether the certificate is there, and the custodian has done with it."""
+        charge = self.custodian._charges.get(hostname)
+        return bool(self.folder.read(hostname)) and charge is not None and not charge.busy
+
     @asynccontextmanager
     async def running(self, *hostnames: str) -> AsyncIterator[Custodian]:
         """One process's custodian at work."""
@@ -110,13 +115,13 @@ async def test_a_name_that_hangs_holds_up_no_other_one_and_no_reload(bench: Benc
     bench.issuer.hanging[A] = threading.Event()
     try:
         async with bench.running(A, B) as custodian:
-            await until(lambda: bench.folder.read(B))
+            await until(lambda: bench.has(B))
             custodian.hurry([A, B, "c.example.com"])
             await until(lambda: bench.folder.read("c.example.com"))
             # What is under way is not begun a second time.
             assert [name for name, _ in bench.issuer.orders].count(A) == 1
             bench.issuer.hanging[A].set()
-            await until(lambda: bench.folder.read(A))
+            await until(lambda: bench.has(A))
     finally:
         bench.issuer.hanging[A].set()
 
@@ -136,7 +141,7 @@ async def test_a_name_that_fails_is_tried_again_later_and_the_other_way(
         assert bench.issuer.orders[1] == (A, "http-01")
         del bench.issuer.failing[A]
         bench.pass_time(400)
-        await until(lambda: bench.folder.read(A))
+        await until(lambda: bench.has(A))
     assert not bench.folder.failure(A).exists()
     assert str(error) in caplog.text
 
@@ -158,7 +163,7 @@ async def test_a_failure_outlives_its_process(bench: Bench) -> None:
     async with bench.running(A):
         await until(lambda: bench.folder.failure(A).exists())
     async with bench.running(A, B) as custodian:
-        await until(lambda: bench.folder.read(B))
+        await until(lambda: bench.has(B))
         assert bench.issuer.orders == [(A, "tls-alpn-01"), (B, "tls-alpn-01")]
         custodian.hurry([A, B])
         await until(lambda: bench.issuer.orders[2:] == [(A, "http-01")])
@@ -166,7 +171,7 @@ async def test_a_failure_outlives_its_process(bench: Bench) -> None:
 
 async def test_a_certificate_is_renewed_in_the_last_third_of_its_life(bench: Bench) -> None:
     async with bench.running(A):
-        await until(lambda: bench.folder.read(A))
+        await until(lambda: bench.has(A))
         bench.pass_time(59 * DAY)
         await asyncio.sleep(0.3)
         assert len(bench.issuer.orders) == 1
@@ -179,7 +184,7 @@ async def test_a_certificate_is_renewed_when_the_authority_says(
 ) -> None:
     async with bench.running(A):
         with caplog.at_level(logging.INFO):
-            await until(lambda: bench.folder.read(A))
+            await until(lambda: bench.has(A))
             bench.issuer.suggested = Suggestion(Span(bench.issuer.now - DAY, bench.issuer.now - 1), 3600.0)
             bench.pass_time(6 * 3600 + 1)
             await until(lambda: len(bench.issuer.orders) == 2)
@@ -202,10 +207,10 @@ async def test_one_process_is_in_charge_and_another_one_succeeds_it(
     monkeypatch.setattr("registry_proxy.tls.custodian._CHARGE_EVERY", 0.05)
     left_by_a_crash = bench.challenges.put_http("token", "answer")
     async with bench.running(A):
-        await until(lambda: bench.folder.read(A))
+        await until(lambda: bench.has(A))
         assert not left_by_a_crash.exists()
         async with bench.running(B):
             await asyncio.sleep(0.3)
             assert bench.folder.read(B) is None
     async with bench.running(B):
-        await until(lambda: bench.folder.read(B))
+        await until(lambda: bench.has(B))
