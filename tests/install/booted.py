@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 from tests.kit.processes import ROOT, CommandError, Daemon, environment
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from tests.kit.certificates import Authority
@@ -105,6 +106,10 @@ class BootedSystem:
         if done.returncode != code:
             raise CommandError(f"{arguments} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
         return done
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait for what the system does on its own."""
+        self._daemon.wait_until(condition)
 
     def write(self, path: str, text: str, *, mode: int = 0o644) -> Path:
         """Write a file inside."""

@@ -31,6 +31,10 @@ def status(system: BootedSystem, name: str) -> str:
     return system.run("systemctl", "show", f"--property={name}", "--value", SERVICE).stdout.strip()
 
 
+def log(system: BootedSystem) -> str:
+    return system.run("journalctl", "--unit", SERVICE, "--output=cat").stdout
+
+
 def get(system: BootedSystem, address: tuple[str, int] = ("127.0.0.1", 5000)) -> int:
     connection = http.client.HTTPConnection(*address)
     connection.sock = system.network.connect(address)
@@ -169,11 +173,11 @@ def test_a_reload_takes_over_what_is_right_and_survives_what_is_wrong(system: Bo
     config = "/etc/registry-proxy/registry-proxy.toml"
     system.path(config).write_text("[upstreams.ghcr]\nenabled = false\n")
     system.run("systemctl", "reload", SERVICE)
+    system.wait_until(lambda: "who may pull were reloaded" in log(system))
     system.path(config).write_text("[upstreams.ghcr]\nenabld = false\n")
     system.run("systemctl", "reload", SERVICE)
-    log = system.run("journalctl", "--unit", SERVICE, "--output=cat").stdout
-    assert "who may pull were reloaded" in log
-    assert "Did you mean enabled?" in log
+    system.wait_until(lambda: "Did you mean enabled?" in log(system))
+    system.wait_until(lambda: status(system, "ActiveState") == "active")
     assert get(system) == 200
 
 
@@ -246,9 +250,9 @@ def test_a_store_elsewhere_is_handed_to_the_service_and_only_it_is_purged(system
 def test_a_port_that_is_taken_is_told_before_anything_changes(system: BootedSystem, tmp_path: Path) -> None:
     before = system.files()
     script = "import signal, socket; s = socket.create_server(('127.0.0.1', 5000)); print(flush=True); signal.pause()"
-    log = tmp_path / "log"
-    with running(Daemon(system.network, ["python3", "-c", script], log)) as taken:
-        taken.wait_until(lambda: log.read_text() == "\n")
+    output = tmp_path / "log"
+    with running(Daemon(system.network, ["python3", "-c", script], output)) as taken:
+        taken.wait_until(lambda: output.read_text() == "\n")
         done = system.program("install", "systemd", "--yes", code=1)
     assert "server.listen: 127.0.0.1:5000 can't be listened on: Address already in use" in done.stderr
     assert system.files() == before

@@ -105,6 +105,7 @@ class Supervisor:
             self._restart()
 
     def _reload(self) -> None:
+        self._readiness.expect_reload()
         # Workers that are started from now on begin with the same. That it can't be used is told by those that run.
         with contextlib.suppress(ConfigError):
             loaded = self._load()
@@ -113,7 +114,6 @@ class Supervisor:
             self._settings = settings
             if self._tls is not None:
                 self._tls.reload(loaded)
-        self._readiness.expect_reload()
         self._signal(signal.SIGHUP)
 
     def _start(self, number: int) -> None:
