@@ -39,6 +39,8 @@ _LOCK = "certificates"
 # Seconds between attempts to take charge, and at most between looks at what is due.
 _CHARGE_EVERY = 5.0
 _LOOK_EVERY = 60.0
+# How long a new certificate is good, whatever its authority suggests. Seconds.
+_FRESH = 3600.0
 # Names that are worked on at the same time: one that hangs doesn't hold up the others.
 _THREADS = 8
 
@@ -205,7 +207,8 @@ class Custodian:
         log.info("got %s, from %s by %s", certificate, self._task.authority, challenge)
         self._folder.failure(charge.hostname).unlink(missing_ok=True)
         charge.failure = charge.window = None
-        charge.chance, charge.look_at = self._timing.chance(), 0.0
+        # An authority that would have each new certificate renewed at once must not be asked for one after the other.
+        charge.chance, charge.look_at = self._timing.chance(), self._timing.clock() + _FRESH
         return certificate
 
     def _note(self, charge: _Charge, held: Certificate | None, challenge: str, error: Exception) -> None:
