@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from io import FileIO
 
     from registry_proxy.storage.base import Ingest
+    from registry_proxy.upstream.base import Chunk
 
 # A hop to a thread costs about 100 µs: bytes are handed over in batches of this size, or after this time.
 _BATCH = 2 * 1024 * 1024
@@ -38,7 +39,7 @@ class IngestWriter:
         self._executor = executor
         self._on_written = on_written
         self._loop = asyncio.get_running_loop()
-        self._pending: list[bytes] = []
+        self._pending: list[Chunk] = []
         self._pending_bytes = 0
         self._job: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -51,7 +52,7 @@ class IngestWriter:
             self.hashed = self._ingest.size
             self._on_written(self.hashed)
 
-    async def put(self, chunk: bytes) -> None:
+    async def put(self, chunk: Chunk) -> None:
         """Take a chunk; waits while too much is pending. Raises StoreError (then see `retry`)."""
         self._pending.append(chunk)
         self._pending_bytes += len(chunk)
@@ -97,7 +98,7 @@ class IngestWriter:
             self._job = self._loop.run_in_executor(self._executor, self._write, chunks)
             self._job.add_done_callback(lambda job: self._finish(job, chunks))
 
-    def _write(self, chunks: list[bytes]) -> None:
+    def _write(self, chunks: list[Chunk]) -> None:
         # Each chunk is hashed while the processor's cache still has it.
         for chunk in chunks:
             before = self._ingest.size
@@ -106,7 +107,7 @@ class IngestWriter:
             finally:
                 self.hasher.update(memoryview(chunk)[: self._ingest.size - before])
 
-    def _finish(self, job: asyncio.Future[None], chunks: list[bytes]) -> None:
+    def _finish(self, job: asyncio.Future[None], chunks: list[Chunk]) -> None:
         self._job = None
         if not job.cancelled():
             self._error = job.exception()  # type: ignore[assignment]  # the thread raises no BaseException
@@ -149,8 +150,8 @@ def hash_beginning(file: FileIO, length: int, hasher: _Hash) -> None:
         offset += len(block)
 
 
-def _bytes_after(chunks: list[bytes], count: int) -> list[bytes]:
-    rest: list[bytes] = []
+def _bytes_after(chunks: list[Chunk], count: int) -> list[Chunk]:
+    rest: list[Chunk] = []
     for chunk in chunks:
         if count < len(chunk):
             rest.append(chunk[count:])

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from registry_proxy.cache.fill import Spill
     from registry_proxy.cache.transfer import Transfer
     from registry_proxy.oci.digest import Digest
+    from registry_proxy.upstream.base import Chunk
 
 
 async def pass_through(
@@ -29,7 +30,7 @@ async def pass_through(
     to_the_end = stop == size
     position = spill.offset if to_the_end else start
     hasher = spill.hasher.copy()
-    held = b""
+    held: Chunk = b""
     async with aclosing(transfer.chunks(position)) as chunks:
         async for chunk in chunks:
             if to_the_end:
@@ -39,10 +40,10 @@ async def pass_through(
             if position >= size:
                 part, held = part[:-1], part[-1:]
             if part:
-                yield part
+                yield bytes(part)
             if position >= stop:
                 break
     if to_the_end and hasher.hexdigest() != digest.hex:
         raise UpstreamBrokenError(f"the bytes it sent for {transfer.name} don't have the digest {digest}")
     if held:
-        yield held
+        yield bytes(held)

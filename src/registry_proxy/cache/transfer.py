@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
-    from registry_proxy.upstream.base import BlobStream, UpstreamError
+    from registry_proxy.upstream.base import BlobStream, Chunk, UpstreamError
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Transfer:
         self._connect = connect
         self._sleep = sleep
 
-    async def chunks(self, offset: int) -> AsyncGenerator[bytes]:
+    async def chunks(self, offset: int) -> AsyncGenerator[Chunk]:
         """The bytes from `offset` to the end. The first chunk is empty: it says that the upstream has answered,
         and `size` is known if it ever will be before the end.
 
@@ -57,7 +57,7 @@ class Transfer:
             else:
                 return
 
-    async def _read(self, stream: BlobStream, offset: int) -> AsyncGenerator[bytes]:
+    async def _read(self, stream: BlobStream, offset: int) -> AsyncGenerator[Chunk]:
         skip = offset - stream.offset
         async for chunk in stream.chunks():
             if skip >= len(chunk):

@@ -49,7 +49,7 @@ class Ingest(Protocol):
         """
         ...
 
-    def append(self, chunks: Sequence[bytes]) -> None:
+    def append(self, chunks: Sequence[bytes | memoryview]) -> None:
         """Write at the end. Raises StoreFullError or StoreError; `size` then tells what was kept."""
         ...
 

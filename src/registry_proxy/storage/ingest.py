@@ -107,7 +107,7 @@ class FileIngest:
             except OSError as error:
                 raise store_error(f"read {self._path}", error) from error
 
-    def append(self, chunks: Sequence[bytes]) -> None:
+    def append(self, chunks: Sequence[bytes | memoryview]) -> None:
         try:
             for first in range(0, len(chunks), _BUFFERS_A_CALL):
                 self._write(chunks[first : first + _BUFFERS_A_CALL])

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import aiohttp
 
 from registry_proxy.upstream.base import UpstreamBrokenError, UpstreamError, UpstreamTimeoutError
+from registry_proxy.upstream.bulk import set_low_water, take_over
 from registry_proxy.upstream.failures import describe, excerpt, reason, refusal, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from multidict import CIMultiDictProxy
+
+    from registry_proxy.upstream.base import Chunk
+    from registry_proxy.upstream.bulk import LargeBody
 
 _MAX_SHORT_BODY = 16 * 1024
 _PATIENCE = 2.0  # seconds
@@ -66,9 +69,14 @@ class Answer:
         """The `Content-Length`, where there is one."""
         return self._response.content_length
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncIterator[Chunk]:
         """The body as it comes in, not decompressed. Raises UpstreamError when it breaks off or stalls."""
-        while chunk := await self._read():
+        if large := take_over(self._response, self._timeouts.stall):
+            with closing(large):
+                while chunk := await self._read(large):
+                    yield chunk
+            return
+        while chunk := await self._read(self._response.content):
             yield chunk
             if len(chunk) < _SMALL_CHUNK:
                 await self._let_more_arrive()
@@ -80,7 +88,7 @@ class Answer:
         body = bytearray()
         try:
             async with asyncio.timeout(self._timeouts.total):
-                while chunk := await self._read():
+                while chunk := await self._read(self._response.content):
                     body += chunk
                     if len(body) > limit:
                         raise self._too_long(limit)
@@ -106,9 +114,9 @@ class Answer:
         """Give the connection back, or end it when the body was not read to its end."""
         self._response.close()
 
-    async def _read(self) -> bytes:
+    async def _read(self, content: LargeBody | aiohttp.StreamReader) -> Chunk:
         try:
-            chunk = await self._response.content.readany()
+            chunk = await content.readany()
         except (aiohttp.ClientError, OSError) as error:
             raise self._failure(error) from None
         self._received(len(chunk))
@@ -126,10 +134,10 @@ class Answer:
         if peer is None:
             return
         try:
-            _set_low_water(peer, _BATCH)
+            set_low_water(peer, _BATCH)
             await asyncio.sleep(_GATHERING)
         finally:
-            _set_low_water(peer, 1)
+            set_low_water(peer, 1)
 
     async def _short_body(self) -> bytes:
         """The body where it is short and there at once: what goes with an error or a redirect isn't worth more."""
@@ -145,8 +153,3 @@ class Answer:
         if isinstance(error, TimeoutError):
             return UpstreamTimeoutError(f"{self.what}: no byte came for {self._timeouts.stall:g} s")
         return UpstreamBrokenError(f"{self.what}: {reason(error)}")
-
-
-def _set_low_water(peer: socket.socket, size: int) -> None:
-    with suppress(OSError):  # it is being closed, or the kernel doesn't know the option: it works without
-        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from registry_proxy.oci.digest import Digest
     from registry_proxy.oci.reference import Reference, Repository
 
+Chunk = bytes | memoryview
+
 
 class UpstreamError(Exception):
     """The upstream did not do it. The text says what was asked of which host, and why it failed; never a secret."""
@@ -81,8 +83,8 @@ class BlobStream(Protocol):
         """The whole blob's size in bytes, where the upstream tells."""
         ...
 
-    def chunks(self) -> AsyncIterator[bytes]:
-        """The bytes as they come in. Raises UpstreamError when they break off or stall."""
+    def chunks(self) -> AsyncIterator[Chunk]:
+        """The bytes as they come in; nobody changes a chunk. Raises UpstreamError when they break off or stall."""
         ...
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from registry_proxy.upstream.answers import Answer
+    from registry_proxy.upstream.base import Chunk
 
 # RFC 9110, section 14.4: what a 416 carries.
 _UNSATISFIED = re.compile(r"bytes \*/(\d{1,19})", re.ASCII | re.IGNORECASE)
@@ -26,7 +27,7 @@ class Transfer:
     offset: int
     size: int | None
 
-    def chunks(self) -> AsyncIterator[bytes]:
+    def chunks(self) -> AsyncIterator[Chunk]:
         return self.answer.chunks()
 
 
