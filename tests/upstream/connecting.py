@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 REPOSITORY = Repository("library/alpine")
 LATEST = Tag("latest")
-HASTY = Timeouts(connect=5, headers=0.2, stall=0.2, total=5)
+HASTY = Timeouts(connect=5, headers=0.8, stall=0.8, total=5)
 
 
 class Names(AbstractResolver):
