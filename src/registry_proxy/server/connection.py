@@ -144,11 +144,6 @@ class Connection(asyncio.Protocol):
             # TLS waits for the client's good-bye, which many an idle client never says.
             self.deadline = self._loop.time() + _LINGER
 
-    @property
-    def is_answering(self) -> bool:
-        """Whether an answer is under way."""
-        return self._task is not None
-
     def abort(self) -> None:
         """Drop the connection now."""
         self._transport.abort()
