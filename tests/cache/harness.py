@@ -22,7 +22,7 @@ from tests.kit.clock import ManualClock
 from tests.kit.upstream import SimulatedUpstream
 from yarl import URL
 
-from registry_proxy.cache.background import Background
+from registry_proxy.aio.tasks import BackgroundTasks
 from registry_proxy.cache.cache import Cache, Timing
 from registry_proxy.index.sqlite import SqliteIndex
 from registry_proxy.oci.digest import Digest
@@ -121,7 +121,7 @@ class Worker:
     cache: Cache
     index: SqliteIndex
     store: FilesystemStore
-    background: Background
+    background: BackgroundTasks
 
     async def manifest(
         self, reference: str, repository: str = REPOSITORY, *, upstream: RegistryUpstream | None = None
@@ -250,7 +250,7 @@ class Site:
         executor = ThreadPoolExecutor(4)
         group = asyncio.TaskGroup()
         await group.__aenter__()
-        background = Background(group)
+        background = BackgroundTasks(group)
         store = FilesystemStore(self.root)
         cache = Cache(
             store=store,

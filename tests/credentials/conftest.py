@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.kit.clock import ManualClock
 
-from registry_proxy.cache.background import Background
+from registry_proxy.aio.tasks import BackgroundTasks
 from registry_proxy.oci.reference import Repository
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-async def background() -> AsyncIterator[Background]:
+async def background() -> AsyncIterator[BackgroundTasks]:
     async with asyncio.TaskGroup() as tasks:
-        background = Background(tasks)
+        background = BackgroundTasks(tasks)
         yield background
         background.cancel()

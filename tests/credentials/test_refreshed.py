@@ -18,7 +18,7 @@ from registry_proxy.upstream.refreshed import RefreshedCredentials
 if TYPE_CHECKING:
     from tests.kit.clock import ManualClock
 
-    from registry_proxy.cache.background import Background
+    from registry_proxy.aio.tasks import BackgroundTasks
 
 HOUR = 3600.0
 FAILS = CommandError("the vault is sealed")
@@ -76,7 +76,7 @@ class Provider:
 
 
 @pytest.fixture
-def provider(background: Background, clock: ManualClock) -> Provider:
+def provider(background: BackgroundTasks, clock: ManualClock) -> Provider:
     source = Source()
     refreshed = RefreshedCredentials(source, HOUR, what="upstreams.corp", spawn=background.spawn, clock=clock)
     return Provider(refreshed, source, clock)

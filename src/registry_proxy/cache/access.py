@@ -13,7 +13,7 @@ from registry_proxy.upstream.base import UpstreamError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from registry_proxy.cache.flights import Flights
+    from registry_proxy.aio.singleflight import SingleFlight
     from registry_proxy.cache.guard import Guard
     from registry_proxy.index.base import Index, Link
     from registry_proxy.oci.digest import Digest
@@ -29,13 +29,13 @@ class Access:
         self,
         index: Index,
         guard: Guard,
-        flights: Flights[int | None],
+        single_flight: SingleFlight[int | None],
         rules: Freshness,
         clock: Callable[[], float],
     ) -> None:
         self._index = index
         self._guard = guard
-        self._flights = flights
+        self._single_flight = single_flight
         self._rules = rules
         self._clock = clock
 
@@ -87,7 +87,9 @@ class Access:
 
         Don't cancel the future, which all who ask share. It raises UpstreamError.
         """
-        return self._flights.start((source, digest), lambda: self._confirm_blob(upstream, source, digest))
+        return self._single_flight.start(
+            (source, digest), lambda: self._confirm_blob(upstream, source, digest)
+        )
 
     async def confirm_blob(self, upstream: Upstream, source: Source, digest: Digest) -> int | None:
         """`ask_for_blob`, and wait for the answer."""

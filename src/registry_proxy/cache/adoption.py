@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from registry_proxy.cache.locks import EVICTION
+from registry_proxy.aio.locks import EVICTION
 from registry_proxy.index.base import Link
 from registry_proxy.oci.manifest import MAX_MANIFEST_SIZE, InvalidManifestError, parse_manifest
 from registry_proxy.oci.reference import Source
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hashlib import _Hash
     from io import FileIO
 
-    from registry_proxy.cache.locks import Locks
+    from registry_proxy.aio.locks import NamedLocks
     from registry_proxy.index.base import Index
     from registry_proxy.oci.digest import Digest
     from registry_proxy.oci.manifest import Manifest
@@ -106,7 +106,7 @@ class Adopter:
         self,
         store: BlobStore,
         index: Index,
-        locks: Locks,
+        locks: NamedLocks,
         max_size: int,
         clock: Callable[[], float],
         report: Callable[[Event], None],

@@ -7,16 +7,16 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from registry_proxy.aio.locks import NamedLocks, ProcessLocks
+from registry_proxy.aio.singleflight import SingleFlight
 from registry_proxy.cache.access import Access
 from registry_proxy.cache.blobs import Blobs
 from registry_proxy.cache.contents import Contents
 from registry_proxy.cache.evictor import Evictor
 from registry_proxy.cache.filler import FillPorts
 from registry_proxy.cache.fills import Fills
-from registry_proxy.cache.flights import Flights
 from registry_proxy.cache.guard import Guard
 from registry_proxy.cache.listings import Catalog, Referrers, Tags
-from registry_proxy.cache.locks import Locks, ProcessLocks
 from registry_proxy.cache.manifest_store import ManifestStore
 from registry_proxy.cache.manifests import Manifests
 from registry_proxy.cache.named import ManifestPorts, NamedManifests
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from concurrent.futures import Executor
 
-    from registry_proxy.cache.background import Background
+    from registry_proxy.aio.tasks import BackgroundTasks
     from registry_proxy.index.base import Index
     from registry_proxy.oci.digest import Digest
     from registry_proxy.policy.freshness import Freshness
@@ -59,18 +59,18 @@ class Cache:
         store: BlobStore,
         index: Index,
         process_locks: ProcessLocks,
-        background: Background,
+        background: BackgroundTasks,
         executor: Executor,
         rules: Freshness,
         max_size: int,
         timing: Timing,
     ) -> None:
-        locks = Locks(process_locks)
+        locks = NamedLocks(process_locks)
         guard = Guard(timing.monotonic)
         self._timing = timing
         self._uses = Uses(index, timing.now)
         self._evictor = Evictor(store, index, locks, self._uses, max_size, timing.now)
-        access = Access(index, guard, Flights(background), rules, timing.now)
+        access = Access(index, guard, SingleFlight(background), rules, timing.now)
         contents = Contents(store, index, self._uses, timing.now)
         self._stored_manifests = ManifestStore(store, contents, self._evictor)
         ports = ManifestPorts(
@@ -79,7 +79,7 @@ class Cache:
             access,
             guard,
             locks,
-            Flights(background),
+            SingleFlight(background),
             rules,
             timing.now,
         )
@@ -87,7 +87,7 @@ class Cache:
         fills = Fills(FillPorts(store, index, self._evictor, executor), background, timing.now)
         self.manifests = Manifests(ports, named)
         self.blobs = Blobs(contents, access, fills, timing.sleep)
-        self.tags = Tags(index, guard, Flights(background))
+        self.tags = Tags(index, guard, SingleFlight(background))
         self.referrers = Referrers(index, guard, named)
         self.catalog = Catalog(index)
 

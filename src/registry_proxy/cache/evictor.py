@@ -6,14 +6,14 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from registry_proxy.cache.locks import EVICTION
+from registry_proxy.aio.locks import EVICTION
 from registry_proxy.policy.eviction import Candidate, Excess, excess, select_victims
 from registry_proxy.storage.base import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from registry_proxy.cache.locks import Locks
+    from registry_proxy.aio.locks import NamedLocks
     from registry_proxy.cache.uses import Uses
     from registry_proxy.index.base import Index
     from registry_proxy.oci.digest import Digest
@@ -35,7 +35,7 @@ class Evictor:
         self,
         store: BlobStore,
         index: Index,
-        locks: Locks,
+        locks: NamedLocks,
         uses: Uses,
         max_size: int,
         clock: Callable[[], float],

@@ -17,8 +17,8 @@ from registry_proxy.upstream.base import UpstreamError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from registry_proxy.aio.tasks import BackgroundTasks
     from registry_proxy.cache.access import FillAccess
-    from registry_proxy.cache.background import Background
     from registry_proxy.cache.transfer import Transfer
     from registry_proxy.oci.digest import Digest
     from registry_proxy.oci.reference import Source
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 class Fills:
     """Running fills, by digest. They are the service's: a client that leaves doesn't end one."""
 
-    def __init__(self, ports: FillPorts, background: Background, clock: Callable[[], float]) -> None:
+    def __init__(self, ports: FillPorts, background: BackgroundTasks, clock: Callable[[], float]) -> None:
         self._ports = ports
         self._background = background
         self._clock = clock

@@ -17,7 +17,7 @@ from registry_proxy.policy.freshness import Failure
 from registry_proxy.upstream.base import FetchedManifest, TagPage, UpstreamError
 
 if TYPE_CHECKING:
-    from registry_proxy.cache.flights import Flights
+    from registry_proxy.aio.singleflight import SingleFlight
     from registry_proxy.cache.guard import Guard
     from registry_proxy.cache.named import NamedManifests
     from registry_proxy.index.base import Index
@@ -33,10 +33,10 @@ MAX_PAGE = 1000
 class Tags:
     """Tag lists are the upstream's own, page by page; in an outage, the tags that are cached."""
 
-    def __init__(self, index: Index, guard: Guard, flights: Flights[TagPage]) -> None:
+    def __init__(self, index: Index, guard: Guard, single_flight: SingleFlight[TagPage]) -> None:
         self._index = index
         self._guard = guard
-        self._flights = flights
+        self._single_flight = single_flight
 
     async def get(
         self, upstream: Upstream, repository: Repository, limit: int | None, last: str | None
@@ -46,7 +46,7 @@ class Tags:
         if not self._guard.may_ask(upstream) and (cached := self._cached(source, limit, last)) is not None:
             return cached, Outcome.STALE
         try:
-            page = await self._flights.join(
+            page = await self._single_flight.do(
                 (source, limit, last),
                 lambda: self._guard.ask(upstream, upstream.tags(repository, limit, last)),
             )

@@ -70,7 +70,7 @@ class Manifests:
         """What a digest stands for can't be out of date; only the access to it can."""
         manifest = await self._ports.manifests.load(digest)
         if manifest is None:
-            return await self._ports.flights.join(
+            return await self._ports.single_flight.do(
                 (source, digest), lambda: self._fetch_digest(upstream, source, digest)
             )
         outcome = await self._ports.access.permit(
@@ -78,7 +78,7 @@ class Manifests:
             source,
             digest,
             ErrorCode.MANIFEST_UNKNOWN,
-            lambda: self._ports.flights.start(
+            lambda: self._ports.single_flight.start(
                 (source, digest, "access"), lambda: self._confirm(upstream, source, manifest)
             ),
         )

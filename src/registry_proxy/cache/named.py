@@ -17,10 +17,10 @@ from registry_proxy.upstream.base import FetchedManifest, UpstreamBrokenError, U
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from registry_proxy.aio.locks import NamedLocks
+    from registry_proxy.aio.singleflight import SingleFlight
     from registry_proxy.cache.access import Access
-    from registry_proxy.cache.flights import Flights
     from registry_proxy.cache.guard import Guard
-    from registry_proxy.cache.locks import Locks
     from registry_proxy.cache.manifest_store import ManifestStore
     from registry_proxy.index.base import Index, TagRecord
     from registry_proxy.oci.digest import Digest
@@ -41,8 +41,8 @@ class ManifestPorts:
     manifests: ManifestStore
     access: Access
     guard: Guard
-    locks: Locks
-    flights: Flights[ServedManifest]
+    locks: NamedLocks
+    single_flight: SingleFlight[ServedManifest]
     rules: Freshness
     clock: Callable[[], float]
 
@@ -68,7 +68,7 @@ class NamedManifests:
         served = await self._fresh(record)
         if served is not None:
             return served
-        question = self._ports.flights
+        question = self._ports.single_flight
         if record is not None and self._ports.guard.is_failing(upstream):
             # An outage must not slow down what is here: the next try, when it is due, gets a moment, so that the end of
             # the outage shows, and then runs on behind the client's back.
@@ -79,7 +79,7 @@ class NamedManifests:
                 refresh = question.start((source, name), lambda: self._refresh(upstream, source, name, ask))
                 await asyncio.wait([refresh], timeout=_GLANCE)
                 return await refresh if refresh.done() else stale
-        return await question.join((source, name), lambda: self._refresh(upstream, source, name, ask))
+        return await question.do((source, name), lambda: self._refresh(upstream, source, name, ask))
 
     async def accept(
         self, source: Source, fetched: FetchedManifest, expected: Digest | None, name: str | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from registry_proxy.cache.locks import ProcessLocks
+    from registry_proxy.aio.locks import ProcessLocks
 
 # As many as `server.workers` may be.
 _MOST = 256

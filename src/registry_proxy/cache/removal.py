@@ -7,14 +7,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from registry_proxy.cache.locks import EVICTION
+from registry_proxy.aio.locks import EVICTION
 from registry_proxy.index.base import IndexFailedError
 from registry_proxy.policy.removal import everything, select_removal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
-    from registry_proxy.cache.locks import Locks
+    from registry_proxy.aio.locks import NamedLocks
     from registry_proxy.index.base import Index, IndexReads
     from registry_proxy.oci.digest import Digest
     from registry_proxy.oci.reference import Reference, Source
@@ -63,7 +63,7 @@ class Remover:
         self,
         store: BlobStore,
         index: Index,
-        locks: Locks,
+        locks: NamedLocks,
         has_workers: Callable[[], bool],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:

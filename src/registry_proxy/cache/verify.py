@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
 
-from registry_proxy.cache.locks import EVICTION
+from registry_proxy.aio.locks import EVICTION
 from registry_proxy.storage.base import StoreError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hashlib import _Hash
     from io import FileIO
 
-    from registry_proxy.cache.locks import Locks
+    from registry_proxy.aio.locks import NamedLocks
     from registry_proxy.index.base import Index
     from registry_proxy.oci.digest import Digest
     from registry_proxy.storage.base import BlobStore
@@ -72,7 +72,7 @@ class Verifier:
         self,
         store: BlobStore,
         index: Index,
-        locks: Locks,
+        locks: NamedLocks,
         clock: Callable[[], float],
         report: Callable[[Extent | Checked | Finding], None],
     ) -> None:

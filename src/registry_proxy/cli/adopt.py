@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress as Bar
 
+from registry_proxy.aio.locks import NamedLocks
 from registry_proxy.cache.adoption import (
     Adopter,
     Amount,
@@ -25,7 +26,6 @@ from registry_proxy.cache.adoption import (
     Refused,
     Taken,
 )
-from registry_proxy.cache.locks import Locks
 from registry_proxy.cli.common import UsageError
 from registry_proxy.cli.progress import byte_columns
 from registry_proxy.cli.texts import size_text
@@ -115,7 +115,9 @@ async def _adopt(
     with closing(FileLocks(root / "locks")) as locks:
         index = SqliteIndex(root / "index.db")
         try:
-            adopter = Adopter(store, index, Locks(locks), settings.storage.max_size, time.time, outcome.add)
+            adopter = Adopter(
+                store, index, NamedLocks(locks), settings.storage.max_size, time.time, outcome.add
+            )
             await adopter.run(old, heir, copy=copy, threads=os.cpu_count() or 1)
         finally:
             await index.close()

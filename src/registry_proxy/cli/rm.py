@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from registry_proxy.cache.locks import Locks
+from registry_proxy.aio.locks import NamedLocks
 from registry_proxy.cache.presence import count_workers
 from registry_proxy.cache.removal import Remover, plan_removal
 from registry_proxy.cli.common import FailedError, UsageError
@@ -101,7 +101,9 @@ def _agreed(*, yes: bool, as_json: bool) -> bool:
 async def _remove(opened: Opened, root: Path, plan: RemovalPlan) -> None:
     index = SqliteIndex(root / "index.db")
     try:
-        remover = Remover(opened.store, index, Locks(opened.locks), lambda: count_workers(opened.locks) > 0)
+        remover = Remover(
+            opened.store, index, NamedLocks(opened.locks), lambda: count_workers(opened.locks) > 0
+        )
         await remover.run(plan)
     finally:
         await index.close()

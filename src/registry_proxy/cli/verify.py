@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import Progress
 
-from registry_proxy.cache.locks import Locks
+from registry_proxy.aio.locks import NamedLocks
 from registry_proxy.cache.verify import Checked, Extent, Finding, Kind, Verifier
 from registry_proxy.cli.progress import byte_columns
 from registry_proxy.index.sqlite import SqliteIndex
@@ -75,7 +75,7 @@ async def _verify(root: Path, outcome: _Outcome, *, repair: bool) -> None:
     with closing(FileLocks(root / "locks")) as process_locks:
         index = SqliteIndex(root / "index.db")
         try:
-            verifier = Verifier(store, index, Locks(process_locks), time.time, outcome.add)
+            verifier = Verifier(store, index, NamedLocks(process_locks), time.time, outcome.add)
             await verifier.run(repair=repair, threads=os.cpu_count() or 1)
         finally:
             await index.close()

@@ -20,7 +20,7 @@ from registry_proxy.server.writer import BodyWriter, DamagedFileError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from registry_proxy.cache.background import Background
+    from registry_proxy.aio.tasks import BackgroundTasks
     from registry_proxy.policy.access import Address
     from registry_proxy.server.dates import Dates
     from registry_proxy.server.memo import Prepared
@@ -64,7 +64,7 @@ class Connection(asyncio.Protocol):
         self,
         app: Application,
         dates: Dates,
-        background: Background,
+        background: BackgroundTasks,
         limits: Limits,
         on_made: Callable[[Connection], None],
         on_lost: Callable[[Connection], None],

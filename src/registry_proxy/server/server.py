@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Sequence
 
-    from registry_proxy.cache.background import Background
+    from registry_proxy.aio.tasks import BackgroundTasks
     from registry_proxy.policy.access import Address
     from registry_proxy.server.dates import Dates
 
@@ -29,7 +29,7 @@ _GOOD_BYE = 300.0
 class Server:
     """Serves an app on sockets that are bound already."""
 
-    def __init__(self, app: Application, dates: Dates, background: Background, limits: Limits) -> None:
+    def __init__(self, app: Application, dates: Dates, background: BackgroundTasks, limits: Limits) -> None:
         self._app = app
         self._dates = dates
         self._background = background

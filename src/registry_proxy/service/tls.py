@@ -23,7 +23,7 @@ from registry_proxy.tls.review import review
 from registry_proxy.tls.store import CertificateStore
 
 if TYPE_CHECKING:
-    from registry_proxy.cache.background import Background
+    from registry_proxy.aio.tasks import BackgroundTasks
     from registry_proxy.config import Settings
     from registry_proxy.config.settings import TlsSettings
     from registry_proxy.storage.locks import FileLocks
@@ -65,7 +65,7 @@ class Tls:
             text = f"can't read the authorities in {client_ca}: {error.strerror or error}"
             raise StartError(f"{text}. Mend the file, or access.client_ca.") from error
 
-    def start(self, background: Background, locks: FileLocks) -> None:
+    def start(self, background: BackgroundTasks, locks: FileLocks) -> None:
         """In a worker: take over what changes, and be ready to take charge of an ACME server's certificates."""
         self._locks = locks
         self._store.refresh(at_once=True)

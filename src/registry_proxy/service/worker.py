@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from registry_proxy.cache.background import Background
+from registry_proxy.aio.tasks import BackgroundTasks
 from registry_proxy.cache.cache import Cache, Timing
 from registry_proxy.cache.counting import Counting
 from registry_proxy.cache.presence import announce_worker
@@ -106,7 +106,7 @@ class Worker:
         root = self._settings.storage.path
         locks = FileLocks(root / "locks")
         async with asyncio.TaskGroup() as tasks:
-            self._background = Background(tasks)
+            self._background = BackgroundTasks(tasks)
             self._upstreams = self._build_upstreams()
             cache = Cache(
                 store=FilesystemStore(root),

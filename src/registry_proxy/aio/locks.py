@@ -23,7 +23,7 @@ class ProcessLocks(Protocol):
     def release(self, name: str) -> None: ...
 
 
-class Locks:
+class NamedLocks:
     """Named locks that hold between the tasks of this process and between processes."""
 
     def __init__(self, processes: ProcessLocks) -> None:

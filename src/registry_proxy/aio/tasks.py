@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Background:
+class BackgroundTasks:
     """Spawns into the service's one TaskGroup; a failure is logged and doesn't end the group."""
 
     def __init__(self, tasks: asyncio.TaskGroup) -> None:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
 
-    from registry_proxy.cache.background import Background
+    from registry_proxy.aio.tasks import BackgroundTasks
 
 Result = TypeVar("Result")
 
 
-class Flights(Generic[Result]):
+class SingleFlight(Generic[Result]):
     """Operations under way, by key. They are the service's: a caller that leaves doesn't end one."""
 
-    def __init__(self, background: Background) -> None:
+    def __init__(self, background: BackgroundTasks) -> None:
         self._background = background
         self._running: dict[Hashable, asyncio.Future[Result]] = {}
 
@@ -27,10 +27,10 @@ class Flights(Generic[Result]):
             future = asyncio.get_running_loop().create_future()
             self._running[key] = future
             task = self._background.spawn(self._run(key, operation, future), f"flight {key}")
-            task.add_done_callback(lambda _: self._land(key, future))
+            task.add_done_callback(lambda _: self._abandon(key, future))
         return future
 
-    async def join(self, key: Hashable, operation: Callable[[], Awaitable[Result]]) -> Result:
+    async def do(self, key: Hashable, operation: Callable[[], Awaitable[Result]]) -> Result:
         """The result of the one operation for this key."""
         return await asyncio.shield(self.start(key, operation))
 
@@ -47,7 +47,7 @@ class Flights(Generic[Result]):
             del self._running[key]
             future.set_result(result)
 
-    def _land(self, key: Hashable, future: asyncio.Future[Result]) -> None:
+    def _abandon(self, key: Hashable, future: asyncio.Future[Result]) -> None:
         """Whoever waits for one that was cancelled, perhaps before it began, need not wait any longer."""
         if self._running.get(key) is future:
             del self._running[key]
