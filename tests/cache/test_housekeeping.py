@@ -37,7 +37,7 @@ class TestHousekeeping:
             await worker.store_blob(BLOB.digest)
             site.now.advance(100)
             await worker.outcome(BLOB.digest)
-            house = worker.background.spawn(worker.cache.keep_house(), "housekeeping")
+            house = worker.background.spawn(worker.cache.run_maintenance(), "housekeeping")
             await until(lambda: last_use(worker, BLOB.digest) == site.now())
             site.now.advance(100)
             house.cancel()
@@ -49,7 +49,7 @@ class TestHousekeeping:
         async with site.worker(max_size=1) as worker:
             await worker.index.adopt([(Digest.parse(BLOB.digest), 10)], 0.0)
             with broken("scandir"):
-                house = worker.background.spawn(worker.cache.keep_house(), "housekeeping")
+                house = worker.background.spawn(worker.cache.run_maintenance(), "housekeeping")
                 await until(lambda: "was not tidied" in caplog.text)
             assert not house.done()
             before = len(site.pauses)
@@ -105,7 +105,7 @@ class TestIndexThatCanNotBeWritten:
                     served = await worker.blob(each.digest, "library/other")
                     assert served.outcome is Outcome.PASSED
                     assert await read(served.body) == each.raw
-            await worker.cache._uses.flush()
+            await worker.cache._access_times.flush()
             assert "is not recorded" in caplog.text
             assert not site.files("ingest")
 
@@ -145,7 +145,7 @@ class TestPatience:
     async def test_headers_go_out_for_a_known_size_when_the_upstream_is_slow(
         self, site: Site, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("registry_proxy.cache.blobs._PATIENCE", 0.05)
+        monkeypatch.setattr("registry_proxy.cache.blobs.blobs._PATIENCE", 0.05)
         async with site.worker() as worker:
             await worker.manifest("latest")
             held = site.simulated.arm("blob", Hang())
@@ -155,7 +155,7 @@ class TestPatience:
             assert await reading.whole() == BLOB.raw
 
     async def test_an_unknown_size_is_waited_for(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("registry_proxy.cache.blobs._PATIENCE", 0.0)
+        monkeypatch.setattr("registry_proxy.cache.blobs.blobs._PATIENCE", 0.0)
         async with site.worker() as worker:
             assert await worker.pull(BLOB.digest) == BLOB.raw
 

@@ -273,7 +273,7 @@ class TestEviction:
                 await reading.until(1_000_000)
                 site.now.advance(60)
                 await follower.cache._evictor.free(10)
-                await follower.cache._evictor.tidy()
+                await follower.cache._evictor.clean_up()
                 gate.release()
                 assert await reading.whole() == BLOB.raw
             await owner.settled(BLOB.digest)

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 from registry_proxy.aio.locks import NamedLocks, ProcessLocks
 from registry_proxy.aio.singleflight import SingleFlight
-from registry_proxy.cache.access import Access
-from registry_proxy.cache.blobs import Blobs
-from registry_proxy.cache.contents import Contents
+from registry_proxy.cache.access_times import AccessTimes
+from registry_proxy.cache.blobs.blobs import Blobs
+from registry_proxy.cache.blobs.filler import FillPorts
+from registry_proxy.cache.blobs.fills import Fills
+from registry_proxy.cache.breakers import CircuitBreakers
+from registry_proxy.cache.content import ContentStore
 from registry_proxy.cache.evictor import Evictor
-from registry_proxy.cache.filler import FillPorts
-from registry_proxy.cache.fills import Fills
-from registry_proxy.cache.guard import Guard
-from registry_proxy.cache.listings import Catalog, Referrers, Tags
-from registry_proxy.cache.manifest_store import ManifestStore
-from registry_proxy.cache.manifests import Manifests
-from registry_proxy.cache.named import ManifestPorts, NamedManifests
-from registry_proxy.cache.uses import Uses
+from registry_proxy.cache.links import Links
+from registry_proxy.cache.manifests.listings import Catalog, Referrers, Tags
+from registry_proxy.cache.manifests.manifests import Manifests
+from registry_proxy.cache.manifests.revalidation import ManifestPorts, Revalidator
+from registry_proxy.cache.manifests.store import ManifestStore
 from registry_proxy.index.base import IndexFailedError
 from registry_proxy.storage.base import StoreError
 
@@ -66,41 +66,41 @@ class Cache:
         timing: Timing,
     ) -> None:
         locks = NamedLocks(process_locks)
-        guard = Guard(timing.monotonic)
+        breakers = CircuitBreakers(timing.monotonic)
         self._timing = timing
-        self._uses = Uses(index, timing.now)
-        self._evictor = Evictor(store, index, locks, self._uses, max_size, timing.now)
-        access = Access(index, guard, SingleFlight(background), rules, timing.now)
-        contents = Contents(store, index, self._uses, timing.now)
-        self._stored_manifests = ManifestStore(store, contents, self._evictor)
+        self._access_times = AccessTimes(index, timing.now)
+        self._evictor = Evictor(store, index, locks, self._access_times, max_size, timing.now)
+        access = Links(index, breakers, SingleFlight(background), rules, timing.now)
+        content_store = ContentStore(store, index, self._access_times, timing.now)
+        self._stored_manifests = ManifestStore(store, content_store, self._evictor)
         ports = ManifestPorts(
             index,
             self._stored_manifests,
             access,
-            guard,
+            breakers,
             locks,
             SingleFlight(background),
             rules,
             timing.now,
         )
-        named = NamedManifests(ports)
+        revalidator = Revalidator(ports)
         fills = Fills(FillPorts(store, index, self._evictor, executor), background, timing.now)
-        self.manifests = Manifests(ports, named)
-        self.blobs = Blobs(contents, access, fills, timing.sleep)
-        self.tags = Tags(index, guard, SingleFlight(background))
-        self.referrers = Referrers(index, guard, named)
+        self.manifests = Manifests(ports, revalidator)
+        self.blobs = Blobs(content_store, access, fills, timing.sleep)
+        self.tags = Tags(index, breakers, SingleFlight(background))
+        self.referrers = Referrers(index, breakers, revalidator)
         self.catalog = Catalog(index)
 
-    def note_use(self, digest: Digest) -> None:
+    def touch(self, digest: Digest) -> None:
         """Content was served without asking the cache, from the server's memory."""
-        self._uses.note(digest)
+        self._access_times.touch(digest)
 
     def forget(self) -> None:
         """Something was removed on demand: nothing that is kept in memory counts any more."""
         self._stored_manifests.forget()
 
-    async def keep_house(self) -> None:
-        """Write uses and tidy the store now and then, until cancelled."""
+    async def run_maintenance(self) -> None:
+        """Write access times and clean up the store at intervals, until cancelled."""
         next_tidy = self._timing.monotonic()
         try:
             while True:
@@ -108,12 +108,12 @@ class Cache:
                     await self._tidy()
                     next_tidy = self._timing.monotonic() + _TIDY_EVERY
                 await self._timing.sleep(_FLUSH_EVERY)
-                await self._uses.flush()
+                await self._access_times.flush()
         finally:
-            await self._uses.flush()
+            await self._access_times.flush()
 
     async def _tidy(self) -> None:
         try:
-            await self._evictor.tidy()
+            await self._evictor.clean_up()
         except (StoreError, IndexFailedError) as error:
             log.error("the store was not tidied: %s. Check the disk.", error)  # noqa: TRY400

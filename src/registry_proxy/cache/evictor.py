@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from registry_proxy.aio.locks import NamedLocks
-    from registry_proxy.cache.uses import Uses
+    from registry_proxy.cache.access_times import AccessTimes
     from registry_proxy.index.base import Index
     from registry_proxy.oci.digest import Digest
     from registry_proxy.storage.base import BlobStore
@@ -36,14 +36,14 @@ class Evictor:
         store: BlobStore,
         index: Index,
         locks: NamedLocks,
-        uses: Uses,
+        access_times: AccessTimes,
         max_size: int,
         clock: Callable[[], float],
     ) -> None:
         self._store = store
         self._index = index
         self._locks = locks
-        self._uses = uses
+        self._access_times = access_times
         self._max_size = max_size
         self._clock = clock
 
@@ -67,7 +67,7 @@ class Evictor:
             await self._remove_abandoned(0)
             return await self._evict(Excess(size, size), "the disk is full")
 
-    async def tidy(self) -> None:
+    async def clean_up(self) -> None:
         """Clear up after processes that died, and come down to a budget that was lowered.
 
         Raises StoreError or IndexFailedError.
@@ -99,7 +99,7 @@ class Evictor:
         """Evict what is needed, and what is wished if it is there; nothing, and False, without what is needed."""
         if surplus.needed <= 0:
             return True
-        await self._uses.flush()
+        await self._access_times.flush()
         kept = {*self._index.reserved(), *([spared] if spared else [])}
         if self._evictable(kept) < surplus.needed:
             return False

@@ -75,7 +75,7 @@ class App:
         prepared = self._memo.get(request.host, request.target, now)
         if prepared is None or not self._gate.admits_at_once(request, prepared.registry):
             return None
-        self._cache.note_use(prepared.digest)
+        self._cache.touch(prepared.digest)
         return prepared
 
     async def respond(self, request: Request) -> Response | BlobResponse:

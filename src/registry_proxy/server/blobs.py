@@ -15,7 +15,7 @@ from registry_proxy.server.responses import (
 )
 
 if TYPE_CHECKING:
-    from registry_proxy.cache.blobs import Blobs
+    from registry_proxy.cache.blobs.blobs import Blobs
     from registry_proxy.cache.results import ServedBlob
     from registry_proxy.oci.digest import Digest
     from registry_proxy.oci.reference import Repository

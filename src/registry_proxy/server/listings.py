@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from registry_proxy.cache.listings import MAX_PAGE, Catalog, Referrers, Tags
+from registry_proxy.cache.manifests.listings import MAX_PAGE, Catalog, Referrers, Tags
 from registry_proxy.cache.results import Outcome
 from registry_proxy.oci import media_types
 from registry_proxy.oci.errors import ErrorCode, RegistryError

@@ -16,7 +16,7 @@ from registry_proxy.server.responses import (
 )
 
 if TYPE_CHECKING:
-    from registry_proxy.cache.manifests import Manifests
+    from registry_proxy.cache.manifests.manifests import Manifests
     from registry_proxy.cache.results import ServedManifest
     from registry_proxy.observe.counters import Counters
     from registry_proxy.oci.reference import Reference, Repository

@@ -125,7 +125,7 @@ class Worker:
                 self._counters,
             )
             announce_worker(locks)
-            self._background.spawn(cache.keep_house(), "housekeeping")
+            self._background.spawn(cache.run_maintenance(), "housekeeping")
             self._background.spawn(Counting(index, self._counters, time.time).run(), "counting")
             self._background.spawn(follow_removals(index, app.forget), "the look for removals")
             if self._tls is not None:

@@ -6,9 +6,9 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from registry_proxy.cache.blobs.fill import Fill
+from registry_proxy.cache.blobs.filler import Filler, FillPorts
 from registry_proxy.cache.failures import recorded_if_possible, to_registry_error
-from registry_proxy.cache.fill import Fill
-from registry_proxy.cache.filler import Filler, FillPorts
 from registry_proxy.oci.errors import ErrorCode
 from registry_proxy.oci.manifest import Descriptor
 from registry_proxy.storage.base import StoreError
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from registry_proxy.aio.tasks import BackgroundTasks
-    from registry_proxy.cache.access import FillAccess
-    from registry_proxy.cache.transfer import Transfer
+    from registry_proxy.cache.blobs.resumable import ResumableDownload
+    from registry_proxy.cache.links import FillAccess
     from registry_proxy.oci.digest import Digest
     from registry_proxy.oci.reference import Source
     from registry_proxy.storage.base import Ingest
@@ -42,7 +42,12 @@ class Fills:
         return self._running.get(digest)
 
     def start(
-        self, upstream: Upstream, source: Source, digest: Digest, transfer: Transfer, access: FillAccess
+        self,
+        upstream: Upstream,
+        source: Source,
+        digest: Digest,
+        transfer: ResumableDownload,
+        access: FillAccess,
     ) -> Fill:
         """Begin a fill. There is no other one: no `await` lies between `running` and this call."""
         assert digest not in self._running, "one fill a digest"

@@ -6,11 +6,11 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from registry_proxy.cache.access import Access, FillAccess
-from registry_proxy.cache.bodies import FillBody, StoredBody
+from registry_proxy.cache.blobs.bodies import FillBody, StoredBody
+from registry_proxy.cache.blobs.resumable import ResumableDownload
 from registry_proxy.cache.failures import to_registry_error
+from registry_proxy.cache.links import FillAccess, Links
 from registry_proxy.cache.results import Outcome, ServedBlob, ServedSize
-from registry_proxy.cache.transfer import Transfer
 from registry_proxy.oci.errors import ErrorCode, RegistryError
 from registry_proxy.oci.reference import Repository, Source
 from registry_proxy.upstream.base import UpstreamError
@@ -18,9 +18,9 @@ from registry_proxy.upstream.base import UpstreamError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from registry_proxy.cache.contents import Contents
-    from registry_proxy.cache.fill import Fill
-    from registry_proxy.cache.fills import Fills
+    from registry_proxy.cache.blobs.fill import Fill
+    from registry_proxy.cache.blobs.fills import Fills
+    from registry_proxy.cache.content import ContentStore
     from registry_proxy.oci.digest import Digest
     from registry_proxy.upstream.base import Upstream
 
@@ -35,9 +35,13 @@ class Blobs:
     """Reads of blobs through a repository."""
 
     def __init__(
-        self, contents: Contents, access: Access, fills: Fills, sleep: Callable[[float], Awaitable[None]]
+        self,
+        content_store: ContentStore,
+        access: Links,
+        fills: Fills,
+        sleep: Callable[[float], Awaitable[None]],
     ) -> None:
-        self._contents = contents
+        self._content_store = content_store
         self._access = access
         self._fills = fills
         self._sleep = sleep
@@ -45,16 +49,16 @@ class Blobs:
     async def get(self, upstream: Upstream, repository: Repository, digest: Digest) -> ServedBlob:
         """The blob, perhaps still coming in. Raises RegistryError. The caller closes the body."""
         source = Source(upstream.registry, repository)
-        stored = await self._contents.open(digest)
+        stored = await self._content_store.open(digest)
         if stored is not None:
-            body = StoredBody(stored, lambda: self._contents.report_damage(digest))
+            body = StoredBody(stored, lambda: self._content_store.report_damage(digest))
             try:
                 outcome = await self._permit(upstream, source, digest)
-                await self._contents.ensure_counted(digest, body.size)
+                await self._content_store.ensure_counted(digest, body.size)
             except BaseException:
                 body.close()
                 raise
-            self._contents.note_use(digest)
+            self._content_store.touch(digest)
             return ServedBlob(digest, body, outcome)
         return await self._incoming(upstream, source, digest)
 
@@ -62,7 +66,7 @@ class Blobs:
         """The blob's size; nothing is fetched for it. Raises RegistryError."""
         source = Source(upstream.registry, repository)
         link = self._access.link(source, digest)
-        content = self._contents.known(digest)
+        content = self._content_store.known(digest)
         size = content.size if content else link.size if link else None
         if size is not None:
             outcome = await self._permit(upstream, source, digest)
@@ -122,8 +126,10 @@ class Blobs:
             upstream, source, digest, transfer, FillAccess(self._access, upstream, source, digest)
         )
 
-    def _transfer(self, upstream: Upstream, source: Source, digest: Digest, size: int | None) -> Transfer:
-        return Transfer(
+    def _transfer(
+        self, upstream: Upstream, source: Source, digest: Digest, size: int | None
+    ) -> ResumableDownload:
+        return ResumableDownload(
             f"{source}@{digest}",
             lambda offset: upstream.blob(source.repository, digest, offset),
             size,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 
-class Guard:
+class CircuitBreakers:
     """A breaker an upstream registry. Blob transfers don't count: their host is seldom the registry's own."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+from registry_proxy.cache.blobs.pass_through import pass_through
 from registry_proxy.cache.failures import to_registry_error
-from registry_proxy.cache.pass_through import pass_through
 from registry_proxy.cache.results import FilePiece
 from registry_proxy.oci.errors import ErrorCode
 from registry_proxy.upstream.base import UpstreamError
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
     from io import FileIO
 
-    from registry_proxy.cache.fill import Fill
-    from registry_proxy.cache.transfer import Transfer
+    from registry_proxy.cache.blobs.fill import Fill
+    from registry_proxy.cache.blobs.resumable import ResumableDownload
     from registry_proxy.storage.base import StoredBlob
     from registry_proxy.upstream.base import Upstream
 
@@ -42,7 +42,9 @@ class StoredBody:
 class FillBody:
     """A blob that is coming in. It counts as a user of the fill until it is closed."""
 
-    def __init__(self, fill: Fill, size: int, upstream: Upstream, transfer: Callable[[], Transfer]) -> None:
+    def __init__(
+        self, fill: Fill, size: int, upstream: Upstream, transfer: Callable[[], ResumableDownload]
+    ) -> None:
         self.size = size
         self._fill = fill
         self._upstream = upstream

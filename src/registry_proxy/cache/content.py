@@ -12,7 +12,7 @@ from registry_proxy.storage.base import StoreError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from registry_proxy.cache.uses import Uses
+    from registry_proxy.cache.access_times import AccessTimes
     from registry_proxy.index.base import Content, Index
     from registry_proxy.oci.digest import Digest
     from registry_proxy.storage.base import BlobStore, StoredBlob
@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Contents:
-    """Opening, damage and last uses of stored content."""
+class ContentStore:
+    """Stored content: opening it, damage, and access times."""
 
-    def __init__(self, store: BlobStore, index: Index, uses: Uses, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: BlobStore, index: Index, access_times: AccessTimes, clock: Callable[[], float]
+    ) -> None:
         self._store = store
         self._index = index
-        self._uses = uses
+        self._access_times = access_times
         self._clock = clock
         self._damaged: set[Digest] = set()
 
@@ -83,6 +85,6 @@ class Contents:
         with recorded_if_possible(f"that {digest} is not stored"):
             await self._index.release(digest)
 
-    def note_use(self, digest: Digest) -> None:
+    def touch(self, digest: Digest) -> None:
         """It was used now."""
-        self._uses.note(digest)
+        self._access_times.touch(digest)

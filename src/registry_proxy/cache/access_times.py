@@ -1,4 +1,4 @@
-"""Last uses of content, noted in memory and written now and then."""
+"""Access times of content, kept in memory and written to the index at intervals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Uses:
+class AccessTimes:
     """What was used since the last flush. A crash loses half a minute of recency, and no content."""
 
     def __init__(self, index: Index, clock: Callable[[], float]) -> None:
@@ -24,7 +24,7 @@ class Uses:
         self._clock = clock
         self._noted: dict[Digest, float] = {}
 
-    def note(self, digest: Digest) -> None:
+    def touch(self, digest: Digest) -> None:
         """It was used now."""
         self._noted[digest] = self._clock()
 
@@ -36,4 +36,4 @@ class Uses:
         try:
             await self._index.touch(noted)
         except IndexFailedError as error:
-            log.warning("last uses were not written, eviction may choose worse: %s", error)
+            log.warning("access times were not written, eviction may choose worse: %s", error)

@@ -8,10 +8,10 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from registry_proxy.cache.blobs.fill import Fill, Spill, duplicate
+from registry_proxy.cache.blobs.resumable import ResumableDownload, WrongSizeError
+from registry_proxy.cache.blobs.writer import IngestWriter, hash_beginning
 from registry_proxy.cache.failures import recorded_if_possible
-from registry_proxy.cache.fill import Fill, Spill, duplicate
-from registry_proxy.cache.ingest_writer import IngestWriter, hash_beginning
-from registry_proxy.cache.transfer import Transfer, WrongSizeError
 from registry_proxy.index.base import Index, IndexFailedError
 from registry_proxy.storage.base import StoreError, StoreFullError
 from registry_proxy.upstream.base import UpstreamBrokenError, UpstreamError
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
     from concurrent.futures import Executor
 
-    from registry_proxy.cache.access import FillAccess
     from registry_proxy.cache.evictor import Evictor
+    from registry_proxy.cache.links import FillAccess
     from registry_proxy.storage.base import BlobStore, Followed, Ingest
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class FillPorts:
 class Filler:
     """Makes one fill come true."""
 
-    def __init__(self, fill: Fill, transfer: Transfer, access: FillAccess, ports: FillPorts) -> None:
+    def __init__(self, fill: Fill, transfer: ResumableDownload, access: FillAccess, ports: FillPorts) -> None:
         self._fill = fill
         self._transfer = transfer
         self._access = access

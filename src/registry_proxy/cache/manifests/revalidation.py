@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from registry_proxy.aio.locks import NamedLocks
     from registry_proxy.aio.singleflight import SingleFlight
-    from registry_proxy.cache.access import Access
-    from registry_proxy.cache.guard import Guard
-    from registry_proxy.cache.manifest_store import ManifestStore
+    from registry_proxy.cache.breakers import CircuitBreakers
+    from registry_proxy.cache.links import Links
+    from registry_proxy.cache.manifests.store import ManifestStore
     from registry_proxy.index.base import Index, TagRecord
     from registry_proxy.oci.digest import Digest
     from registry_proxy.oci.reference import Source
@@ -39,15 +39,15 @@ class ManifestPorts:
 
     index: Index
     manifests: ManifestStore
-    access: Access
-    guard: Guard
+    access: Links
+    breakers: CircuitBreakers
     locks: NamedLocks
     single_flight: SingleFlight[ServedManifest]
     rules: Freshness
     clock: Callable[[], float]
 
 
-class NamedManifests:
+class Revalidator:
     """The freshness of names, and the coalescing of the questions that it takes."""
 
     def __init__(self, ports: ManifestPorts) -> None:
@@ -69,12 +69,12 @@ class NamedManifests:
         if served is not None:
             return served
         question = self._ports.single_flight
-        if record is not None and self._ports.guard.is_failing(upstream):
+        if record is not None and self._ports.breakers.is_failing(upstream):
             # An outage must not slow down what is here: the next try, when it is due, gets a moment, so that the end of
             # the outage shows, and then runs on behind the client's back.
             stale = await self._stale(record)
             if stale is not None:
-                if not self._ports.guard.may_ask(upstream):
+                if not self._ports.breakers.may_ask(upstream):
                     return stale
                 refresh = question.start((source, name), lambda: self._refresh(upstream, source, name, ask))
                 await asyncio.wait([refresh], timeout=_GLANCE)

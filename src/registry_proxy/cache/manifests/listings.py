@@ -18,8 +18,8 @@ from registry_proxy.upstream.base import FetchedManifest, TagPage, UpstreamError
 
 if TYPE_CHECKING:
     from registry_proxy.aio.singleflight import SingleFlight
-    from registry_proxy.cache.guard import Guard
-    from registry_proxy.cache.named import NamedManifests
+    from registry_proxy.cache.breakers import CircuitBreakers
+    from registry_proxy.cache.manifests.revalidation import Revalidator
     from registry_proxy.index.base import Index
     from registry_proxy.oci.digest import Digest
     from registry_proxy.upstream.base import Upstream
@@ -33,9 +33,9 @@ MAX_PAGE = 1000
 class Tags:
     """Tag lists are the upstream's own, page by page; in an outage, the tags that are cached."""
 
-    def __init__(self, index: Index, guard: Guard, single_flight: SingleFlight[TagPage]) -> None:
+    def __init__(self, index: Index, breakers: CircuitBreakers, single_flight: SingleFlight[TagPage]) -> None:
         self._index = index
-        self._guard = guard
+        self._breakers = breakers
         self._single_flight = single_flight
 
     async def get(
@@ -43,12 +43,12 @@ class Tags:
     ) -> tuple[TagPage, Outcome]:
         """One page of at most `limit` tags after the tag `last`. Raises RegistryError."""
         source = Source(upstream.registry, repository)
-        if not self._guard.may_ask(upstream) and (cached := self._cached(source, limit, last)) is not None:
+        if not self._breakers.may_ask(upstream) and (cached := self._cached(source, limit, last)) is not None:
             return cached, Outcome.STALE
         try:
             page = await self._single_flight.do(
                 (source, limit, last),
-                lambda: self._guard.ask(upstream, upstream.tags(repository, limit, last)),
+                lambda: self._breakers.ask(upstream, upstream.tags(repository, limit, last)),
             )
         except UpstreamError as error:
             cached = self._cached(source, limit, last) if failure_of(error) is Failure.OUTAGE else None
@@ -70,10 +70,10 @@ class Tags:
 class Referrers:
     """What refers to a manifest. The upstream's answer is kept like a tag, so that it outlives an outage."""
 
-    def __init__(self, index: Index, guard: Guard, named: NamedManifests) -> None:
+    def __init__(self, index: Index, breakers: CircuitBreakers, revalidator: Revalidator) -> None:
         self._index = index
-        self._guard = guard
-        self._named = named
+        self._breakers = breakers
+        self._revalidator = revalidator
 
     async def get(
         self, upstream: Upstream, repository: Repository, subject: Digest, artifact_type: str | None
@@ -82,14 +82,16 @@ class Referrers:
         source = Source(upstream.registry, repository)
 
         async def ask(_: object) -> ServedManifest:
-            raw = await self._guard.ask(upstream, upstream.referrers(repository, subject))
+            raw = await self._breakers.ask(upstream, upstream.referrers(repository, subject))
             if _is_empty(raw) and self._index.link(source, subject) is None:
                 # No upstream has said that there is such a repository: nobody can fill the index by asking.
                 return ServedManifest(parse_manifest(raw, media_types.OCI_INDEX), Outcome.ASKED)
-            return await self._named.accept(source, FetchedManifest(raw, media_types.OCI_INDEX), None, name)
+            return await self._revalidator.accept(
+                source, FetchedManifest(raw, media_types.OCI_INDEX), None, name
+            )
 
         name = f"referrers:{subject}"  # no tag has a colon
-        served = await self._named.get(upstream, source, name, ask)
+        served = await self._revalidator.get(upstream, source, name, ask)
         raw = served.manifest.raw
         return (_of_type(raw, artifact_type) if artifact_type else raw), served.outcome
 

@@ -11,7 +11,7 @@ from registry_proxy.oci.reference import Reference, Repository, Source, Tag
 from registry_proxy.upstream.base import UpstreamError
 
 if TYPE_CHECKING:
-    from registry_proxy.cache.named import ManifestPorts, NamedManifests
+    from registry_proxy.cache.manifests.revalidation import ManifestPorts, Revalidator
     from registry_proxy.index.base import TagRecord
     from registry_proxy.oci.digest import Digest
     from registry_proxy.oci.manifest import Manifest
@@ -25,15 +25,15 @@ _DIGEST_MEMO = 10.0
 class Manifests:
     """Reads of manifests through a repository."""
 
-    def __init__(self, ports: ManifestPorts, named: NamedManifests) -> None:
+    def __init__(self, ports: ManifestPorts, revalidator: Revalidator) -> None:
         self._ports = ports
-        self._named = named
+        self._revalidator = revalidator
 
     async def get(self, upstream: Upstream, repository: Repository, reference: Reference) -> ServedManifest:
         """The manifest. Raises RegistryError."""
         source = Source(upstream.registry, repository)
         if isinstance(reference, Tag):
-            return await self._named.get(
+            return await self._revalidator.get(
                 upstream,
                 source,
                 reference.name,
@@ -47,7 +47,7 @@ class Manifests:
         """A tag that is known costs a HEAD, which Docker Hub doesn't count, and a GET only where it has moved."""
         digest: Digest | None = None
         if record is not None:
-            digest = await self._ports.guard.ask(upstream, upstream.resolve(source.repository, tag))
+            digest = await self._ports.breakers.ask(upstream, upstream.resolve(source.repository, tag))
         manifest = await self._ports.manifests.load(digest) if digest else None
         if record is None or digest is None or manifest is None:
             return await self._fetch(upstream, source, digest or tag, tag)
@@ -62,9 +62,9 @@ class Manifests:
     async def _fetch(
         self, upstream: Upstream, source: Source, reference: Reference, tag: Tag | None
     ) -> ServedManifest:
-        fetched = await self._ports.guard.ask(upstream, upstream.manifest(source.repository, reference))
+        fetched = await self._ports.breakers.ask(upstream, upstream.manifest(source.repository, reference))
         expected = None if isinstance(reference, Tag) else reference
-        return await self._named.accept(source, fetched, expected, tag.name if tag else None)
+        return await self._revalidator.accept(source, fetched, expected, tag.name if tag else None)
 
     async def _by_digest(self, upstream: Upstream, source: Source, digest: Digest) -> ServedManifest:
         """What a digest stands for can't be out of date; only the access to it can."""
@@ -87,7 +87,9 @@ class Manifests:
 
     async def _confirm(self, upstream: Upstream, source: Source, manifest: Manifest) -> ServedManifest:
         """Have the upstream say that the repository holds this manifest; link it and its children."""
-        resolved = await self._ports.guard.ask(upstream, upstream.resolve(source.repository, manifest.digest))
+        resolved = await self._ports.breakers.ask(
+            upstream, upstream.resolve(source.repository, manifest.digest)
+        )
         if resolved != manifest.digest:
             # A HEAD that tells no digest says nothing.
             return await self._fetch(upstream, source, manifest.digest, None)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Transfer:
+class ResumableDownload:
     """One blob's way from upstream. `size` is the blob's size in bytes as soon as it is known."""
 
     def __init__(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from registry_proxy.aio.singleflight import SingleFlight
-    from registry_proxy.cache.guard import Guard
+    from registry_proxy.cache.breakers import CircuitBreakers
     from registry_proxy.index.base import Index, Link
     from registry_proxy.oci.digest import Digest
     from registry_proxy.oci.errors import ErrorCode
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from registry_proxy.upstream.base import Upstream
 
 
-class Access:
+class Links:
     """Links: kept in the index, made and confirmed by the upstream's answers."""
 
     def __init__(
         self,
         index: Index,
-        guard: Guard,
+        breakers: CircuitBreakers,
         single_flight: SingleFlight[int | None],
         rules: Freshness,
         clock: Callable[[], float],
     ) -> None:
         self._index = index
-        self._guard = guard
+        self._breakers = breakers
         self._single_flight = single_flight
         self._rules = rules
         self._clock = clock
@@ -62,9 +62,9 @@ class Access:
         link = self.link(source, digest)
         if self.is_trusted(link):
             return Outcome.HIT
-        if link is not None and self._guard.is_failing(upstream):
+        if link is not None and self._breakers.is_failing(upstream):
             # An outage must not slow down what is here: the next try, when it is due, runs behind the client's back.
-            if self._guard.may_ask(upstream):
+            if self._breakers.may_ask(upstream):
                 ask()
             return Outcome.STALE
         try:
@@ -104,7 +104,7 @@ class Access:
             await self._index.record_link(source, digest, None, self._clock())
 
     async def _confirm_blob(self, upstream: Upstream, source: Source, digest: Digest) -> int | None:
-        size = await self._guard.ask(upstream, upstream.probe_blob(source.repository, digest))
+        size = await self._breakers.ask(upstream, upstream.probe_blob(source.repository, digest))
         await self.grant(source, digest)
         return size
 
@@ -112,7 +112,7 @@ class Access:
 class FillAccess:
     """The access of the repository that a fill is made for."""
 
-    def __init__(self, access: Access, upstream: Upstream, source: Source, digest: Digest) -> None:
+    def __init__(self, access: Links, upstream: Upstream, source: Source, digest: Digest) -> None:
         self._access = access
         self._upstream = upstream
         self._source = source

@@ -6,13 +6,13 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from registry_proxy.cache.recent import RecentManifests
+from registry_proxy.cache.manifests.recent import RecentManifests
 from registry_proxy.index.base import IndexFailedError
 from registry_proxy.oci.manifest import MAX_MANIFEST_SIZE, InvalidManifestError, Manifest, parse_manifest
 from registry_proxy.storage.base import StoreError, StoreFullError
 
 if TYPE_CHECKING:
-    from registry_proxy.cache.contents import Contents
+    from registry_proxy.cache.content import ContentStore
     from registry_proxy.cache.evictor import Evictor
     from registry_proxy.oci.digest import Digest
     from registry_proxy.storage.base import BlobStore, StoredBlob
@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 class ManifestStore:
     """Reads and writes manifests. What can't be stored is still served."""
 
-    def __init__(self, store: BlobStore, contents: Contents, evictor: Evictor) -> None:
+    def __init__(self, store: BlobStore, content_store: ContentStore, evictor: Evictor) -> None:
         self._store = store
-        self._contents = contents
+        self._content_store = content_store
         self._evictor = evictor
         self._recent = RecentManifests()
 
@@ -33,10 +33,10 @@ class ManifestStore:
         """The manifest, or None when it isn't here; damaged ones are removed."""
         manifest = self._recent.get(digest)
         # What was evicted, by whichever process, must not live on in memory alone: a restart would lose it.
-        if manifest is None or not await self._contents.has(digest):
+        if manifest is None or not await self._content_store.has(digest):
             manifest = await self._read(digest)
         if manifest is not None:
-            self._contents.note_use(digest)
+            self._content_store.touch(digest)
         return manifest
 
     def forget(self) -> None:
@@ -52,7 +52,7 @@ class ManifestStore:
             await self._write_with_room(manifest)
         except (StoreError, IndexFailedError) as error:
             log.warning("manifest %s is not stored: %s. Check the disk.", manifest.digest, error)
-            await self._contents.end_reservation(manifest.digest)
+            await self._content_store.end_reservation(manifest.digest)
             return False
         return True
 
@@ -77,7 +77,7 @@ class ManifestStore:
             raise
 
     async def _read(self, digest: Digest) -> Manifest | None:
-        stored = await self._contents.open(digest)
+        stored = await self._content_store.open(digest)
         if stored is None:
             return None
         try:
@@ -91,9 +91,9 @@ class ManifestStore:
             stored.close()
         if not digest.matches(raw):
             log.error("manifest %s is damaged on disk and is fetched anew", digest)
-            await self._contents.remove(digest)
+            await self._content_store.remove(digest)
             return None
-        known = self._contents.known(digest)
+        known = self._content_store.known(digest)
         try:
             manifest = parse_manifest(raw, (known and known.media_type) or "", digest)
         except InvalidManifestError:

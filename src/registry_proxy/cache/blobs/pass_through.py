@@ -11,14 +11,14 @@ from registry_proxy.upstream.base import UpstreamBrokenError
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from registry_proxy.cache.fill import Spill
-    from registry_proxy.cache.transfer import Transfer
+    from registry_proxy.cache.blobs.fill import Spill
+    from registry_proxy.cache.blobs.resumable import ResumableDownload
     from registry_proxy.oci.digest import Digest
     from registry_proxy.upstream.base import Chunk
 
 
 async def pass_through(
-    transfer: Transfer, digest: Digest, spill: Spill, start: int, stop: int
+    transfer: ResumableDownload, digest: Digest, spill: Spill, start: int, stop: int
 ) -> AsyncGenerator[bytes]:
     """The bytes from `start` to `stop`; `spill` is where the stored bytes end, and `start` isn't before it.
 

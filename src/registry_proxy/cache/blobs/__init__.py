@@ -1,0 +1,1 @@
+"""Blobs: from the store, from a fill in progress, or from a new fill."""

@@ -1,0 +1,1 @@
+"""Manifests and the lists of a repository: fresh, revalidated, or stale."""
