@@ -354,7 +354,7 @@ class TestInheritance:
     ) -> None:
         image = manifest("image", blob("layer", 70))
         await index.adopt([(image.digest, 5)], 3.0)
-        await index.inherit_manifest(ALPINE, image, ["latest", "v1"], 2.0)
+        await index.import_manifest(ALPINE, image, ["latest", "v1"], 2.0)
         assert index.tag(ALPINE, "v1") == TagRecord(image.digest, 0.0)
         assert index.link(ALPINE, image.digest) == Link(image.digest, 5, 2.0)
         assert index.link(ALPINE, digest("layer")) == Link(digest("layer"), 70, 2.0)
@@ -363,16 +363,16 @@ class TestInheritance:
 
     async def test_what_the_upstream_told_us_stays(self, index: SqliteIndex) -> None:
         await index.record_manifest(ALPINE, manifest("new", blob("layer")), "latest", 9.0)
-        await index.inherit_manifest(ALPINE, manifest("old", blob("layer")), ["latest"], 2.0)
-        await index.inherit_links(ALPINE, [Link(digest("new"), 7, 3.0)])
+        await index.import_manifest(ALPINE, manifest("old", blob("layer")), ["latest"], 2.0)
+        await index.import_links(ALPINE, [Link(digest("new"), 7, 3.0)])
         assert index.tag(ALPINE, "latest") == TagRecord(digest("new"), 9.0)
         assert index.link(ALPINE, digest("layer")) == Link(digest("layer"), 100, 9.0)
         assert index.link(ALPINE, digest("new")) == Link(digest("new"), 3, 9.0)
 
     async def test_a_later_word_of_the_other_cache_counts(self, index: SqliteIndex) -> None:
-        await index.inherit_manifest(ALPINE, manifest("old"), ["latest"], 2.0)
-        await index.inherit_manifest(ALPINE, manifest("new"), ["latest"], 3.0)
-        await index.inherit_links(ALPINE, [Link(digest("old"), None, 4.0)])
+        await index.import_manifest(ALPINE, manifest("old"), ["latest"], 2.0)
+        await index.import_manifest(ALPINE, manifest("new"), ["latest"], 3.0)
+        await index.import_links(ALPINE, [Link(digest("old"), None, 4.0)])
         assert index.tag(ALPINE, "latest") == TagRecord(digest("new"), 0.0)
         assert index.link(ALPINE, digest("old")) == Link(digest("old"), 3, 4.0)
 

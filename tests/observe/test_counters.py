@@ -5,9 +5,9 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from registry_proxy.cache.counting import Counting
 from registry_proxy.index.base import Count
 from registry_proxy.index.sqlite import SqliteIndex
+from registry_proxy.maintenance.counting import Counting
 from registry_proxy.observe.counters import Counters
 
 if TYPE_CHECKING:

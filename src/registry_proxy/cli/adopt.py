@@ -15,21 +15,21 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 
 from registry_proxy.aio.locks import NamedLocks
-from registry_proxy.cache.adoption import (
-    Adopter,
-    Amount,
-    Event,
-    Fate,
-    Heir,
-    Inherited,
-    Progress,
-    Refused,
-    Taken,
-)
 from registry_proxy.cli.common import UsageError
 from registry_proxy.cli.progress import byte_columns
 from registry_proxy.cli.texts import size_text
 from registry_proxy.index.sqlite import SqliteIndex
+from registry_proxy.maintenance.importing import (
+    Amount,
+    BlobDone,
+    BlobResult,
+    Event,
+    Importer,
+    ImportTarget,
+    ManifestRefused,
+    Progress,
+    RepositoryDone,
+)
 from registry_proxy.service.upstreams import preset_of
 from registry_proxy.storage.distribution import DistributionFolder
 from registry_proxy.storage.filesystem import FilesystemStore
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     from registry_proxy.config import Settings
 
-_LOST = (Fate.DAMAGED, Fate.UNREADABLE)
-_TOLD_ONE_BY_ONE = (*_LOST, Fate.FETCHED)
+_LOST = (BlobResult.DAMAGED, BlobResult.UNREADABLE)
+_TOLD_ONE_BY_ONE = (*_LOST, BlobResult.FETCHED)
 
 
 class _Sum(NamedTuple):
@@ -55,9 +55,9 @@ class _Outcome:
     def __init__(self, bar: Bar) -> None:
         self._bar = bar
         self._task = bar.add_task("taking over", total=None)
-        self.fates = dict.fromkeys(Fate, _Sum())
-        self.left_out: list[Taken] = []
-        self.refused: list[Refused] = []
+        self.fates = dict.fromkeys(BlobResult, _Sum())
+        self.left_out: list[BlobDone] = []
+        self.refused: list[ManifestRefused] = []
         self.repositories = Counter[str]()
         self.tags = 0
 
@@ -67,14 +67,14 @@ class _Outcome:
                 self._bar.update(self._task, total=event.size)
             case Progress():
                 self._bar.update(self._task, advance=event.size)
-            case Taken():
+            case BlobDone():
                 before = self.fates[event.fate]
                 self.fates[event.fate] = _Sum(before.blobs + 1, before.size + event.size)
                 if event.reason:
                     self.left_out.append(event)
-            case Refused():
+            case ManifestRefused():
                 self.refused.append(event)
-            case Inherited():
+            case RepositoryDone():
                 self.repositories[str(event.source)] += 1
                 self.tags += event.tags
 
@@ -99,23 +99,23 @@ def run(settings: Settings, path: Path, upstream: str, *, copy: bool, as_json: b
     return outcome.sound
 
 
-def _heir(settings: Settings, name: str) -> Heir:
+def _heir(settings: Settings, name: str) -> ImportTarget:
     for known, upstream in settings.upstreams.items():
         if name in {known, upstream.registry}:
-            return Heir(upstream.registry, preset_of(known, upstream).canonical)
+            return ImportTarget(upstream.registry, preset_of(known, upstream).canonical)
     names = ", ".join(settings.upstreams)
     raise UsageError(f"there is no upstream {name!r} in the configuration; there are {names}")
 
 
 async def _adopt(
-    settings: Settings, old: DistributionFolder, heir: Heir, outcome: _Outcome, *, copy: bool
+    settings: Settings, old: DistributionFolder, heir: ImportTarget, outcome: _Outcome, *, copy: bool
 ) -> None:
     root = settings.storage.path
     store = FilesystemStore(root)
     with closing(FileLocks(root / "locks")) as locks:
         index = SqliteIndex(root / "index.db")
         try:
-            adopter = Adopter(
+            adopter = Importer(
                 store, index, NamedLocks(locks), settings.storage.max_size, time.time, outcome.add
             )
             await adopter.run(old, heir, copy=copy, threads=os.cpu_count() or 1)
@@ -158,11 +158,11 @@ def _tell(outcome: _Outcome, console: Console) -> None:
 
 
 _MEANING = {
-    Fate.LINKED: "taken over without a copy.",
-    Fate.COPIED: "copied.",
-    Fate.PRESENT: "were here already.",
-    Fate.FETCHED: "left to the server, which is just fetching them.",
-    Fate.NO_ROOM: "left out, for want of room. Raise storage.max_size or free disk space, and run this again.",
-    Fate.DAMAGED: "left out, since they are damaged; the next pull fetches them anew.",
-    Fate.UNREADABLE: "left out, since they could not be read or written. Run this as root, or check the disks.",
+    BlobResult.LINKED: "taken over without a copy.",
+    BlobResult.COPIED: "copied.",
+    BlobResult.PRESENT: "were here already.",
+    BlobResult.FETCHED: "left to the server, which is just fetching them.",
+    BlobResult.NO_ROOM: "left out, for want of room. Raise storage.max_size or free disk space, and run this again.",
+    BlobResult.DAMAGED: "left out, since they are damaged; the next pull fetches them anew.",
+    BlobResult.UNREADABLE: "left out, since they could not be read or written. Run this as root, or check the disks.",
 }

@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING
 import typer
 
 from registry_proxy.aio.locks import NamedLocks
-from registry_proxy.cache.presence import count_workers
-from registry_proxy.cache.removal import Remover, plan_removal
 from registry_proxy.cli.common import FailedError, UsageError
 from registry_proxy.cli.names import Names
 from registry_proxy.cli.opening import open_store
 from registry_proxy.cli.texts import size_text
 from registry_proxy.index.sqlite import SqliteIndex
+from registry_proxy.maintenance.removal import Remover, plan_removal
+from registry_proxy.maintenance.workers import count_workers
 from registry_proxy.oci.reference import Source, Tag
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from registry_proxy.cache.removal import RemovalPlan
     from registry_proxy.cli.opening import Opened
     from registry_proxy.config import Settings
+    from registry_proxy.maintenance.removal import RemovalPlan
     from registry_proxy.oci.reference import Reference
 
 

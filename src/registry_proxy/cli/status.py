@@ -17,15 +17,15 @@ from rich.table import Table
 from rich.text import Text
 
 from registry_proxy.cache.results import Outcome
-from registry_proxy.cache.survey import Surveyor
 from registry_proxy.cli.opening import open_store
 from registry_proxy.cli.texts import ago, count_text, percent, size_text, timestamp
+from registry_proxy.maintenance.status import StatusReader
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from registry_proxy.cache.survey import FillSurvey, RegistrySurvey, Survey
     from registry_proxy.config import Settings
+    from registry_proxy.maintenance.status import FillStatus, RegistryStatus, Status
 
 _BAR = 30
 _SELDOM = ("Stale", "Joined", "Passed")
@@ -63,15 +63,15 @@ def make_table() -> Table:
     return Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0, header_style="bold")
 
 
-def _look(settings: Settings) -> Survey:
+def _look(settings: Settings) -> Status:
     registries = [upstream.registry for upstream in settings.upstreams.values()]
     storage = settings.storage
     with open_store(storage.path) as opened:
-        surveyor = Surveyor(opened.index, opened.store, opened.locks, registries, storage.max_size)
+        surveyor = StatusReader(opened.index, opened.store, opened.locks, registries, storage.max_size)
         return asyncio.run(surveyor.look(time.time()))
 
 
-def _as_json(survey: Survey) -> dict[str, object]:
+def _as_json(survey: Status) -> dict[str, object]:
     return {
         "workers": survey.workers,
         "bytes_used": survey.used,
@@ -82,7 +82,7 @@ def _as_json(survey: Survey) -> dict[str, object]:
     }
 
 
-def _registry_as_json(registry: RegistrySurvey) -> dict[str, object]:
+def _registry_as_json(registry: RegistryStatus) -> dict[str, object]:
     return {
         "registry": registry.registry,
         "repositories": registry.repositories,
@@ -95,7 +95,7 @@ def _registry_as_json(registry: RegistrySurvey) -> dict[str, object]:
     }
 
 
-def _fill_as_json(fill: FillSurvey) -> dict[str, object]:
+def _fill_as_json(fill: FillStatus) -> dict[str, object]:
     return {
         "digest": str(fill.digest),
         "sources": [str(source) for source in fill.sources],
@@ -105,14 +105,14 @@ def _fill_as_json(fill: FillSurvey) -> dict[str, object]:
     }
 
 
-def _drawn(survey: Survey, settings: Settings) -> RenderableType:
+def _drawn(survey: Status, settings: Settings) -> RenderableType:
     parts: list[RenderableType] = [_summary(survey, settings), Text(), _registries(survey)]
     if survey.fills:
         parts += [Text(), _fills(survey)]
     return Group(*parts)
 
 
-def _summary(survey: Survey, settings: Settings) -> Table:
+def _summary(survey: Status, settings: Settings) -> Table:
     table = Table.grid(padding=(0, 2))
     workers = f"running, {survey.workers} worker{'s' if survey.workers > 1 else ''}"
     table.add_row("Server", workers if survey.workers else "not running")
@@ -135,7 +135,7 @@ def _beside(bar: ProgressBar, text: str) -> Table:
     return row
 
 
-def _registries(survey: Survey) -> Table:
+def _registries(survey: Status) -> Table:
     answered = {
         "Hits": [each.answers[Outcome.HIT] + each.answers[Outcome.REVALIDATED] for each in survey.registries],
         "Stale": [each.answers[Outcome.STALE] for each in survey.registries],
@@ -162,7 +162,7 @@ def _registries(survey: Survey) -> Table:
     return table
 
 
-def _fills(survey: Survey) -> Table:
+def _fills(survey: Status) -> Table:
     table = make_table()
     table.add_column("Coming in", overflow="fold")
     table.add_column("Blob", no_wrap=True)

@@ -16,9 +16,9 @@ from rich.filesize import decimal
 from rich.progress import Progress
 
 from registry_proxy.aio.locks import NamedLocks
-from registry_proxy.cache.verify import Checked, Extent, Finding, Kind, Verifier
 from registry_proxy.cli.progress import byte_columns
 from registry_proxy.index.sqlite import SqliteIndex
+from registry_proxy.maintenance.verify import Checked, Extent, Finding, Kind, Verifier
 from registry_proxy.storage.base import StoreError
 from registry_proxy.storage.filesystem import FilesystemStore
 from registry_proxy.storage.locks import FileLocks

@@ -186,7 +186,7 @@ class Index(IndexReads, Protocol):
         """Content was found in the store that no row names: count it from now on."""
         ...
 
-    async def inherit_manifest(
+    async def import_manifest(
         self, source: Source, manifest: Manifest, tags: Iterable[str], confirmed_at: float
     ) -> None:
         """Another cache had the manifest through this repository, confirmed then: link it and all its children.
@@ -195,7 +195,7 @@ class Index(IndexReads, Protocol):
         """
         ...
 
-    async def inherit_links(self, source: Source, links: Iterable[Link]) -> None:
+    async def import_links(self, source: Source, links: Iterable[Link]) -> None:
         """Another cache had these through this repository."""
         ...
 

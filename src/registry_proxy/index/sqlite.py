@@ -67,12 +67,12 @@ class SqliteIndex(SqliteReader):
     async def adopt(self, contents: Iterable[tuple[Digest, int]], now: float) -> None:
         await self._writer.write(partial(writes.adopt, contents=list(contents), now=now))
 
-    async def inherit_manifest(
+    async def import_manifest(
         self, source: Source, manifest: Manifest, tags: Iterable[str], confirmed_at: float
     ) -> None:
         await self._writer.write(
             partial(
-                writes.inherit_manifest,
+                writes.import_manifest,
                 source=source,
                 manifest=manifest,
                 tags=list(tags),
@@ -80,8 +80,8 @@ class SqliteIndex(SqliteReader):
             )
         )
 
-    async def inherit_links(self, source: Source, links: Iterable[Link]) -> None:
-        await self._writer.write(partial(writes.inherit_links, source=source, links=list(links)))
+    async def import_links(self, source: Source, links: Iterable[Link]) -> None:
+        await self._writer.write(partial(writes.import_links, source=source, links=list(links)))
 
     async def end_scan(self) -> None:
         await self._writer.write(writes.end_scan)

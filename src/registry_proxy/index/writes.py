@@ -130,7 +130,7 @@ def adopt(db: sqlite3.Connection, contents: Iterable[tuple[Digest, int]], now: f
     db.executemany(_ADOPT, [(to_key(digest), size, now) for digest, size in contents])
 
 
-def inherit_manifest(
+def import_manifest(
     db: sqlite3.Connection, source: Source, manifest: Manifest, tags: Iterable[str], confirmed_at: float
 ) -> None:
     key = to_key(manifest.digest)
@@ -139,12 +139,12 @@ def inherit_manifest(
     )
     db.executemany(_PUT_CHILD, [(key, to_key(child.digest)) for child in manifest.children])
     links = [Link(child.digest, child.size, confirmed_at) for child in manifest.children]
-    inherit_links(db, source, [*links, Link(manifest.digest, len(manifest.raw), confirmed_at)])
+    import_links(db, source, [*links, Link(manifest.digest, len(manifest.raw), confirmed_at)])
     repository = _repository(db, source)
     db.executemany(_INHERIT_TAG, [(repository, tag, key) for tag in tags])
 
 
-def inherit_links(db: sqlite3.Connection, source: Source, links: Iterable[Link]) -> None:
+def import_links(db: sqlite3.Connection, source: Source, links: Iterable[Link]) -> None:
     repository = _repository(db, source)
     db.executemany(
         _INHERIT_LINK, [(repository, to_key(link.digest), link.size, link.confirmed_at) for link in links]

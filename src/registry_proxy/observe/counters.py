@@ -1,6 +1,6 @@
 """What a worker counts of its answers, as plain numbers in memory: one thread, no locks, nothing written.
 
-They are added to the index now and then (`cache/counting.py`), where `registry-proxy status` reads them.
+They are added to the index now and then (`maintenance/counting.py`), where `registry-proxy status` reads them.
 """
 
 from __future__ import annotations

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from registry_proxy.aio.tasks import BackgroundTasks
 from registry_proxy.cache.cache import Cache, Timing
-from registry_proxy.cache.counting import Counting
-from registry_proxy.cache.presence import announce_worker
-from registry_proxy.cache.removal import follow_removals
 from registry_proxy.config import ConfigError
 from registry_proxy.index.sqlite import SqliteIndex
+from registry_proxy.maintenance.counting import Counting
+from registry_proxy.maintenance.removal import follow_removals
+from registry_proxy.maintenance.workers import register_worker
 from registry_proxy.observe.counters import Counters
 from registry_proxy.policy.freshness import Freshness
 from registry_proxy.server.app import App
@@ -124,7 +124,7 @@ class Worker:
                 self._gate,
                 self._counters,
             )
-            announce_worker(locks)
+            register_worker(locks)
             self._background.spawn(cache.run_maintenance(), "housekeeping")
             self._background.spawn(Counting(index, self._counters, time.time).run(), "counting")
             self._background.spawn(follow_removals(index, app.forget), "the look for removals")

@@ -41,7 +41,7 @@ class Machine:
         return self.home / path[2:] if path.startswith("~/") else self.root / path.lstrip("/")
 
 
-class Survey:
+class RouteSurvey:
     """What was found: ways to try, and findings. `docker_info` asks the running dockerd, if there is one."""
 
     def __init__(self, machine: Machine, docker_info: DockerInfo) -> None:

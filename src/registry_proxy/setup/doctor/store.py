@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from rich.filesize import decimal
 
-from registry_proxy.cache.presence import count_workers
 from registry_proxy.index.base import IndexFailedError
 from registry_proxy.index.database import damage_of
 from registry_proxy.index.reads import SqliteReader
+from registry_proxy.maintenance.workers import count_workers
 from registry_proxy.setup.doctor.findings import Check, Finding, fail, ok, warn
 from registry_proxy.storage.locks import FileLocks
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from registry_proxy.setup.doctor.addresses import resolve
 from registry_proxy.setup.doctor.asking import AskError, Reply, Target, ask
-from registry_proxy.setup.doctor.clients import DockerInfo, Machine, Survey, docker_info
+from registry_proxy.setup.doctor.clients import DockerInfo, Machine, RouteSurvey, docker_info
 from registry_proxy.setup.doctor.findings import Check, Finding, fail, ok, warn
 from registry_proxy.setup.doctor.ways import HUB, Way
 
@@ -33,7 +33,7 @@ async def client_checks(
     machine: Machine, server: str | None, docker_info: DockerInfo = docker_info
 ) -> list[Check]:
     """A check for each way that a client on the machine goes, and for the server at a URL."""
-    survey = Survey(machine, docker_info)
+    survey = RouteSurvey(machine, docker_info)
     await survey.look()
     checks = [Check("clients", partial(_told, survey.findings))]
     if server is not None:

@@ -33,7 +33,7 @@ _READS_A_HOP = 32
 _BATCH = 500
 
 
-class Fate(StrEnum):
+class BlobResult(StrEnum):
     """What became of a blob."""
 
     LINKED = "linked"  # the same file under one more name
@@ -61,17 +61,17 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class BlobDone:
     """A blob is done: what became of it, and why where that is not plain."""
 
     digest: Digest
     size: int
-    fate: Fate
+    fate: BlobResult
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class ManifestRefused:
     """A manifest that this cache does not serve, as those of Docker's schema 1."""
 
     source: Source
@@ -80,7 +80,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Inherited:
+class RepositoryDone:
     """A repository is done: how many of its tags and manifests were recorded."""
 
     source: Source
@@ -88,18 +88,18 @@ class Inherited:
     manifests: int
 
 
-Event = Amount | Progress | Taken | Refused | Inherited
+Event = Amount | Progress | BlobDone | ManifestRefused | RepositoryDone
 
 
 @dataclass(frozen=True, slots=True)
-class Heir:
+class ImportTarget:
     """The registry that the other cache was for, and how it calls its repositories."""
 
     registry: str
     canonical: Callable[[Repository], Repository]
 
 
-class Adopter:
+class Importer:
     """One take-over; `report` is told of all as it happens. `max_size` is in bytes, 0 for no limit."""
 
     def __init__(
@@ -118,7 +118,7 @@ class Adopter:
         self._clock = clock
         self._report = report
 
-    async def run(self, old: DistributionFolder, heir: Heir, *, copy: bool, threads: int) -> None:
+    async def run(self, old: DistributionFolder, heir: ImportTarget, *, copy: bool, threads: int) -> None:
         """Take over blobs, the most recent first, then what their repositories say of them.
 
         `copy` makes no second name of any file. Nothing that is cached has to go for it. Raises StoreError when the
@@ -137,31 +137,31 @@ class Adopter:
 
     async def _take_some(self, waiting: Iterator[OldBlob], *, copy: bool) -> None:
         for blob in waiting:
-            taking = _Taking(blob, self._store, self._report)
+            taking = _BlobImport(blob, self._store, self._report)
             try:
                 fate, reason = await self._take(blob, taking, copy=copy)
             except StoreFullError as error:
-                fate, reason = Fate.NO_ROOM, str(error)
+                fate, reason = BlobResult.NO_ROOM, str(error)
             except (StoreError, OSError) as error:
-                fate, reason = Fate.UNREADABLE, str(error)
+                fate, reason = BlobResult.UNREADABLE, str(error)
             self._report(Progress(blob.size - taking.done))
-            self._report(Taken(blob.digest, blob.size, fate, reason))
+            self._report(BlobDone(blob.digest, blob.size, fate, reason))
 
-    async def _take(self, blob: OldBlob, taking: _Taking, *, copy: bool) -> tuple[Fate, str]:
+    async def _take(self, blob: OldBlob, taking: _BlobImport, *, copy: bool) -> tuple[BlobResult, str]:
         if self._is_present(blob):
             await self._count(blob)
-            return Fate.PRESENT, ""
+            return BlobResult.PRESENT, ""
         ingest = self._store.begin(blob.digest)
         if ingest is None:
-            return Fate.FETCHED, "the server is just fetching it"
+            return BlobResult.FETCHED, "the server is just fetching it"
         try:
             if not await self._reserve(blob):
                 if ingest.size:
                     ingest.close()  # a transfer that was interrupted can still be resumed
-                return Fate.NO_ROOM, "the budget max_size is used up"
+                return BlobResult.NO_ROOM, "the budget max_size is used up"
             try:
                 fate, reason = await taking.run(ingest, copy=copy)
-                if fate is not Fate.DAMAGED:
+                if fate is not BlobResult.DAMAGED:
                     await self._count(blob)
             finally:
                 await self._index.release(blob.digest)
@@ -189,7 +189,7 @@ class Adopter:
             await self._index.reserve(blob.digest, blob.size, self._clock())
         return True
 
-    async def _inherit(self, repository: OldRepository, heir: Heir) -> None:
+    async def _inherit(self, repository: OldRepository, heir: ImportTarget) -> None:
         source = Source(heir.registry, heir.canonical(repository.name))
         manifests = []
         for digest, at in repository.manifests.items():
@@ -200,7 +200,7 @@ class Adopter:
         for first in range(0, len(manifests), _BATCH):
             await asyncio.gather(
                 *(
-                    self._index.inherit_manifest(source, manifest, tags, min(at, now))
+                    self._index.import_manifest(source, manifest, tags, min(at, now))
                     for manifest, tags, at in manifests[first : first + _BATCH]
                 )
             )
@@ -209,8 +209,8 @@ class Adopter:
             for digest, at in repository.layers.items()
             if (content := self._index.content(digest)) is not None
         ]
-        await self._index.inherit_links(source, links)
-        self._report(Inherited(source, sum(len(tags) for _, tags, _ in manifests), len(manifests)))
+        await self._index.import_links(source, links)
+        self._report(RepositoryDone(source, sum(len(tags) for _, tags, _ in manifests), len(manifests)))
 
     async def _manifest(self, source: Source, digest: Digest) -> Manifest | None:
         stored = self._store.open(digest)
@@ -222,13 +222,13 @@ class Adopter:
             raw = await asyncio.to_thread(stored.file.readall)
             return parse_manifest(raw, "", digest)
         except InvalidManifestError as error:
-            self._report(Refused(source, digest, str(error)))
+            self._report(ManifestRefused(source, digest, str(error)))
             return None
         finally:
             stored.close()
 
 
-class _Taking:
+class _BlobImport:
     """One blob on its way: `done` of its bytes are reported."""
 
     def __init__(self, blob: OldBlob, store: BlobStore, report: Callable[[Event], None]) -> None:
@@ -237,23 +237,23 @@ class _Taking:
         self._store = store
         self._report = report
 
-    async def run(self, ingest: Ingest, *, copy: bool) -> tuple[Fate, str]:
+    async def run(self, ingest: Ingest, *, copy: bool) -> tuple[BlobResult, str]:
         """Verify it, and link it or else copy it into the ingest. Raises StoreError or OSError."""
         with self._blob.open() as file:
             if not copy:
                 reason = await self._read(file, None)
                 if reason:
-                    return Fate.DAMAGED, reason
+                    return BlobResult.DAMAGED, reason
                 if await asyncio.to_thread(self._store.link, self._blob.digest, file):
-                    return Fate.LINKED, ""
+                    return BlobResult.LINKED, ""
                 file.seek(0)
             # Hashed again: what is stored is what is verified.
             await asyncio.to_thread(ingest.truncate)
             reason = await self._read(file, ingest)
         if reason:
-            return Fate.DAMAGED, reason
+            return BlobResult.DAMAGED, reason
         await asyncio.to_thread(ingest.commit)
-        return Fate.COPIED, ""
+        return BlobResult.COPIED, ""
 
     async def _read(self, file: FileIO, ingest: Ingest | None) -> str:
         """Hash the file, and write it where there is an ingest; what is wrong with it, if anything is."""

@@ -17,7 +17,7 @@ class VisibleLocks(Protocol):
     def is_free(self, name: str) -> bool: ...
 
 
-def announce_worker(locks: ProcessLocks) -> None:
+def register_worker(locks: ProcessLocks) -> None:
     """Be counted from now on, until `locks` are closed."""
     next((number for number in range(_MOST) if locks.try_acquire(_place(number))), None)
 

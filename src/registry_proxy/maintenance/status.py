@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from registry_proxy.cache.presence import VisibleLocks, count_workers
 from registry_proxy.cache.results import Outcome
+from registry_proxy.maintenance.workers import VisibleLocks, count_workers
 from registry_proxy.observe.counters import FETCHED, SERVED
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class RegistrySurvey:
+class RegistryStatus:
     """One registry: what is kept of it in bytes, how its answers came about, and the bytes sent and received."""
 
     registry: str
@@ -39,7 +39,7 @@ class RegistrySurvey:
 
 
 @dataclass(frozen=True, slots=True)
-class FillSurvey:
+class FillStatus:
     """A transfer from upstream: `size` is what it will come to, `stored` what is there, both in bytes.
 
     `sources` are the repositories that hold the blob, as far as is known. `idle` is seconds since the last byte.
@@ -53,21 +53,21 @@ class FillSurvey:
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class Status:
     """All of a cache. `used` and `limit` are bytes: with what fills have reserved; 0 for no limit.
 
     `since` is when counting began (Unix seconds), None before the first answer.
     """
 
-    registries: tuple[RegistrySurvey, ...]
-    fills: tuple[FillSurvey, ...]
+    registries: tuple[RegistryStatus, ...]
+    fills: tuple[FillStatus, ...]
     used: int
     limit: int
     workers: int
     since: float | None
 
 
-class Surveyor:
+class StatusReader:
     """Looks at a store and its index, and changes nothing. `registries` are always told of, `limit` is the budget."""
 
     def __init__(
@@ -79,7 +79,7 @@ class Surveyor:
         self._registries = tuple(registries)
         self._limit = limit
 
-    async def look(self, now: float) -> Survey:
+    async def look(self, now: float) -> Status:
         """All there is to tell. Raises IndexFailedError or StoreError."""
         usage = {each.registry: each for each in await self._index.usage()}
         counts: dict[str, Counter[str]] = {}
@@ -91,7 +91,7 @@ class Surveyor:
         for registry in sorted({*self._registries, *usage, *counts}):
             kept, counted = usage.get(registry), counts.get(registry, Counter())
             surveys.append(
-                RegistrySurvey(
+                RegistryStatus(
                     registry,
                     *((kept.repositories, kept.tags, kept.size) if kept else (0, 0, 0)),
                     {outcome: counted[outcome.value] for outcome in Outcome},
@@ -99,7 +99,7 @@ class Surveyor:
                     counted[FETCHED],
                 )
             )
-        return Survey(
+        return Status(
             tuple(surveys),
             tuple(self._fills(now)),
             self._index.used_bytes(),
@@ -108,7 +108,7 @@ class Surveyor:
             min(since, default=None),
         )
 
-    def _fills(self, now: float) -> Iterable[FillSurvey]:
+    def _fills(self, now: float) -> Iterable[FillStatus]:
         for digest, size in sorted(self._index.reserved().items(), key=lambda item: str(item[0])):
             ingest = self._store.follow(digest)
             if ingest is None:
@@ -118,4 +118,4 @@ class Surveyor:
             finally:
                 ingest.close()
             sources = tuple(self._index.holders(digest))
-            yield FillSurvey(digest, sources, size, stored, max(0.0, now - written_at))
+            yield FillStatus(digest, sources, size, stored, max(0.0, now - written_at))
