@@ -30,9 +30,9 @@ from registry_proxy.oci.reference import Repository, Source, parse_reference
 from registry_proxy.policy.freshness import Freshness
 from registry_proxy.storage.filesystem import FilesystemStore
 from registry_proxy.storage.locks import FileLocks
-from registry_proxy.upstream.answers import Timeouts
-from registry_proxy.upstream.credentials import Credentials, StaticCredentials
+from registry_proxy.upstream.auth.credentials import Credentials, StaticCredentials
 from registry_proxy.upstream.presets import Preset
+from registry_proxy.upstream.response import Timeouts
 from registry_proxy.upstream.transport import Transport
 from registry_proxy.upstream.upstream import RegistryUpstream
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from registry_proxy.upstream.commands import CommandError, CredentialHelper, Limits, PasswordCommand
-from registry_proxy.upstream.credentials import Credentials
+from registry_proxy.upstream.auth.commands import CommandError, CredentialHelper, Limits, PasswordCommand
+from registry_proxy.upstream.auth.credentials import Credentials
 
 if TYPE_CHECKING:
     from tests.credentials.conftest import Scripts

@@ -8,8 +8,8 @@ import pytest
 from tests.credentials.conftest import APP
 
 from registry_proxy.oci.reference import Repository
-from registry_proxy.upstream.credentials import Credentials, CredentialsByPath, StaticCredentials
-from registry_proxy.upstream.password_files import FileCredentials
+from registry_proxy.upstream.auth.credentials import Credentials, CredentialsByPath, StaticCredentials
+from registry_proxy.upstream.auth.password_files import FileCredentials
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ class Kept:
         self.provider = FileCredentials(OLD, path)
 
     async def password(self) -> str:
-        credentials = await self.provider.current(APP)
+        credentials = await self.provider.get(APP)
         assert credentials is not None
         assert credentials.username == "me"
         return credentials.password
@@ -57,16 +57,16 @@ async def test_a_link_that_leads_elsewhere_is_followed(tmp_path: Path) -> None:
         (tmp_path / name / "password").write_text(text)
     (tmp_path / "data").symlink_to("1")
     provider = FileCredentials(OLD, tmp_path / "data" / "password")
-    assert await provider.current(APP) == OLD
+    assert await provider.get(APP) == OLD
     (tmp_path / "new").symlink_to("2")
     (tmp_path / "new").rename(tmp_path / "data")
-    assert await provider.current(APP) == Credentials("me", "battery staple")
+    assert await provider.get(APP) == Credentials("me", "battery staple")
 
 
 async def test_a_refusal_finds_what_has_changed(kept: Kept) -> None:
-    assert await kept.provider.renewed(APP, OLD) == OLD
+    assert await kept.provider.refresh(APP, OLD) == OLD
     kept.path.write_text("battery staple")
-    assert await kept.provider.renewed(APP, OLD) == Credentials("me", "battery staple")
+    assert await kept.provider.refresh(APP, OLD) == Credentials("me", "battery staple")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"two\nlines", b"\xff"])
@@ -108,8 +108,8 @@ async def test_the_longest_path_that_a_name_begins_with_counts(repository: str, 
         GENERAL, {"acme": ACME, "acme/private": PRIVATE, "acme/private/app": APP_ONLY}
     )
     for found in (
-        await provider.current(Repository(repository)),
-        await provider.renewed(Repository(repository), OLD),
+        await provider.get(Repository(repository)),
+        await provider.refresh(Repository(repository), OLD),
     ):
         assert found is not None
         assert found.username == expected
@@ -117,4 +117,4 @@ async def test_the_longest_path_that_a_name_begins_with_counts(repository: str, 
 
 async def test_without_general_credentials_other_names_are_asked_for_anonymously() -> None:
     provider = CredentialsByPath(StaticCredentials(), {"acme": ACME})
-    assert await provider.current(Repository("other")) is None
+    assert await provider.get(Repository("other")) is None

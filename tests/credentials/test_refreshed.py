@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.credentials.conftest import APP
 
+from registry_proxy.upstream.auth.commands import CommandError
+from registry_proxy.upstream.auth.credentials import Credentials
+from registry_proxy.upstream.auth.expiring import ExpiringCredentials
 from registry_proxy.upstream.base import UpstreamDeniedError
-from registry_proxy.upstream.commands import CommandError
-from registry_proxy.upstream.credentials import Credentials
-from registry_proxy.upstream.refreshed import RefreshedCredentials
 
 if TYPE_CHECKING:
     from tests.kit.clock import ManualClock
@@ -54,17 +54,17 @@ class Source:
 class Provider:
     """The provider under test, asked for passwords."""
 
-    refreshed: RefreshedCredentials
+    refreshed: ExpiringCredentials
     source: Source
     clock: ManualClock
 
     async def password(self) -> str:
-        credentials = await self.refreshed.current(APP)
+        credentials = await self.refreshed.get(APP)
         assert credentials is not None
         return credentials.password
 
     async def refused(self, password: str) -> str:
-        credentials = await self.refreshed.renewed(APP, Credentials("me", password))
+        credentials = await self.refreshed.refresh(APP, Credentials("me", password))
         assert credentials is not None
         return credentials.password
 
@@ -78,7 +78,7 @@ class Provider:
 @pytest.fixture
 def provider(background: BackgroundTasks, clock: ManualClock) -> Provider:
     source = Source()
-    refreshed = RefreshedCredentials(source, HOUR, what="upstreams.corp", spawn=background.spawn, clock=clock)
+    refreshed = ExpiringCredentials(source, HOUR, what="upstreams.corp", spawn=background.spawn, clock=clock)
     return Provider(refreshed, source, clock)
 
 

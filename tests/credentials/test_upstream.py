@@ -14,8 +14,8 @@ from tests.upstream.connecting import LATEST, Connector
 
 from registry_proxy.oci.digest import Digest
 from registry_proxy.oci.reference import Repository
+from registry_proxy.upstream.auth.credentials import Credentials, CredentialsByPath, StaticCredentials
 from registry_proxy.upstream.base import UpstreamDeniedError
-from registry_proxy.upstream.credentials import Credentials, CredentialsByPath, StaticCredentials
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,7 +36,7 @@ class Rotating(StaticCredentials):
         self.refusals = 0
         self._after = after
 
-    async def renewed(self, repository: Repository, refused: Credentials) -> Credentials | None:
+    async def refresh(self, repository: Repository, refused: Credentials) -> Credentials | None:
         self.refusals += 1
         assert (repository, refused) == (APP, OLD)
         self.replace(self._after)

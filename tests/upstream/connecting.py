@@ -12,8 +12,8 @@ from yarl import URL
 
 from registry_proxy.oci.digest import Digest
 from registry_proxy.oci.reference import Repository, Tag
-from registry_proxy.upstream.answers import Timeouts
 from registry_proxy.upstream.presets import Preset
+from registry_proxy.upstream.response import Timeouts
 from registry_proxy.upstream.transport import Transport
 from registry_proxy.upstream.upstream import RegistryUpstream
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from tests.kit.clock import ManualClock
     from tests.kit.upstream import SimulatedUpstream
 
+    from registry_proxy.upstream.auth.credentials import CredentialProvider
     from registry_proxy.upstream.base import Upstream
-    from registry_proxy.upstream.credentials import CredentialProvider
 
 REPOSITORY = Repository("library/alpine")
 LATEST = Tag("latest")

@@ -9,7 +9,7 @@ import pytest
 from yarl import URL
 
 from registry_proxy.oci.reference import Repository
-from registry_proxy.upstream.auth import (
+from registry_proxy.upstream.auth.authenticator import (
     Authenticator,
     BasicScheme,
     BearerScheme,
@@ -17,13 +17,13 @@ from registry_proxy.upstream.auth import (
     choose_scheme,
     scope_pieces,
 )
+from registry_proxy.upstream.auth.credentials import Credentials, StaticCredentials
+from registry_proxy.upstream.auth.realms import PublicSuffixes, RealmRule
+from registry_proxy.upstream.auth.tokens import Token, TokenCache, TokenRequest
 from registry_proxy.upstream.base import UpstreamBrokenError
-from registry_proxy.upstream.credentials import Credentials, StaticCredentials
-from registry_proxy.upstream.realms import PublicSuffixes, RealmRule
-from registry_proxy.upstream.tokens import Token, TokenCache, TokenRequest
 
 if TYPE_CHECKING:
-    from registry_proxy.upstream.credentials import CredentialProvider
+    from registry_proxy.upstream.auth.credentials import CredentialProvider
 
 HOME = URL("https://registry.example.com")
 PULL = URL("https://registry.example.com/v2/acme/app/manifests/1")
@@ -138,7 +138,7 @@ async def test_nothing_is_sent_before_it_is_demanded() -> None:
 
 async def test_credentials_are_not_asked_for_before_they_are_needed() -> None:
     class Locked(StaticCredentials):
-        async def current(self, repository: Repository) -> NoReturn:  # noqa: ARG002
+        async def get(self, repository: Repository) -> NoReturn:  # noqa: ARG002
             raise UpstreamBrokenError("the keyring is locked")
 
     exchange = Exchange(provider=Locked())

@@ -15,9 +15,9 @@ from tests.kit.upstream import SimulatedUpstream
 from tests.upstream.connecting import REPOSITORY, Connector
 
 from registry_proxy.oci.digest import Digest
-from registry_proxy.upstream.answers import Timeouts
 from registry_proxy.upstream.base import UpstreamBrokenError, UpstreamError, UpstreamTimeoutError
 from registry_proxy.upstream.bulk import BUFFER_SIZE, LARGE, Buffers
+from registry_proxy.upstream.response import Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

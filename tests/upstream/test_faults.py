@@ -21,7 +21,6 @@ from tests.kit.faults import (
 from tests.upstream.connecting import LATEST, REPOSITORY, content
 
 from registry_proxy.oci.digest import Digest
-from registry_proxy.upstream.answers import Timeouts
 from registry_proxy.upstream.base import (
     UpstreamBrokenError,
     UpstreamDeniedError,
@@ -30,6 +29,7 @@ from registry_proxy.upstream.base import (
     UpstreamNotFoundError,
     UpstreamTimeoutError,
 )
+from registry_proxy.upstream.response import Timeouts
 
 if TYPE_CHECKING:
     from tests.kit.clock import ManualClock

@@ -13,6 +13,7 @@ from tests.upstream.connecting import LATEST, REPOSITORY, content, stored
 
 from registry_proxy.oci.digest import Digest
 from registry_proxy.oci.reference import Repository, Tag, referrers_tag
+from registry_proxy.upstream.auth.credentials import Credentials, StaticCredentials
 from registry_proxy.upstream.base import (
     TagPage,
     Upstream,
@@ -20,7 +21,6 @@ from registry_proxy.upstream.base import (
     UpstreamLimitedError,
     UpstreamNotFoundError,
 )
-from registry_proxy.upstream.credentials import Credentials, StaticCredentials
 from registry_proxy.upstream.ratelimit import RateLimit
 
 if TYPE_CHECKING:

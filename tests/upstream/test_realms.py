@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from yarl import URL
 
-from registry_proxy.upstream.realms import PublicSuffixes, RealmRule
+from registry_proxy.upstream.auth.realms import PublicSuffixes, RealmRule
 
 DOMAINS = PublicSuffixes()
 

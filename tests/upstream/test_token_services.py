@@ -16,6 +16,7 @@ from tests.kit.faults import (
 from tests.kit.upstream import SimulatedUpstream
 from tests.upstream.connecting import HASTY, LATEST, REPOSITORY, stored
 
+from registry_proxy.upstream.auth.credentials import Credentials, StaticCredentials
 from registry_proxy.upstream.base import (
     UpstreamBrokenError,
     UpstreamDeniedError,
@@ -23,7 +24,6 @@ from registry_proxy.upstream.base import (
     UpstreamLimitedError,
     UpstreamTimeoutError,
 )
-from registry_proxy.upstream.credentials import Credentials, StaticCredentials
 from registry_proxy.upstream.failures import RedirectRefusedError
 
 if TYPE_CHECKING:

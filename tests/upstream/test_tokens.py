@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 from yarl import URL
 
-from registry_proxy.upstream.base import UpstreamLimitedError
-from registry_proxy.upstream.credentials import Credentials
-from registry_proxy.upstream.tokens import (
+from registry_proxy.upstream.auth.credentials import Credentials
+from registry_proxy.upstream.auth.tokens import (
     InvalidTokenAnswerError,
     Token,
     TokenCache,
     TokenRequest,
     parse_token,
 )
+from registry_proxy.upstream.base import UpstreamLimitedError
 
 if TYPE_CHECKING:
     from tests.kit.clock import ManualClock

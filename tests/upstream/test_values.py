@@ -7,7 +7,7 @@ import base64
 import pytest
 
 from registry_proxy.oci.reference import Repository
-from registry_proxy.upstream.credentials import Credentials, StaticCredentials
+from registry_proxy.upstream.auth.credentials import Credentials, StaticCredentials
 from registry_proxy.upstream.presets import PRESETS, Preset
 from registry_proxy.upstream.ratelimit import RateLimit
 
@@ -86,9 +86,9 @@ def test_a_user_name_with_a_colon_is_refused_without_showing_the_password() -> N
 
 async def test_static_credentials_can_be_replaced() -> None:
     provider, repository = StaticCredentials(), Repository("acme/app")
-    assert await provider.current(repository) is None
+    assert await provider.get(repository) is None
     provider.replace(Credentials("a", "b"))
-    assert await provider.current(repository) == Credentials("a", "b")
+    assert await provider.get(repository) == Credentials("a", "b")
 
 
 @pytest.mark.parametrize(

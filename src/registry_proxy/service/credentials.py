@@ -7,16 +7,16 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from registry_proxy.upstream.commands import CredentialHelper, Limits, PasswordCommand
-from registry_proxy.upstream.credentials import Credentials, CredentialsByPath, StaticCredentials
-from registry_proxy.upstream.password_files import FileCredentials
-from registry_proxy.upstream.refreshed import RefreshedCredentials
+from registry_proxy.upstream.auth.commands import CredentialHelper, Limits, PasswordCommand
+from registry_proxy.upstream.auth.credentials import Credentials, CredentialsByPath, StaticCredentials
+from registry_proxy.upstream.auth.expiring import ExpiringCredentials
+from registry_proxy.upstream.auth.password_files import FileCredentials
 
 if TYPE_CHECKING:
     from registry_proxy.config import UpstreamSettings
     from registry_proxy.config.settings import CredentialSettings
-    from registry_proxy.upstream.credentials import CredentialProvider
-    from registry_proxy.upstream.refreshed import Spawn
+    from registry_proxy.upstream.auth.credentials import CredentialProvider
+    from registry_proxy.upstream.auth.expiring import Spawn
 
 _PROGRAM_TIMEOUT = 30.0
 # The programs need none of our settings, which may be secrets.
@@ -41,7 +41,7 @@ def _provider(
 ) -> CredentialProvider:
     fetch = _program(settings, upstream)
     if fetch is not None:
-        return RefreshedCredentials(
+        return ExpiringCredentials(
             fetch, settings.password_lifetime, what=what, spawn=spawn, clock=time.monotonic
         )
     if settings.username is None or settings.password is None:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from registry_proxy.config import Settings, UpstreamSettings
     from registry_proxy.observe.counters import Counters
+    from registry_proxy.upstream.auth.expiring import Spawn
     from registry_proxy.upstream.base import Upstream
-    from registry_proxy.upstream.refreshed import Spawn
 
 # What a name without a registry means to every client.
 DEFAULT_REGISTRY = "docker.io"

@@ -6,7 +6,15 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from registry_proxy.upstream.auth import Authenticator
+from registry_proxy.upstream.auth.authenticator import Authenticator
+from registry_proxy.upstream.auth.tokens import (
+    MAX_TOKEN_ANSWER,
+    InvalidTokenAnswerError,
+    Token,
+    TokenCache,
+    TokenRequest,
+    parse_token,
+)
 from registry_proxy.upstream.base import (
     UpstreamBrokenError,
     UpstreamDeniedError,
@@ -16,14 +24,6 @@ from registry_proxy.upstream.base import (
 )
 from registry_proxy.upstream.failures import describe
 from registry_proxy.upstream.redirects import follow
-from registry_proxy.upstream.tokens import (
-    MAX_TOKEN_ANSWER,
-    InvalidTokenAnswerError,
-    Token,
-    TokenCache,
-    TokenRequest,
-    parse_token,
-)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from yarl import URL
 
     from registry_proxy.oci.reference import Repository
-    from registry_proxy.upstream.answers import Answer
-    from registry_proxy.upstream.credentials import CredentialProvider
-    from registry_proxy.upstream.realms import RealmRule
+    from registry_proxy.upstream.auth.credentials import CredentialProvider
+    from registry_proxy.upstream.auth.realms import RealmRule
+    from registry_proxy.upstream.response import UpstreamResponse
     from registry_proxy.upstream.transport import Transport
 
 
@@ -56,23 +56,25 @@ class RegistryClient:
     @asynccontextmanager
     async def open(
         self, method: str, url: URL, repository: Repository, headers: Mapping[str, str]
-    ) -> AsyncIterator[Answer]:
+    ) -> AsyncIterator[UpstreamResponse]:
         """The answer at the end of all redirects, of whatever status. Raises UpstreamError."""
         total = self._transport.timeouts.total
         try:
             async with asyncio.timeout(total):
-                answer = await follow(url, lambda hop: self._hop(method, hop, repository, headers))
+                response = await follow(url, lambda hop: self._hop(method, hop, repository, headers))
         except TimeoutError:
             raise UpstreamTimeoutError(
                 f"{describe(method, url)}: no answer within {total:g} s, redirects and login included"
             ) from None
         try:
-            yield answer
+            yield response
         finally:
-            answer.close()
+            response.close()
 
-    async def _hop(self, method: str, url: URL, repository: Repository, headers: Mapping[str, str]) -> Answer:
-        def attempt(authorization: str | None) -> Awaitable[Answer]:
+    async def _hop(
+        self, method: str, url: URL, repository: Repository, headers: Mapping[str, str]
+    ) -> UpstreamResponse:
+        def attempt(authorization: str | None) -> Awaitable[UpstreamResponse]:
             extra = {"Authorization": authorization} if authorization else {}
             return self._transport.send(method, url, {**headers, **extra})
 
@@ -82,25 +84,25 @@ class RegistryClient:
         """Ask a token service. The credentials go to the origin of the realm only, not on with a redirect."""
         realm = request.realm.origin()
 
-        def hop(url: URL) -> Awaitable[Answer]:
+        def hop(url: URL) -> Awaitable[UpstreamResponse]:
             headers = {}
             if request.credentials and url.origin() == realm:
                 headers["Authorization"] = request.credentials.basic()
             return self._transport.send("GET", url, headers)
 
-        answer = await follow(request.url(), hop)
+        response = await follow(request.url(), hop)
         try:
-            if answer.status != 200:
-                raise await self._token_refusal(answer, request)
-            return parse_token(await answer.read(MAX_TOKEN_ANSWER), self._clock())
+            if response.status != 200:
+                raise await self._token_refusal(response, request)
+            return parse_token(await response.read(MAX_TOKEN_ANSWER), self._clock())
         except InvalidTokenAnswerError as error:
-            raise UpstreamBrokenError(f"{answer.what}: {error}") from None
+            raise UpstreamBrokenError(f"{response.what}: {error}") from None
         finally:
-            answer.close()
+            response.close()
 
-    async def _token_refusal(self, answer: Answer, request: TokenRequest) -> UpstreamError:
-        error = await answer.refusal(self._clock())
-        if answer.status in (401, 403):
+    async def _token_refusal(self, response: UpstreamResponse, request: TokenRequest) -> UpstreamError:
+        error = await response.refusal(self._clock())
+        if response.status in (401, 403):
             who = (
                 f"the configured user {request.credentials.username!r}"
                 if request.credentials

@@ -56,13 +56,13 @@ def without_secrets(url: URL) -> URL:
 def excerpt(body: bytes) -> str:
     """What an upstream says of its error: its first message, or its plain text; printable, at most 200 characters."""
     try:
-        answer = msgspec.json.decode(body, type=_ErrorAnswer)
+        response = msgspec.json.decode(body, type=_ErrorAnswer)
     except (msgspec.DecodeError, UnicodeDecodeError):
         text = body.decode(errors="replace")
         text = "" if text.lstrip().startswith("<") else text
     else:
-        first = answer.errors[0] if answer.errors else _ErrorEntry()
-        text = first.message or first.code or answer.details or answer.message
+        first = response.errors[0] if response.errors else _ErrorEntry()
+        text = first.message or first.code or response.details or response.message
     # Control characters and bidirectional overrides would let an upstream forge what a log or a terminal shows.
     printable = "".join(char if char.isprintable() else " " for char in text[: 4 * _MAX_EXCERPT])
     return " ".join(printable.split())[:_MAX_EXCERPT]

@@ -12,7 +12,7 @@ from registry_proxy.upstream.failures import RedirectRefusedError, without_secre
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from registry_proxy.upstream.answers import Answer
+    from registry_proxy.upstream.response import UpstreamResponse
 
 MAX_REDIRECTS = 5
 _STATUSES = frozenset({301, 302, 303, 307, 308})
@@ -20,15 +20,15 @@ _HOST = re.compile(r"[0-9A-Za-z._:%-]+", re.ASCII)
 _URL_CHARACTERS = re.compile(r"[\x21-\x7e]+", re.ASCII)
 
 
-async def follow(url: URL, hop: Callable[[URL], Awaitable[Answer]]) -> Answer:
+async def follow(url: URL, hop: Callable[[URL], Awaitable[UpstreamResponse]]) -> UpstreamResponse:
     """The first answer that is no redirect. Raises UpstreamError."""
     visited = [url]
     while True:
-        answer = await hop(url)
-        location = answer.headers.get("Location") if answer.status in _STATUSES else None
+        response = await hop(url)
+        location = response.headers.get("Location") if response.status in _STATUSES else None
         if location is None:
-            return answer
-        await answer.discard()
+            return response
+        await response.discard()
         url = next_url(url, location)
         if url in visited or len(visited) > MAX_REDIRECTS:
             raise RedirectRefusedError(

@@ -10,9 +10,9 @@ import aiohttp
 
 from registry_proxy import __version__
 from registry_proxy.upstream.addresses import AddressClass, classify
-from registry_proxy.upstream.answers import Answer, Timeouts
 from registry_proxy.upstream.base import UpstreamBrokenError, UpstreamError, UpstreamTimeoutError
 from registry_proxy.upstream.failures import RedirectRefusedError, describe, reason
+from registry_proxy.upstream.response import Timeouts, UpstreamResponse
 
 if TYPE_CHECKING:
     import ssl
@@ -78,7 +78,7 @@ class Transport:
         self._own = self._session(trust, resolver, guarded=False)
         self._others = self._session(trust, resolver, guarded=True)
 
-    async def send(self, method: str, url: URL, headers: Mapping[str, str]) -> Answer:
+    async def send(self, method: str, url: URL, headers: Mapping[str, str]) -> UpstreamResponse:
         """The answer's head, of whatever status; redirects are not followed. Raises UpstreamError."""
         is_own = url.host == self.home.host
         session = self._own if is_own else self._others
@@ -89,7 +89,7 @@ class Transport:
             raise self._failure(error, method, url) from None
         if is_own and isinstance(response, _Response) and response.peer:
             self._answered_from.add(classify(response.peer))
-        return Answer(response, self.timeouts, self._received)
+        return UpstreamResponse(response, self.timeouts, self._received)
 
     async def close(self) -> None:
         """Drop all connections."""

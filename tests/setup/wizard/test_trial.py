@@ -6,7 +6,7 @@ import pytest
 from tests.kit.upstream import SimulatedUpstream
 
 from registry_proxy.setup.wizard.trial import try_credentials, unresolved
-from registry_proxy.upstream.credentials import Credentials
+from registry_proxy.upstream.auth.credentials import Credentials
 from registry_proxy.upstream.presets import Preset
 
 GOOD, BAD = Credentials("me", "right"), Credentials("me", "wrong")

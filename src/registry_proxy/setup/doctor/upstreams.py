@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from registry_proxy.config import Settings, UpstreamSettings
-    from registry_proxy.upstream.credentials import CredentialProvider, Credentials
+    from registry_proxy.upstream.auth.credentials import CredentialProvider, Credentials
 
 HUB = "docker.io"
 # A HEAD of it counts as no pull.
@@ -128,7 +128,7 @@ async def _credentials(
     """Whether the credentials, of a path if there is one, are taken; None without any."""
     where = f"upstreams.{name}" + (f'.paths."{path}"' if path else "")
     try:
-        credentials: Credentials | None = await provider.current(Repository(path) if path else _ANY)
+        credentials: Credentials | None = await provider.get(Repository(path) if path else _ANY)
     except UpstreamError as error:
         return fail(subject, str(error), f"Mend the program, or the credentials: {where}.")
     if credentials is None:

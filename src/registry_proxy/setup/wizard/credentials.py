@@ -14,7 +14,7 @@ from registry_proxy.setup.wizard.checks import is_a, optional
 from registry_proxy.setup.wizard.context import pairs
 from registry_proxy.setup.wizard.trial import try_credentials
 from registry_proxy.setup.wizard.wishes import CREDENTIALS
-from registry_proxy.upstream.credentials import Credentials
+from registry_proxy.upstream.auth.credentials import Credentials
 from registry_proxy.upstream.presets import PRESETS
 
 if TYPE_CHECKING:

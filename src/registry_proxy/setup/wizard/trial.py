@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from yarl import URL
 
 from registry_proxy.oci.reference import Repository
+from registry_proxy.upstream.auth.credentials import StaticCredentials
+from registry_proxy.upstream.auth.realms import PublicSuffixes, RealmRule
 from registry_proxy.upstream.base import UpstreamDeniedError, UpstreamError
 from registry_proxy.upstream.client import RegistryClient
-from registry_proxy.upstream.credentials import StaticCredentials
-from registry_proxy.upstream.realms import PublicSuffixes, RealmRule
 from registry_proxy.upstream.transport import Transport
 
 if TYPE_CHECKING:
-    from registry_proxy.upstream.credentials import Credentials
+    from registry_proxy.upstream.auth.credentials import Credentials
     from registry_proxy.upstream.presets import Preset
 
 # Some registries name a repository in the challenge of their first page; no content is asked for.

@@ -39,7 +39,7 @@ class Timeouts:
     total: float = 60
 
 
-class Answer:
+class UpstreamResponse:
     """One answer of whatever status. `close` it when it is not read to its end.
 
     `received` is told the length of each piece of the body.

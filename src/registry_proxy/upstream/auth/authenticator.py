@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from yarl import URL
 
 from registry_proxy.oci.challenge import parse_challenges
+from registry_proxy.upstream.auth.tokens import TokenCache, TokenRequest
 from registry_proxy.upstream.base import UpstreamBrokenError, UpstreamDeniedError
-from registry_proxy.upstream.tokens import TokenCache, TokenRequest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from registry_proxy.oci.challenge import Challenge
     from registry_proxy.oci.reference import Repository
-    from registry_proxy.upstream.credentials import CredentialProvider, Credentials
-    from registry_proxy.upstream.realms import RealmRule
+    from registry_proxy.upstream.auth.credentials import CredentialProvider, Credentials
+    from registry_proxy.upstream.auth.realms import RealmRule
 
 # Redirects can lead to any number of hosts: what they cause to be remembered is bounded.
 _MAX_ORIGINS = 64
@@ -39,7 +39,7 @@ class Challenged(Protocol):
         ...
 
 
-AnswerT = TypeVar("AnswerT", bound=Challenged)
+ResponseT = TypeVar("ResponseT", bound=Challenged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,67 +141,67 @@ class Authenticator:
         self._schemes: OrderedDict[URL, Scheme] = OrderedDict()
 
     async def send(
-        self, url: URL, repository: Repository, attempt: Callable[[str | None], Awaitable[AnswerT]]
-    ) -> AnswerT:
+        self, url: URL, repository: Repository, attempt: Callable[[str | None], Awaitable[ResponseT]]
+    ) -> ResponseT:
         """The answer to `attempt`, which gets the `Authorization` to send; at most four attempts.
 
         A refused token is followed by an attempt without any, for a challenge that owes nothing to the old token
         (nvcr.io names another realm when it sees an expired one). Refused credentials are followed by newer ones where
         there are any. Raises UpstreamError when a token or the credentials can't be had.
         """
-        answer, grant = await self._negotiate(url, repository, attempt)
+        response, grant = await self._negotiate(url, repository, attempt)
         # 403 is what Amazon's private registries say of credentials that have expired.
-        if grant.basic is None or answer.status not in (401, 403):
-            return answer
-        renewed = await self._credentials.renewed(repository, grant.basic)
+        if grant.basic is None or response.status not in (401, 403):
+            return response
+        renewed = await self._credentials.refresh(repository, grant.basic)
         if renewed is None or renewed == grant.basic:
-            return answer
-        await answer.discard()
+            return response
+        await response.discard()
         return await attempt(renewed.basic())
 
     async def _negotiate(
-        self, url: URL, repository: Repository, attempt: Callable[[str | None], Awaitable[AnswerT]]
-    ) -> tuple[AnswerT, _Grant]:
+        self, url: URL, repository: Repository, attempt: Callable[[str | None], Awaitable[ResponseT]]
+    ) -> tuple[ResponseT, _Grant]:
         """The answer to the best that can be sent, and what that was."""
         remembered = self._schemes.get(url.origin())
         grant = await self._grant(remembered, url, repository)
-        answer = await attempt(grant.authorization)
-        if not grant.is_refused(answer.status):
-            return answer, grant
+        response = await attempt(grant.authorization)
+        if not grant.is_refused(response.status):
+            return response, grant
         if grant.authorization is not None:
             self._forget(grant)
-            if self._is_final(answer, grant, remembered, repository):
-                return answer, grant
-            await answer.discard()
-            answer = await attempt(None)
-        return await self._answer_challenge(answer, url, repository, attempt)
+            if self._is_final(response, grant, remembered, repository):
+                return response, grant
+            await response.discard()
+            response = await attempt(None)
+        return await self._answer_challenge(response, url, repository, attempt)
 
     async def _answer_challenge(
         self,
-        answer: AnswerT,
+        response: ResponseT,
         url: URL,
         repository: Repository,
-        attempt: Callable[[str | None], Awaitable[AnswerT]],
-    ) -> tuple[AnswerT, _Grant]:
+        attempt: Callable[[str | None], Awaitable[ResponseT]],
+    ) -> tuple[ResponseT, _Grant]:
         """The last attempt, with what the answer to a request without `Authorization` demands."""
-        scheme = choose_scheme(answer.www_authenticate, repository) if answer.status == 401 else None
+        scheme = choose_scheme(response.www_authenticate, repository) if response.status == 401 else None
         if scheme is None:
-            return answer, _NOTHING
+            return response, _NOTHING
         grant = await self._grant(scheme, url, repository)
         if grant.authorization is None:
-            return answer, _NOTHING
+            return response, _NOTHING
         self._remember(url.origin(), scheme)
-        await answer.discard()
-        answer = await attempt(grant.authorization)
-        if grant.is_refused(answer.status):
+        await response.discard()
+        response = await attempt(grant.authorization)
+        if grant.is_refused(response.status):
             self._forget(grant)
-        return answer, grant
+        return response, grant
 
     async def _grant(self, scheme: Scheme | None, url: URL, repository: Repository) -> _Grant:
         """What to send to `url` by a scheme."""
         if scheme is None:
             return _NOTHING
-        credentials = await self._credentials.current(repository) if self._may_have_credentials(url) else None
+        credentials = await self._credentials.get(repository) if self._may_have_credentials(url) else None
         if isinstance(scheme, BasicScheme):
             return _Grant(credentials.basic(), basic=credentials) if credentials else _NOTHING
         try:
@@ -209,7 +209,7 @@ class Authenticator:
         except UpstreamDeniedError as error:
             if credentials is None or not error.login_required:
                 raise
-            renewed = await self._credentials.renewed(repository, credentials)
+            renewed = await self._credentials.refresh(repository, credentials)
             if renewed is None or renewed == credentials:
                 raise
         return await self._bearer_grant(scheme.request(repository, renewed))
@@ -235,12 +235,12 @@ class Authenticator:
             )
 
     def _is_final(
-        self, answer: Challenged, grant: _Grant, remembered: Scheme | None, repository: Repository
+        self, response: Challenged, grant: _Grant, remembered: Scheme | None, repository: Repository
     ) -> bool:
         """Whether the registry means it: it refused something new, and demands nothing else."""
         if not grant.fresh:
             return False
-        return answer.status != 401 or choose_scheme(answer.www_authenticate, repository) == remembered
+        return response.status != 401 or choose_scheme(response.www_authenticate, repository) == remembered
 
     def _may_have_credentials(self, url: URL) -> bool:
         return url.origin() == self._home or self._rule.is_named(url)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from registry_proxy.upstream.commands import CommandError, checked_password
-from registry_proxy.upstream.credentials import Credentials
+from registry_proxy.upstream.auth.commands import CommandError, checked_password
+from registry_proxy.upstream.auth.credentials import Credentials
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,11 +24,11 @@ class FileCredentials:
         self._path = path
         self._state: tuple[int, int, int] | None = None
 
-    async def current(self, repository: Repository) -> Credentials | None:  # noqa: ARG002
+    async def get(self, repository: Repository) -> Credentials | None:  # noqa: ARG002
         self._look()
         return self._credentials
 
-    async def renewed(self, repository: Repository, refused: Credentials) -> Credentials | None:  # noqa: ARG002
+    async def refresh(self, repository: Repository, refused: Credentials) -> Credentials | None:  # noqa: ARG002
         self._look()
         return self._credentials
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from yarl import URL
 
-    from registry_proxy.upstream.credentials import Credentials
+    from registry_proxy.upstream.auth.credentials import Credentials
 
 MAX_TOKEN_ANSWER = 64 * 1024
 _DEFAULT_LIFETIME = 60.0  # what the specification says of an answer without expires_in
@@ -70,13 +70,13 @@ class _TokenAnswer(msgspec.Struct):
 def parse_token(raw: bytes, now: float) -> Token:
     """Read a token service's answer, received at `now`; raises InvalidTokenAnswerError."""
     try:
-        answer = msgspec.json.decode(raw, type=_TokenAnswer)
+        response = msgspec.json.decode(raw, type=_TokenAnswer)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidTokenAnswerError(f"it is no token answer: {error}") from None
-    value = answer.token or answer.access_token
+    value = response.token or response.access_token
     if not value or not _TOKEN.fullmatch(value):
         raise InvalidTokenAnswerError("it holds no usable token")
-    lifetime = _lifetime(answer.expires_in)
+    lifetime = _lifetime(response.expires_in)
     return Token(value, now + lifetime - min(_MARGIN, lifetime / 5))
 
 

@@ -7,14 +7,14 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 from registry_proxy.policy.breaker import Breaker
+from registry_proxy.upstream.auth.commands import CommandError
 from registry_proxy.upstream.base import UpstreamDeniedError
-from registry_proxy.upstream.commands import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
     from registry_proxy.oci.reference import Repository
-    from registry_proxy.upstream.credentials import Credentials
+    from registry_proxy.upstream.auth.credentials import Credentials
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class Spawn(Protocol):
     def __call__(self, work: Coroutine[object, object, object], name: str) -> asyncio.Task[None]: ...
 
 
-class RefreshedCredentials:
+class ExpiringCredentials:
     """A provider of what `fetch` gets, for `lifetime` seconds; `fetch` may raise CommandError.
 
     All who wait share one run. What there is stays in use when there is nothing newer: whether it still works, only the
@@ -57,7 +57,7 @@ class RefreshedCredentials:
         self._breaker = Breaker()
         self._run: asyncio.Task[None] | None = None
 
-    async def current(self, repository: Repository) -> Credentials | None:  # noqa: ARG002
+    async def get(self, repository: Repository) -> Credentials | None:  # noqa: ARG002
         """Those in use; waits only when there are none, or when they are too old and newer ones are likely."""
         age = self._clock() - self._got_at
         if self._credentials is None or (age >= self._lifetime and not self._breaker.failing):
@@ -69,7 +69,7 @@ class RefreshedCredentials:
             raise UpstreamDeniedError(f"there are no credentials: {self._error}", login_required=True)
         return self._credentials
 
-    async def renewed(self, repository: Repository, refused: Credentials) -> Credentials | None:  # noqa: ARG002
+    async def refresh(self, repository: Repository, refused: Credentials) -> Credentials | None:  # noqa: ARG002
         if self._credentials == refused and self._clock() - self._got_at >= _LEAST_AGE:
             await self._refresh()
         return self._credentials

@@ -37,10 +37,10 @@ class Credentials:
 class CredentialProvider(Protocol):
     """Where credentials come from. It is asked for each request that needs them, and keeps what is dear to get."""
 
-    async def current(self, repository: Repository) -> Credentials | None:
+    async def get(self, repository: Repository) -> Credentials | None:
         """The credentials for a repository; None to ask anonymously. Raises UpstreamError."""
 
-    async def renewed(self, repository: Repository, refused: Credentials) -> Credentials | None:
+    async def refresh(self, repository: Repository, refused: Credentials) -> Credentials | None:
         """What to try instead of those that the upstream has just refused; the same ones if there is nothing else."""
 
 
@@ -50,10 +50,10 @@ class StaticCredentials:
     def __init__(self, credentials: Credentials | None = None) -> None:
         self._credentials = credentials
 
-    async def current(self, repository: Repository) -> Credentials | None:  # noqa: ARG002
+    async def get(self, repository: Repository) -> Credentials | None:  # noqa: ARG002
         return self._credentials
 
-    async def renewed(self, repository: Repository, refused: Credentials) -> Credentials | None:  # noqa: ARG002
+    async def refresh(self, repository: Repository, refused: Credentials) -> Credentials | None:  # noqa: ARG002
         return self._credentials
 
     def replace(self, credentials: Credentials | None) -> None:
@@ -71,11 +71,11 @@ class CredentialsByPath:
         self._general = general
         self._paths = paths
 
-    async def current(self, repository: Repository) -> Credentials | None:
-        return await self._provider(repository).current(repository)
+    async def get(self, repository: Repository) -> Credentials | None:
+        return await self._provider(repository).get(repository)
 
-    async def renewed(self, repository: Repository, refused: Credentials) -> Credentials | None:
-        return await self._provider(repository).renewed(repository, refused)
+    async def refresh(self, repository: Repository, refused: Credentials) -> Credentials | None:
+        return await self._provider(repository).refresh(repository, refused)
 
     def _provider(self, repository: Repository) -> CredentialProvider:
         path = repository.name

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from registry_proxy.upstream.credentials import Credentials
+from registry_proxy.upstream.auth.credentials import Credentials
 from registry_proxy.upstream.failures import excerpt
 
 if TYPE_CHECKING:
@@ -82,18 +82,18 @@ class CredentialHelper:
             told = output.stderr or (output.stdout if b"{" not in output.stdout else b"")
             raise CommandError(f"{self._program} {_ending(output.status)} for {self._server}{_said(told)}")
         try:
-            answer = msgspec.json.decode(output.stdout, type=_HelperAnswer)
+            response = msgspec.json.decode(output.stdout, type=_HelperAnswer)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise CommandError(f"what {self._program} prints is not a credential helper's JSON") from None
-        if answer.username == "<token>":
+        if response.username == "<token>":
             raise CommandError(
                 f"{self._program} has an identity token for {self._server}, which is not supported. "
                 "Store an access token with its user name instead"
             )
-        if not answer.username or ":" in answer.username:
+        if not response.username or ":" in response.username:
             raise CommandError(f"{self._program} names no user that can be sent for {self._server}")
-        password = checked_password(answer.secret.encode(), f"the secret of {self._program}")
-        return Credentials(answer.username, password)
+        password = checked_password(response.secret.encode(), f"the secret of {self._program}")
+        return Credentials(response.username, password)
 
 
 def checked_password(raw: bytes, what: str) -> str:

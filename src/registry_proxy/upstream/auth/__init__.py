@@ -1,0 +1,1 @@
+"""Authentication at upstream registries: challenges, tokens, and where credentials come from."""
