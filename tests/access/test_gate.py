@@ -15,7 +15,7 @@ from tests.kit.clock import ManualClock
 
 from registry_proxy.oci.errors import ErrorCode, RegistryError
 from registry_proxy.policy.access import AddressRanges, NamePatterns
-from registry_proxy.server.access import AccessRule, Gate, LoginRequiredError
+from registry_proxy.server.gate import AccessRule, Gate, LoginRequiredError
 from registry_proxy.server.passwords import Passwords
 from registry_proxy.server.request import Client, Request
 

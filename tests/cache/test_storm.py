@@ -92,7 +92,7 @@ class Storm:
         files = {path.name: path.read_bytes() for path in self.site.files("blobs")}
         assert all(raw[name] == content for name, content in files.items())
         index = self.workers[0].index
-        rows = {row.digest.hex: row.size for row in index.coldest(1000)}
+        rows = {row.digest.hex: row.size for row in index.least_recently_used(1000)}
         assert rows == {name: len(content) for name, content in files.items()}
         assert {digest.hex for digest in index.reserved()} == {
             path.name for path in self.site.files("ingest")

@@ -105,7 +105,7 @@ class Stored:
         rows: dict[Digest, int] = {}
 
         async def read(index: SqliteIndex) -> None:
-            rows.update({content.digest: content.size for content in index.coldest(100)})
+            rows.update({content.digest: content.size for content in index.least_recently_used(100)})
 
         self.indexed(read)
         return rows

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_proxy.config.quantities import (
+from registry_proxy.config.units import (
     Address,
     InvalidValueError,
     format_duration,

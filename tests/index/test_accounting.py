@@ -144,9 +144,13 @@ class Accounting(RuleBasedStateMachine):
 
     @invariant()
     def knows_the_content_coldest_first(self) -> None:
-        coldest = self.index.coldest(100)
-        assert {content.digest: (content.size, content.used_at) for content in coldest} == self.contents
-        assert [content.used_at for content in coldest] == sorted(used for _, used in self.contents.values())
+        least_recently_used = self.index.least_recently_used(100)
+        assert {
+            content.digest: (content.size, content.used_at) for content in least_recently_used
+        } == self.contents
+        assert [content.used_at for content in least_recently_used] == sorted(
+            used for _, used in self.contents.values()
+        )
 
     @invariant()
     def knows_links_and_tags(self) -> None:

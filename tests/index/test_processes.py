@@ -80,10 +80,10 @@ async def test_killed_while_it_writes_it_loses_nothing_awaited_and_tears_nothing
         awaited += [rest.strip() for rest in process.stdout if rest.endswith("\n")]
     index = SqliteIndex(path)
     assert all(index.content(digest(f"a-{number}")) for number in awaited)
-    coldest = index.coldest(1_000_000)
-    assert index.used_bytes() == len(coldest) + len(index.reserved())
-    assert all(index.link(ALPINE, content.digest) for content in coldest), (
+    least_recently_used = index.least_recently_used(1_000_000)
+    assert index.used_bytes() == len(least_recently_used) + len(index.reserved())
+    assert all(index.link(ALPINE, content.digest) for content in least_recently_used), (
         "no row came without the others of its write"
     )
-    assert not any(content.digest in index.reserved() for content in coldest)
+    assert not any(content.digest in index.reserved() for content in least_recently_used)
     await index.close()

@@ -29,7 +29,7 @@ def test_an_empty_index_knows_nothing(index: SqliteIndex) -> None:
     assert index.tags(ALPINE) == []
     assert index.repositories(None, "", 10) == []
     assert index.used_bytes() == 0
-    assert index.coldest(10) == []
+    assert index.least_recently_used(10) == []
     assert index.reserved() == {}
 
 
@@ -69,7 +69,7 @@ class TestManifest:
         await index.record_link(ALPINE, long, 5, 1.0)
         await index.adopt([(long, 5)], 1.0)
         assert index.link(ALPINE, long) == Link(long, 5, 1.0)
-        assert [content.digest for content in index.coldest(1)] == [long]
+        assert [content.digest for content in index.least_recently_used(1)] == [long]
 
 
 class TestBlob:
@@ -228,14 +228,16 @@ class TestUse:
     async def test_orders_the_coldest_first(self, index: SqliteIndex) -> None:
         for name, used in (("b", 2.0), ("a", 1.0), ("c", 3.0)):
             await index.record_blob(ALPINE, blob(name), used)
-        assert [content.digest for content in index.coldest(2)] == [digest("a"), digest("b")]
+        assert [content.digest for content in index.least_recently_used(2)] == [digest("a"), digest("b")]
         await index.touch({digest("a"): 4.0})
-        assert [content.digest for content in index.coldest(9)] == [digest(name) for name in "bca"]
+        assert [content.digest for content in index.least_recently_used(9)] == [
+            digest(name) for name in "bca"
+        ]
 
     async def test_never_goes_back_and_adds_nothing(self, index: SqliteIndex) -> None:
         await index.record_blob(ALPINE, blob("a"), 5.0)
         await index.touch({digest("a"): 4.0, digest("unknown"): 6.0})
-        assert index.coldest(9) == [Content(digest("a"), 100, None, 5.0)]
+        assert index.least_recently_used(9) == [Content(digest("a"), 100, None, 5.0)]
 
 
 class TestSurvey:
@@ -457,7 +459,7 @@ class TestLife:
         await index.record_manifest(ALPINE, manifest("image", blob("layer")), "latest", 1.0)
         assert index.link(ALPINE, digest("layer"))
         assert index.tag(ALPINE, "latest")
-        assert index.coldest(1)
+        assert index.least_recently_used(1)
         await index.usage()
         with closing(sqlite3.connect(path)) as other:
             assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)

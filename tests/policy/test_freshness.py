@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from registry_proxy.policy.freshness import (
     Decision,
-    Failure,
     Fallback,
     Freshness,
+    UpstreamFailure,
     access_is_trusted,
     decide,
     fall_back,
@@ -58,18 +58,18 @@ def test_access_counts_for_its_time(confirmed_at: float, now: float, trusted: bo
 @pytest.mark.parametrize(
     ("failure", "age", "keep_deleted", "fallback"),
     [
-        (Failure.OUTAGE, 0, True, Fallback.SERVE_STALE),
-        (Failure.OUTAGE, 10**9, False, Fallback.SERVE_STALE),
-        (Failure.REFUSED, 0, True, Fallback.SERVE_STALE),
-        (Failure.REFUSED, 3599, False, Fallback.SERVE_STALE),
-        (Failure.REFUSED, 3600, True, Fallback.REPORT),
-        (Failure.REFUSED, 10**9, False, Fallback.REPORT),
-        (Failure.GONE, 0, True, Fallback.SERVE_STALE),
-        (Failure.GONE, 10**9, True, Fallback.SERVE_STALE),
-        (Failure.GONE, 0, False, Fallback.FORGET),
-        (Failure.GONE, 10**9, False, Fallback.FORGET),
+        (UpstreamFailure.OUTAGE, 0, True, Fallback.SERVE_STALE),
+        (UpstreamFailure.OUTAGE, 10**9, False, Fallback.SERVE_STALE),
+        (UpstreamFailure.REFUSED, 0, True, Fallback.SERVE_STALE),
+        (UpstreamFailure.REFUSED, 3599, False, Fallback.SERVE_STALE),
+        (UpstreamFailure.REFUSED, 3600, True, Fallback.REPORT),
+        (UpstreamFailure.REFUSED, 10**9, False, Fallback.REPORT),
+        (UpstreamFailure.GONE, 0, True, Fallback.SERVE_STALE),
+        (UpstreamFailure.GONE, 10**9, True, Fallback.SERVE_STALE),
+        (UpstreamFailure.GONE, 0, False, Fallback.FORGET),
+        (UpstreamFailure.GONE, 10**9, False, Fallback.FORGET),
     ],
 )
-def test_fallbacks(failure: Failure, age: float, keep_deleted: bool, fallback: Fallback) -> None:
+def test_fallbacks(failure: UpstreamFailure, age: float, keep_deleted: bool, fallback: Fallback) -> None:
     rules = dataclasses.replace(RULES, keep_deleted=keep_deleted)
     assert fall_back(failure, 1000.0, 1000.0 + age, rules) is fallback

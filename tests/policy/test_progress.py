@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_proxy.policy.progress import Attempts
+from registry_proxy.policy.retry import RetryState
 
 
 def pauses(attempts: list[bool]) -> list[float | None]:
     """The pause after each attempt; True stands for one that brought bytes."""
-    state, found = Attempts(), []
+    state, found = RetryState(), []
     for progressed in attempts:
         state = state.after(progressed=progressed)
         found.append(state.pause)
@@ -36,7 +36,7 @@ def test_pauses(attempts: list[bool], expected: list[float | None]) -> None:
 
 
 def test_nothing_has_been_tried_yet() -> None:
-    assert Attempts().pause is None
+    assert RetryState().pause is None
 
 
 @given(st.lists(st.booleans(), max_size=40))

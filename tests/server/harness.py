@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Self
 
 from registry_proxy.observe.counters import Counters
 from registry_proxy.policy.access import AddressRanges
-from registry_proxy.server.access import AccessRule, Gate
 from registry_proxy.server.app import App
 from registry_proxy.server.connection import Limits
 from registry_proxy.server.dates import Dates
+from registry_proxy.server.gate import AccessRule, Gate
 from registry_proxy.server.routes import Router
 from registry_proxy.server.server import Server
 

@@ -14,7 +14,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID
 from tests.tls.issued import NOW, issue
 
 from registry_proxy.tls.certificates import CertificateError, CertificateFiles, read_certificate
-from registry_proxy.tls.review import review
+from registry_proxy.tls.warnings import certificate_warnings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,7 +93,10 @@ def test_what_cannot_be_served_is_told_with_what_to_do(
 
 
 def test_sound_certificates_are_not_spoken_of(files: CertificateFiles) -> None:
-    assert list(review([read_certificate(files)], [NAME, "x.b.example.com"], NOW.timestamp())) == []
+    assert (
+        list(certificate_warnings([read_certificate(files)], [NAME, "x.b.example.com"], NOW.timestamp()))
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -104,13 +107,13 @@ def test_dates_are_warned_of(
     days: float, age: float, text: str, authority: Authority, tmp_path: Path
 ) -> None:
     certificate = read_certificate(issue(authority.ca, tmp_path, NAME, days=days, age=age))
-    (warning,) = review([certificate], [NAME], NOW.timestamp())
+    (warning,) = certificate_warnings([certificate], [NAME], NOW.timestamp())
     assert text in warning
     assert NAME in warning
 
 
 def test_a_hostname_that_no_certificate_covers_is_warned_of(files: CertificateFiles) -> None:
-    (warning,) = review([read_certificate(files)], ["c.example.com"], NOW.timestamp())
+    (warning,) = certificate_warnings([read_certificate(files)], ["c.example.com"], NOW.timestamp())
     assert "no certificate covers c.example.com" in warning
 
 
@@ -143,5 +146,5 @@ def test_missing_intermediates_are_warned_of_where_there_are_any(
     )
     intermediate = authority.pem if whole else b""
     files.cert.write_bytes(leaf.public_bytes(serialization.Encoding.PEM) + intermediate)
-    warnings = list(review([read_certificate(files)], [NAME], NOW.timestamp()))
+    warnings = list(certificate_warnings([read_certificate(files)], [NAME], NOW.timestamp()))
     assert ["without its intermediates" in warning for warning in warnings] == ([] if whole else [True])

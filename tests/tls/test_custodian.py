@@ -14,9 +14,9 @@ from tests.tls.issued import NOW, issue
 from registry_proxy.policy.renewal import Span
 from registry_proxy.storage.locks import FileLocks
 from registry_proxy.tls.challenges import Challenges
-from registry_proxy.tls.custodian import Custodian, Task, Timing
 from registry_proxy.tls.folder import CertificateFolder
 from registry_proxy.tls.issuer import IssueError, Suggestion
+from registry_proxy.tls.manager import CertificateConfig, CertificateManager, Timing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -74,14 +74,14 @@ class Bench:
 
     def has(self, hostname: str) -> bool:
         """Whether the certificate is there, and the custodian has done with it."""
-        charge = self.custodian._charges.get(hostname)
+        charge = self.custodian._managed_certificates.get(hostname)
         return bool(self.folder.read(hostname)) and charge is not None and not charge.busy
 
     @asynccontextmanager
-    async def running(self, *hostnames: str) -> AsyncIterator[Custodian]:
+    async def running(self, *hostnames: str) -> AsyncIterator[CertificateManager]:
         """One process's custodian at work."""
-        task = Task("the authority", hostnames, ("tls-alpn-01", "http-01"))
-        self.custodian = custodian = Custodian(
+        task = CertificateConfig("the authority", hostnames, ("tls-alpn-01", "http-01"))
+        self.custodian = custodian = CertificateManager(
             task,
             self.folder,
             self.challenges,
@@ -116,7 +116,7 @@ async def test_a_name_that_hangs_holds_up_no_other_one_and_no_reload(bench: Benc
     try:
         async with bench.running(A, B) as custodian:
             await until(lambda: bench.has(B))
-            custodian.hurry([A, B, "c.example.com"])
+            custodian.reconfigure([A, B, "c.example.com"])
             await until(lambda: bench.folder.read("c.example.com"))
             # What is under way is not begun a second time.
             assert [name for name, _ in bench.issuer.orders].count(A) == 1
@@ -165,7 +165,7 @@ async def test_a_failure_outlives_its_process(bench: Bench) -> None:
     async with bench.running(A, B) as custodian:
         await until(lambda: bench.has(B))
         assert bench.issuer.orders == [(A, "tls-alpn-01"), (B, "tls-alpn-01")]
-        custodian.hurry([A, B])
+        custodian.reconfigure([A, B])
         await until(lambda: bench.issuer.orders[2:] == [(A, "http-01")])
 
 
@@ -204,7 +204,7 @@ async def test_a_certificate_for_another_name_is_not_put_in_place(
 async def test_one_process_is_in_charge_and_another_one_succeeds_it(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("registry_proxy.tls.custodian._CHARGE_EVERY", 0.05)
+    monkeypatch.setattr("registry_proxy.tls.manager._CHARGE_EVERY", 0.05)
     left_by_a_crash = bench.challenges.put_http("token", "answer")
     async with bench.running(A):
         await until(lambda: bench.has(A))

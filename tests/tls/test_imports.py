@@ -14,7 +14,7 @@ ACME = {"acme", "josepy", "requests", "OpenSSL"}
     ("modules", "unwanted"),
     [
         ("registry_proxy.cli, registry_proxy.service", {"cryptography", *ACME}),
-        ("registry_proxy.service.tls", ACME),
+        ("registry_proxy.service.wiring.tls", ACME),
     ],
 )
 def test_nothing_is_loaded_that_is_not_needed(modules: str, unwanted: set[str]) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from registry_proxy.cache.failures import failure_of
+from registry_proxy.cache.failures import classify_failure
 from registry_proxy.policy.breaker import Breaker
-from registry_proxy.policy.freshness import Failure
+from registry_proxy.policy.freshness import UpstreamFailure
 from registry_proxy.upstream.base import UpstreamError, UpstreamLimitedError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class CircuitBreakers:
         try:
             answer = await question
         except UpstreamError as error:
-            if failure_of(error) is Failure.OUTAGE:
+            if classify_failure(error) is UpstreamFailure.OUTAGE:
                 retry_after = error.retry_after if isinstance(error, UpstreamLimitedError) else None
                 breaker.failed(self._monotonic(), retry_after)
             else:

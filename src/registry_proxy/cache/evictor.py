@@ -105,7 +105,10 @@ class Evictor:
             return False
         freed = count = 0
         while freed < surplus.wished:
-            candidates = (Candidate(each.digest, each.size) for each in self._index.coldest(_MOST_CANDIDATES))
+            candidates = (
+                Candidate(each.digest, each.size)
+                for each in self._index.least_recently_used(_MOST_CANDIDATES)
+            )
             victims, size = select_victims(candidates, surplus.wished - freed, kept)
             if not victims:
                 break

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from registry_proxy.index.base import IndexFailedError
 from registry_proxy.oci.errors import ErrorCode, RegistryError
-from registry_proxy.policy.freshness import Failure
+from registry_proxy.policy.freshness import UpstreamFailure
 from registry_proxy.upstream.base import (
     UpstreamDeniedError,
     UpstreamError,
@@ -30,15 +30,15 @@ log = logging.getLogger(__name__)
 DEFAULT_RETRY_AFTER = 5
 
 
-def failure_of(error: UpstreamError) -> Failure:
+def classify_failure(error: UpstreamError) -> UpstreamFailure:
     """The kind of failure, as the freshness rules know it."""
     match error:
         case UpstreamNotFoundError():
-            return Failure.GONE
+            return UpstreamFailure.GONE
         case UpstreamDeniedError():
-            return Failure.REFUSED
+            return UpstreamFailure.REFUSED
         case _:
-            return Failure.OUTAGE
+            return UpstreamFailure.OUTAGE
 
 
 def to_registry_error(error: UpstreamError, upstream: Upstream, unknown: ErrorCode) -> RegistryError:

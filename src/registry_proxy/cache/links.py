@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from registry_proxy.cache.failures import failure_of, recorded_if_possible, to_registry_error
+from registry_proxy.cache.failures import classify_failure, recorded_if_possible, to_registry_error
 from registry_proxy.cache.results import Outcome
 from registry_proxy.policy.freshness import Fallback, Freshness, access_is_trusted, fall_back
 from registry_proxy.upstream.base import UpstreamError
@@ -71,7 +71,7 @@ class Links:
             await asyncio.shield(ask())
         except UpstreamError as error:
             if link is not None:
-                match fall_back(failure_of(error), link.confirmed_at, self._clock(), self._rules):
+                match fall_back(classify_failure(error), link.confirmed_at, self._clock(), self._rules):
                     case Fallback.SERVE_STALE:
                         return Outcome.STALE
                     case Fallback.FORGET:

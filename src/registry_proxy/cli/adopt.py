@@ -30,7 +30,7 @@ from registry_proxy.maintenance.importing import (
     Progress,
     RepositoryDone,
 )
-from registry_proxy.service.upstreams import preset_of
+from registry_proxy.service.wiring.upstreams import preset_of
 from registry_proxy.storage.distribution import DistributionFolder
 from registry_proxy.storage.filesystem import FilesystemStore
 from registry_proxy.storage.locks import FileLocks

@@ -126,7 +126,7 @@ def check_config(config: ConfigOption = None, json: JsonOption = False) -> None:
     Exit code 2 if it can't be used.
     """
     from registry_proxy.cli.check_config import show  # noqa: PLC0415
-    from registry_proxy.service.access import build_gate  # noqa: PLC0415
+    from registry_proxy.service.wiring.gate import build_gate  # noqa: PLC0415
 
     settings = settings_loader(config)()
     build_gate(settings)

@@ -9,7 +9,7 @@ from registry_proxy.cli.common import UsageError
 from registry_proxy.oci.digest import InvalidDigestError
 from registry_proxy.oci.image_name import parse_image_name
 from registry_proxy.oci.reference import InvalidNameError, InvalidTagError, Source
-from registry_proxy.service.upstreams import preset_of
+from registry_proxy.service.wiring.upstreams import preset_of
 from registry_proxy.upstream.presets import PRESETS
 
 if TYPE_CHECKING:

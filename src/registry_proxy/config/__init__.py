@@ -2,7 +2,6 @@
 
 from registry_proxy.config.load import KnownRegistry, find_config_file, load
 from registry_proxy.config.problems import ConfigError, Problem
-from registry_proxy.config.quantities import Address
 from registry_proxy.config.settings import (
     CacheSettings,
     LogSettings,
@@ -11,6 +10,7 @@ from registry_proxy.config.settings import (
     StorageSettings,
     UpstreamSettings,
 )
+from registry_proxy.config.units import Address
 
 __all__ = [
     "Address",

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from registry_proxy.config.kinds import check_password
 from registry_proxy.config.problems import Problem, dotted
-from registry_proxy.config.quantities import InvalidValueError
 from registry_proxy.config.settings import CredentialSettings
+from registry_proxy.config.types import check_password
+from registry_proxy.config.units import InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

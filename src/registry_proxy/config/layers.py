@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, get_origin
 
 from dotenv.parser import parse_stream
 
-from registry_proxy.config.kinds import check_repository_path
 from registry_proxy.config.problems import ConfigError, Problem, dotted, suggest
-from registry_proxy.config.quantities import InvalidValueError
 from registry_proxy.config.settings import SECTIONS, UPSTREAM_VARIABLES, UpstreamSettings
+from registry_proxy.config.types import check_repository_path
+from registry_proxy.config.units import InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

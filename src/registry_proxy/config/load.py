@@ -20,9 +20,9 @@ from registry_proxy.config.checks import (
 )
 from registry_proxy.config.layers import Entry, Key, Layer
 from registry_proxy.config.problems import ConfigError, Problem, dotted, suggest
-from registry_proxy.config.quantities import InvalidValueError
 from registry_proxy.config.settings import SECTIONS, PathSettings, Settings, UpstreamSettings
 from registry_proxy.config.tls_checks import address_clashes, checked_tls, idle_client_ca
+from registry_proxy.config.units import InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

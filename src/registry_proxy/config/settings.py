@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from registry_proxy.config.kinds import (
+from registry_proxy.config.types import (
     CHALLENGES,
     AbsolutePath,
     AcmeServer,
@@ -31,7 +31,7 @@ from registry_proxy.config.kinds import (
     Url,
     Username,
 )
-from registry_proxy.config.quantities import Address
+from registry_proxy.config.units import Address
 
 
 class _Section(BaseModel):

@@ -6,9 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 from registry_proxy.config.checks import read_secret
-from registry_proxy.config.kinds import check_hmac_key
 from registry_proxy.config.problems import Problem
 from registry_proxy.config.settings import ServerSettings, TlsSettings
+from registry_proxy.config.types import check_hmac_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from registry_proxy.config.layers import Layer
-    from registry_proxy.config.quantities import Address
+    from registry_proxy.config.units import Address
 
 # Its terms are known without asking.
 _LETS_ENCRYPT = ("letsencrypt", "letsencrypt-staging")

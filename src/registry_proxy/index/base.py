@@ -102,7 +102,7 @@ class IndexReads(Protocol):
         """The sizes of all content, each counted once, and of all reservations."""
         ...
 
-    def coldest(self, limit: int) -> list[Content]:
+    def least_recently_used(self, limit: int) -> list[Content]:
         """The least recently used content, coldest first."""
         ...
 

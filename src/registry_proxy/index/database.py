@@ -11,8 +11,8 @@ from importlib import resources
 from itertools import count
 from typing import TYPE_CHECKING, BinaryIO
 
+from registry_proxy.index.ballast import Ballast
 from registry_proxy.index.base import IndexFailedError
-from registry_proxy.index.reserve import Reserve
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +41,7 @@ class Database:
     writer: sqlite3.Connection
     is_new: bool
     lock: BinaryIO
-    reserve: Reserve
+    reserve: Ballast
 
     def close(self) -> None:
         """Close the reader and let go of the file; the writer is closed by who uses it, before."""
@@ -58,7 +58,7 @@ def open_database(path: Path) -> Database:
     try:
         with ExitStack() as on_failure:
             lock = on_failure.enter_context(path.with_name(f"{path.name}.lock").open("ab"))
-            reserve = Reserve(lock)
+            reserve = Ballast(lock)
             try:
                 database = _open_locked(path, lock, reserve)
             except sqlite3.OperationalError:
@@ -72,7 +72,7 @@ def open_database(path: Path) -> Database:
         raise IndexFailedError(f"can't open the index {path}: {error}") from error
 
 
-def _open_locked(path: Path, lock: BinaryIO, reserve: Reserve) -> Database:
+def _open_locked(path: Path, lock: BinaryIO, reserve: Ballast) -> Database:
     with ExitStack() as on_failure:
         is_new = _prepare(path) if _is_alone(lock) else False
         writer = on_failure.enter_context(closing(_connect(path, _WRITE_PATIENCE)))

@@ -123,7 +123,7 @@ class SqliteReader:
         (used,) = self._rows(_USED_BYTES)[0]
         return int(used)
 
-    def coldest(self, limit: int) -> list[Content]:
+    def least_recently_used(self, limit: int) -> list[Content]:
         query = "SELECT digest, size, media_type, used_at FROM content ORDER BY used_at LIMIT ?"
         return [Content(from_key(key), *rest) for key, *rest in self._rows(query, limit)]
 

@@ -100,7 +100,7 @@ class Verifier:
         await self._compare_files([item for item in uncounted if item[0] not in self._bad], repair=repair)
 
     def _rows(self) -> dict[Digest, int]:
-        return {content.digest: content.size for content in self._index.coldest(sys.maxsize)}
+        return {content.digest: content.size for content in self._index.least_recently_used(sys.maxsize)}
 
     async def _check_some(self, waiting: Iterator[tuple[Digest, int]], *, repair: bool) -> None:
         for digest, size in waiting:

@@ -30,10 +30,10 @@ def parse_address(text: str) -> Address | None:
         address = ip_address(text.partition("%")[0])
     except ValueError:
         return None
-    return unmapped(address)
+    return ipv4_of_mapped(address)
 
 
-def unmapped(address: Address) -> Address:
+def ipv4_of_mapped(address: Address) -> Address:
     """The IPv4 address that an address in IPv6 form stands for (RFC 4291, section 2.5.5.2), or the address itself."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
@@ -92,12 +92,12 @@ class Throttle:
 
     def wait(self, address: Address | None, now: float) -> float:
         """Seconds until this address may try again; 0 when it may now."""
-        count, until = self._failures.get(_site(address), (0, 0.0))
+        count, until = self._failures.get(_client_key(address), (0, 0.0))
         return until - now if count >= self.limit and until > now else 0.0
 
     def failed(self, address: Address | None, now: float) -> None:
         """Note a failed login."""
-        site = _site(address)
+        site = _client_key(address)
         count, until = self._failures.pop(site, (0, 0.0))
         if until <= now:
             count = 0
@@ -109,10 +109,10 @@ class Throttle:
 
     def succeeded(self, address: Address | None) -> None:
         """Note a login: the count begins anew."""
-        self._failures.pop(_site(address), None)
+        self._failures.pop(_client_key(address), None)
 
 
-def _site(address: Address | None) -> int | None:
+def _client_key(address: Address | None) -> int | None:
     """One number for all addresses that one host can have: an IPv6 host has a /64 of its own (RFC 7421, section 1)."""
     if address is None:
         return None

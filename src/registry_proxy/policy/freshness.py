@@ -41,7 +41,7 @@ def access_is_trusted(confirmed_at: float, now: float, rules: Freshness) -> bool
     return now - confirmed_at < rules.access_ttl
 
 
-class Failure(Enum):
+class UpstreamFailure(Enum):
     """Why the upstream gave no answer to use."""
 
     OUTAGE = "outage"  # unreachable, timed out, 429 or 5xx: it says nothing about the content
@@ -57,16 +57,16 @@ class Fallback(Enum):
     FORGET = "forget the copy and report the failure"
 
 
-def fall_back(failure: Failure, confirmed_at: float, now: float, rules: Freshness) -> Fallback:
+def fall_back(failure: UpstreamFailure, confirmed_at: float, now: float, rules: Freshness) -> Fallback:
     """What becomes of a copy, last confirmed at `confirmed_at`, when the upstream failed.
 
     An access that was withdrawn must not live on for ever in the cache (CVE-2026-35172), but wrong credentials must
     not stop a cluster at once either: a refusal counts after `access_ttl`.
     """
     match failure:
-        case Failure.OUTAGE:
+        case UpstreamFailure.OUTAGE:
             return Fallback.SERVE_STALE
-        case Failure.REFUSED:
+        case UpstreamFailure.REFUSED:
             return Fallback.SERVE_STALE if access_is_trusted(confirmed_at, now, rules) else Fallback.REPORT
-        case Failure.GONE:
+        case UpstreamFailure.GONE:
             return Fallback.SERVE_STALE if rules.keep_deleted else Fallback.FORGET

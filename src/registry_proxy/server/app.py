@@ -9,7 +9,7 @@ from registry_proxy.oci.errors import ErrorCode, RegistryError
 from registry_proxy.server.blobs import BlobEndpoint
 from registry_proxy.server.listings import ListingEndpoint
 from registry_proxy.server.manifests import ManifestEndpoint
-from registry_proxy.server.memo import Memo, Prepared
+from registry_proxy.server.response_cache import CachedResponse, ResponseCache
 from registry_proxy.server.responses import (
     BlobResponse,
     Headers,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from registry_proxy.cache.cache import Cache
     from registry_proxy.observe.counters import Counters
     from registry_proxy.oci.reference import Repository
-    from registry_proxy.server.access import Gate
+    from registry_proxy.server.gate import Gate
     from registry_proxy.server.request import Request
     from registry_proxy.upstream.base import Upstream
 
@@ -52,7 +52,7 @@ class App:
         self._router = router
         self._gate = gate
         self._counters = counters
-        self._memo = Memo()
+        self._memo = ResponseCache()
         self._manifests = ManifestEndpoint(cache.manifests, self._memo, counters)
         self._blobs = BlobEndpoint(cache.blobs)
         self._listings = ListingEndpoint(cache.tags, cache.referrers, cache.catalog)
@@ -68,7 +68,7 @@ class App:
         self._memo.clear()
         self._cache.forget()
 
-    def recall(self, request: Request, now: float) -> Prepared | None:
+    def cached(self, request: Request, now: float) -> CachedResponse | None:
         """The answer to a request that was answered a moment ago, without any waiting."""
         if "if-none-match" in request.headers:
             return None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from registry_proxy.aio.tasks import BackgroundTasks
     from registry_proxy.policy.access import Address
     from registry_proxy.server.dates import Dates
-    from registry_proxy.server.memo import Prepared
+    from registry_proxy.server.response_cache import CachedResponse
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ _LINGER = 2.0
 class Application(Protocol):
     """What requests are answered by."""
 
-    def recall(self, request: Request, now: float) -> Prepared | None:
+    def cached(self, request: Request, now: float) -> CachedResponse | None:
         """The answer to a request that was answered a moment ago."""
 
     async def respond(self, request: Request) -> Response | BlobResponse:
@@ -57,7 +57,7 @@ class Limits:
 class Connection(asyncio.Protocol):
     """Feeds the parser, answers, and keeps the deadlines that the server looks after.
 
-    `told_address` is the client's where a load balancer has told it.
+    `proxied_address` is the client's where a load balancer has told it.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Connection(asyncio.Protocol):
         on_made: Callable[[Connection], None],
         on_lost: Callable[[Connection], None],
         *,
-        told_address: Address | None = None,
+        proxied_address: Address | None = None,
     ) -> None:
         self._app = app
         self._dates = dates
@@ -78,7 +78,7 @@ class Connection(asyncio.Protocol):
         self._on_made = on_made
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
-        self._told_address = told_address
+        self._proxied_address = proxied_address
         self._waiting: deque[Request] = deque()
         self._task: asyncio.Task[None] | None = None
         self._writable: asyncio.Future[None] | None = None
@@ -94,7 +94,7 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         transport.set_write_buffer_limits(high=_WRITE_BUFFER)
         _send_at_once(transport)
-        self._reader = RequestReader(self._receive, _client(transport, self._told_address))
+        self._reader = RequestReader(self._receive, _client(transport, self._proxied_address))
         self._on_made(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
@@ -173,14 +173,14 @@ class Connection(asyncio.Protocol):
 
     def _answer(self, request: Request) -> None:
         now = self._dates.now()
-        prepared = self._app.recall(request, now) if request.keep_alive else None
+        prepared = self._app.cached(request, now) if request.keep_alive else None
         if prepared is None or request.method not in {"GET", "HEAD"}:
             self.deadline = None
             self._task = self._background.spawn(self._respond(request), "an answer")
         else:
             self._send_prepared(request, prepared, now)
 
-    def _send_prepared(self, request: Request, prepared: Prepared, now: float) -> None:
+    def _send_prepared(self, request: Request, prepared: CachedResponse, now: float) -> None:
         head = prepared.head + self._dates.end_of_head(now)
         tally = prepared.tally
         tally.hits += 1
@@ -301,9 +301,9 @@ def _send_at_once(transport: asyncio.Transport) -> None:
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def _client(transport: asyncio.Transport, told_address: Address | None) -> Client:
+def _client(transport: asyncio.Transport, proxied_address: Address | None) -> Client:
     peer = transport.get_extra_info("peername")
-    address = told_address or (parse_address(peer[0]) if peer else None)
+    address = proxied_address or (parse_address(peer[0]) if peer else None)
     return Client(address, _certificate_names(transport.get_extra_info("peercert")))
 
 

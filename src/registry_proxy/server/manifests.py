@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from registry_proxy.cache.results import Outcome
-from registry_proxy.server.memo import Memo, Prepared
+from registry_proxy.server.response_cache import CachedResponse, ResponseCache
 from registry_proxy.server.responses import (
     Headers,
     Response,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class ManifestEndpoint:
     """Answers for manifests; those that will be good for a while go to the memo."""
 
-    def __init__(self, manifests: Manifests, memo: Memo, counters: Counters) -> None:
+    def __init__(self, manifests: Manifests, memo: ResponseCache, counters: Counters) -> None:
         self._manifests = manifests
         self._memo = memo
         self._counters = counters
@@ -56,7 +56,7 @@ class ManifestEndpoint:
         self._memo.put(
             request.host,
             request.target,
-            Prepared(head, manifest.raw, manifest.digest, registry, served.fresh_until, tally),
+            CachedResponse(head, manifest.raw, manifest.digest, registry, served.fresh_until, tally),
         )
 
 

@@ -11,7 +11,7 @@ import struct
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from registry_proxy.policy.access import Address, parse_address, unmapped
+from registry_proxy.policy.access import Address, ipv4_of_mapped, parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -50,7 +50,7 @@ def parse_binary(fixed: bytes, rest: bytes) -> Address | None:
         return None
     if len(rest) < length:
         raise InvalidProxyHeaderError("the PROXY header is too short for its address")
-    return unmapped(ip_address(rest[:length]))
+    return ipv4_of_mapped(ip_address(rest[:length]))
 
 
 async def read_header(sock: socket.socket) -> Address | None:

@@ -11,7 +11,7 @@ import msgspec
 
 from registry_proxy.cache.results import Outcome
 from registry_proxy.oci.errors import ErrorCode, RegistryError
-from registry_proxy.server.access import LoginRequiredError
+from registry_proxy.server.gate import LoginRequiredError
 
 if TYPE_CHECKING:
     from registry_proxy.cache.results import Body

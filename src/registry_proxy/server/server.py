@@ -111,7 +111,7 @@ class Server:
         loop = asyncio.get_running_loop()
         sock.setblocking(False)
         try:
-            address = await self._told_address(sock)
+            address = await self._proxied_address(sock)
             handshake, good_bye = self._tls_timeouts(tls)
             await loop.connect_accepted_socket(
                 lambda: self._connection(address),
@@ -134,7 +134,7 @@ class Server:
             sock.close()
             raise
 
-    async def _told_address(self, sock: socket.socket) -> Address | None:
+    async def _proxied_address(self, sock: socket.socket) -> Address | None:
         """The client's address by the PROXY header. Raises InvalidProxyHeaderError or OSError."""
         limit = self._limits.header_timeout
         try:
@@ -147,7 +147,7 @@ class Server:
         """For the handshake and the good-bye; asyncio takes them with TLS only."""
         return (self._limits.header_timeout, _GOOD_BYE) if tls is not None else (None, None)
 
-    def _connection(self, told_address: Address | None = None) -> Connection:
+    def _connection(self, proxied_address: Address | None = None) -> Connection:
         return Connection(
             self._app,
             self._dates,
@@ -155,7 +155,7 @@ class Server:
             self._limits,
             self._add,
             self._remove,
-            told_address=told_address,
+            proxied_address=proxied_address,
         )
 
     def _add(self, connection: Connection) -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 _TAKE_A_RESTART = ("client_ca", "proxy_protocol")
 
 
-def taken_over(old: Settings, new: Settings) -> Settings:
+def merged_settings(old: Settings, new: Settings) -> Settings:
     """The settings in force after a reload: upstreams, credentials and who may pull are new, all else is old."""
     kept = {name: getattr(old.access, name) for name in _TAKE_A_RESTART}
     access = new.access.model_copy(update=kept)

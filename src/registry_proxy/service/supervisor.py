@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, NoReturn
 
 from registry_proxy.config import ConfigError
 from registry_proxy.observe.logs import configure_logs
-from registry_proxy.service.access import build_gate
 from registry_proxy.service.memory import keep_freed_buffers
 from registry_proxy.service.notify import REPORTED, Notifier, Readiness
-from registry_proxy.service.preparation import prepare, prepare_tls
-from registry_proxy.service.reload import taken_over
+from registry_proxy.service.reload import merged_settings
 from registry_proxy.service.sockets import bind
+from registry_proxy.service.wiring.gate import build_gate
+from registry_proxy.service.wiring.preparation import prepare, prepare_tls
 from registry_proxy.service.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from registry_proxy.config import Settings
-    from registry_proxy.server.access import Gate
+    from registry_proxy.server.gate import Gate
     from registry_proxy.service.sockets import Sockets
-    from registry_proxy.service.tls import Tls
+    from registry_proxy.service.wiring.tls import Tls
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ class Supervisor:
         # Workers that are started from now on begin with the same. That it can't be used is told by those that run.
         with contextlib.suppress(ConfigError):
             loaded = self._load()
-            settings = taken_over(self._settings, loaded)
+            settings = merged_settings(self._settings, loaded)
             self._gate = build_gate(settings)
             self._settings = settings
             if self._tls is not None:

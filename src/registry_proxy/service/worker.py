@@ -21,11 +21,11 @@ from registry_proxy.policy.freshness import Freshness
 from registry_proxy.server.app import App
 from registry_proxy.server.connection import Limits
 from registry_proxy.server.dates import Dates
-from registry_proxy.server.redirect import Redirect
+from registry_proxy.server.https_redirect import HttpsRedirect
 from registry_proxy.server.server import Server
-from registry_proxy.service.access import build_gate
-from registry_proxy.service.reload import taken_over
-from registry_proxy.service.upstreams import build_router, build_upstreams
+from registry_proxy.service.reload import merged_settings
+from registry_proxy.service.wiring.gate import build_gate
+from registry_proxy.service.wiring.upstreams import build_router, build_upstreams
 from registry_proxy.storage.filesystem import FilesystemStore
 from registry_proxy.storage.locks import FileLocks
 
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from registry_proxy.config import Settings
-    from registry_proxy.server.access import Gate
     from registry_proxy.server.connection import Application
+    from registry_proxy.server.gate import Gate
     from registry_proxy.service.sockets import Sockets
-    from registry_proxy.service.tls import Tls
+    from registry_proxy.service.wiring.tls import Tls
     from registry_proxy.upstream.upstream import RegistryUpstream
 
 log = logging.getLogger(__name__)
@@ -140,7 +140,7 @@ class Worker:
         await servers[0].start(self._sockets.plain, behind_proxy=proxied)
         if self._tls is not None:
             await servers[0].start(self._sockets.tls, self._tls.context, behind_proxy=proxied)
-            redirect = Redirect(self._sockets.tls[0].getsockname()[1], self._tls.challenges.over_http)
+            redirect = HttpsRedirect(self._sockets.tls[0].getsockname()[1], self._tls.challenges.over_http)
             servers.append(self._server(redirect))
             await servers[1].start(self._sockets.http, behind_proxy=proxied)
         self._ready()
@@ -166,7 +166,7 @@ class Worker:
             self._ready()
 
     def _reconfigure(self, app: App, settings: Settings) -> None:
-        changed = taken_over(self._settings, settings)
+        changed = merged_settings(self._settings, settings)
         gate = build_gate(changed)
         self._settings = changed
         old, self._upstreams = self._upstreams, self._build_upstreams()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from registry_proxy.config.kinds import check_password
-from registry_proxy.config.quantities import InvalidValueError
+from registry_proxy.config.types import check_password
+from registry_proxy.config.units import InvalidValueError
 
 if TYPE_CHECKING:
     from pathlib import Path

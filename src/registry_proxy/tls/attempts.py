@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Failure(msgspec.Struct, frozen=True):
+class LastFailure(msgspec.Struct, frozen=True):
     """Attempts in a row that failed, the last one's time and reason, and when the next one is due.
 
     Times are seconds since the epoch.
@@ -25,7 +25,7 @@ class Failure(msgspec.Struct, frozen=True):
     problem: str
 
     @classmethod
-    def load(cls, path: Path) -> Failure | None:
+    def load(cls, path: Path) -> LastFailure | None:
         """The failure that a file tells of; None without one that can be read."""
         try:
             return msgspec.json.decode(path.read_bytes(), type=cls)

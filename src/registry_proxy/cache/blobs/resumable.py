@@ -6,7 +6,7 @@ import logging
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from registry_proxy.policy.progress import Attempts
+from registry_proxy.policy.retry import RetryState
 from registry_proxy.upstream.base import UpstreamBrokenError, UpstreamLimitedError, UpstreamTimeoutError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class ResumableDownload:
         Raises UpstreamError when the upstream doesn't have the blob, sends a wrong length, or brings nothing in several
         attempts.
         """
-        attempts = Attempts()
+        attempts = RetryState()
         while True:
             begun_at = offset
             try:
@@ -82,7 +82,7 @@ class ResumableDownload:
         if self.size is not None and offset < self.size:
             raise UpstreamBrokenError(f"it ended {self.name} after {offset} of {self.size} bytes")
 
-    async def _pause(self, attempts: Attempts, offset: int, error: UpstreamError) -> None:
+    async def _pause(self, attempts: RetryState, offset: int, error: UpstreamError) -> None:
         # While no byte has come, somebody waits for the headers: one quick second try, then the honest answer.
         hopeless = offset == 0 and (attempts.fruitless > 1 or not isinstance(error, UpstreamBrokenError))
         if attempts.pause is None or hopeless or isinstance(error, WrongSizeError):

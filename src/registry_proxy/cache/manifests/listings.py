@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from registry_proxy.cache.failures import failure_of, to_registry_error
+from registry_proxy.cache.failures import classify_failure, to_registry_error
 from registry_proxy.cache.results import Outcome, ServedManifest
 from registry_proxy.oci import media_types
 from registry_proxy.oci.errors import ErrorCode
 from registry_proxy.oci.manifest import parse_manifest
 from registry_proxy.oci.reference import Repository, Source
-from registry_proxy.policy.freshness import Failure
+from registry_proxy.policy.freshness import UpstreamFailure
 from registry_proxy.upstream.base import FetchedManifest, TagPage, UpstreamError
 
 if TYPE_CHECKING:
@@ -51,7 +51,11 @@ class Tags:
                 lambda: self._breakers.ask(upstream, upstream.tags(repository, limit, last)),
             )
         except UpstreamError as error:
-            cached = self._cached(source, limit, last) if failure_of(error) is Failure.OUTAGE else None
+            cached = (
+                self._cached(source, limit, last)
+                if classify_failure(error) is UpstreamFailure.OUTAGE
+                else None
+            )
             if cached is None:
                 raise to_registry_error(error, upstream, ErrorCode.NAME_UNKNOWN) from error
             log.warning("the tags of %s are answered from the cache: %s", source, error)

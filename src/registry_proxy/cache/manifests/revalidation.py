@@ -7,7 +7,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from registry_proxy.cache.failures import failure_of, recorded_if_possible, to_registry_error
+from registry_proxy.cache.failures import classify_failure, recorded_if_possible, to_registry_error
 from registry_proxy.cache.results import Outcome, ServedManifest
 from registry_proxy.oci.errors import ErrorCode
 from registry_proxy.oci.manifest import InvalidManifestError, parse_manifest
@@ -147,7 +147,7 @@ class Revalidator:
         failure = to_registry_error(error, upstream, ErrorCode.MANIFEST_UNKNOWN)
         if record is None:
             raise failure from error
-        match fall_back(failure_of(error), record.checked_at, self._ports.clock(), self._ports.rules):
+        match fall_back(classify_failure(error), record.checked_at, self._ports.clock(), self._ports.rules):
             case Fallback.SERVE_STALE:
                 stale = await self._stale(record)
                 if stale is not None:

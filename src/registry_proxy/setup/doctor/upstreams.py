@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from yarl import URL
 
 from registry_proxy.oci.reference import Repository, Tag
-from registry_proxy.service.credentials import build_provider
-from registry_proxy.service.upstreams import preset_of
+from registry_proxy.service.wiring.credentials import build_provider
+from registry_proxy.service.wiring.upstreams import preset_of
 from registry_proxy.setup.doctor.findings import Check, Finding, fail, ok, warn
 from registry_proxy.setup.wizard.trial import try_credentials
 from registry_proxy.upstream.base import UpstreamDeniedError, UpstreamError, UpstreamLimitedError

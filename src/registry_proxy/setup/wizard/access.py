@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry_proxy.config.kinds import Networks
+from registry_proxy.config.types import Networks
 from registry_proxy.setup.passwords import password_in
 from registry_proxy.setup.wizard.asker import MissingAnswerError
 from registry_proxy.setup.wizard.certificates import NONE, listens_locally

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from registry_proxy.config.kinds import ACME_PRESETS, AcmeServer, Email, HmacKey, KeyIdentifier
-from registry_proxy.config.quantities import Address, InvalidValueError
+from registry_proxy.config.types import ACME_PRESETS, AcmeServer, Email, HmacKey, KeyIdentifier
+from registry_proxy.config.units import Address, InvalidValueError
 from registry_proxy.setup.wizard.asker import MissingAnswerError
 from registry_proxy.setup.wizard.checks import is_a, optional, split
 

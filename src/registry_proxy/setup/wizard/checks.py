@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from registry_proxy.config.quantities import InvalidValueError
+from registry_proxy.config.units import InvalidValueError
 
 if TYPE_CHECKING:
     from registry_proxy.setup.wizard.asker import Check

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from registry_proxy.config.kinds import Username
 from registry_proxy.config.settings import UpstreamSettings
-from registry_proxy.service.upstreams import preset_of
+from registry_proxy.config.types import Username
+from registry_proxy.service.wiring.upstreams import preset_of
 from registry_proxy.setup.passwords import PasswordError, checked, password_from_stdin, password_in
 from registry_proxy.setup.wizard.asker import MissingAnswerError
 from registry_proxy.setup.wizard.checks import is_a, optional

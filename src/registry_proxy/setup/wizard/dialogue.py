@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from registry_proxy.config.quantities import format_size
+from registry_proxy.config.units import format_size
 from registry_proxy.setup.wizard.access import ask_access
 from registry_proxy.setup.wizard.certificates import ask_certificates
 from registry_proxy.setup.wizard.credentials import ask_credentials

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from registry_proxy.config.kinds import Hostname, Registry
+from registry_proxy.config.types import Hostname, Registry
 from registry_proxy.setup.wizard.asker import MissingAnswerError
 from registry_proxy.setup.wizard.checks import is_a
 from registry_proxy.setup.wizard.context import pairs

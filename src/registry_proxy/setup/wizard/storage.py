@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry_proxy.config.kinds import ByteSize
 from registry_proxy.config.load import default_storage_path
-from registry_proxy.config.quantities import format_size, parse_size
+from registry_proxy.config.types import ByteSize
+from registry_proxy.config.units import format_size, parse_size
 from registry_proxy.setup.wizard.asker import MissingAnswerError
 from registry_proxy.setup.wizard.checks import is_a
 

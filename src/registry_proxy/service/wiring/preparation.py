@@ -12,7 +12,7 @@ from registry_proxy.storage.filesystem import FilesystemStore
 
 if TYPE_CHECKING:
     from registry_proxy.config import Settings
-    from registry_proxy.service.tls import Tls
+    from registry_proxy.service.wiring.tls import Tls
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ def prepare_tls(settings: Settings) -> Tls | None:
     """The certificates, where TLS is on. Raises StartError."""
     if settings.tls is None:
         return None
-    from registry_proxy.service.tls import Tls  # noqa: PLC0415
+    from registry_proxy.service.wiring.tls import Tls  # noqa: PLC0415
 
     return Tls(settings)
 

@@ -15,7 +15,7 @@ _ENTRY_OVERHEAD = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class CachedResponse:
     """A manifest's answer, good until `fresh_until` (Unix seconds). `head` ends before the `Date` line.
 
     Who sends it counts it in `tally`.
@@ -29,20 +29,20 @@ class Prepared:
     tally: Tally
 
 
-class Memo:
+class ResponseCache:
     """Prepared answers by the `Host` and the target of the request, up to `capacity` bytes."""
 
     def __init__(self, capacity: int = DEFAULT_CAPACITY) -> None:
         self._capacity = capacity
         self._bytes = 0
-        self._prepared: dict[tuple[str, str], Prepared] = {}
+        self._prepared: dict[tuple[str, str], CachedResponse] = {}
 
-    def get(self, host: str, target: str, now: float) -> Prepared | None:
+    def get(self, host: str, target: str, now: float) -> CachedResponse | None:
         """The answer, if it is still good."""
         prepared = self._prepared.get((host, target))
         return prepared if prepared is not None and now < prepared.fresh_until else None
 
-    def put(self, host: str, target: str, prepared: Prepared) -> None:
+    def put(self, host: str, target: str, prepared: CachedResponse) -> None:
         """Keep an answer."""
         if self._bytes > self._capacity:
             self.clear()

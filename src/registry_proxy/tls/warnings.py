@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 _WARN_BEFORE = 7 * 86400.0
 
 
-def review(certificates: Sequence[Certificate], hostnames: Sequence[str], now: float) -> Iterator[str]:
+def certificate_warnings(
+    certificates: Sequence[Certificate], hostnames: Sequence[str], now: float
+) -> Iterator[str]:
     """A warning for each defect. `now` is in seconds since the epoch, `hostnames` are those that clients use."""
     for certificate in certificates:
         if now >= certificate.validity.stop:

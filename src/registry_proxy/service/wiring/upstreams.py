@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from yarl import URL
 
 from registry_proxy.server.routes import Router
-from registry_proxy.service.credentials import build_provider
+from registry_proxy.service.wiring.credentials import build_provider
 from registry_proxy.upstream.presets import PRESETS, Preset
 from registry_proxy.upstream.transport import Transport
 from registry_proxy.upstream.upstream import RegistryUpstream

@@ -14,7 +14,7 @@ from typing import BinaryIO
 _SIZE = 4 * 1024 * 1024
 
 
-class Reserve:
+class Ballast:
     """The space that `file` takes up; the file's owner closes it."""
 
     def __init__(self, file: BinaryIO) -> None:

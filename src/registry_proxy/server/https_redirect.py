@@ -10,8 +10,8 @@ from registry_proxy.server.responses import Response
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from registry_proxy.server.memo import Prepared
     from registry_proxy.server.request import Request
+    from registry_proxy.server.response_cache import CachedResponse
 
 # RFC 8555, section 8.3.
 _CHALLENGE = "/.well-known/acme-challenge/"
@@ -19,14 +19,14 @@ _CHALLENGE = "/.well-known/acme-challenge/"
 _HOST = re.compile(r"([a-z0-9.-]{1,253}|\[[0-9a-f:.]+\])(?::\d{1,5})?", re.ASCII)
 
 
-class Redirect:
+class HttpsRedirect:
     """An application for `Server`. `port` is where TLS is served, `authorization` answers `http-01` by its token."""
 
     def __init__(self, port: int, authorization: Callable[[str], bytes | None]) -> None:
         self._port = "" if port == 443 else f":{port}"
         self._authorization = authorization
 
-    def recall(self, request: Request, now: float) -> Prepared | None:  # noqa: ARG002
+    def cached(self, request: Request, now: float) -> CachedResponse | None:  # noqa: ARG002
         """Nothing is kept."""
         return None
 

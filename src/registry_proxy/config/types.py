@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr
 
-from registry_proxy.config.quantities import (
+from registry_proxy.config.units import (
     Address,
     InvalidValueError,
     format_duration,

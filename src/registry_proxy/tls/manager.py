@@ -21,7 +21,7 @@ from registry_proxy.policy.renewal import (
     try_again_after_start,
     try_again_at,
 )
-from registry_proxy.tls.attempts import Failure
+from registry_proxy.tls.attempts import LastFailure
 from registry_proxy.tls.certificates import CertificateError
 from registry_proxy.tls.issuer import IssueError
 
@@ -61,7 +61,7 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class CertificateConfig:
     """What is to be had: certificates for host names, from the authority of that name, proven in one of these ways."""
 
     authority: str
@@ -70,12 +70,12 @@ class Task:
 
 
 @dataclass(slots=True)
-class _Charge:
+class _ManagedCertificate:
     """One host name. `chance` spreads its renewals; `window` is what the authority suggests, asked for at `look_at`."""
 
     hostname: str
     chance: float
-    failure: Failure | None
+    failure: LastFailure | None
     window: Span | None = None
     look_at: float = 0.0
     wake_at: float = 0.0
@@ -87,12 +87,12 @@ class _Charge:
         return max(renewal, self.failure.try_again_at if self.failure else 0.0)
 
 
-class Custodian:
+class CertificateManager:
     """Keeps a certificate for each host name. `connect` makes the authority's client, once there is a need to ask."""
 
     def __init__(
         self,
-        task: Task,
+        task: CertificateConfig,
         folder: CertificateFolder,
         pending: Challenges,
         connect: Callable[[], Issuer],
@@ -105,7 +105,7 @@ class Custodian:
         self._timing = timing
         self._connecting = threading.Lock()
         self._issuer: Issuer | None = None
-        self._charges: dict[str, _Charge] = {}
+        self._managed_certificates: dict[str, _ManagedCertificate] = {}
         self._wake = asyncio.Event()
 
     async def run(self, locks: ProcessLocks) -> None:
@@ -122,51 +122,52 @@ class Custodian:
             executor.shutdown(wait=False, cancel_futures=True)
             locks.release(_LOCK)
 
-    def hurry(self, hostnames: Sequence[str]) -> None:
+    def reconfigure(self, hostnames: Sequence[str]) -> None:
         """From now on these host names; what failed is tried again at once."""
         self._task = replace(self._task, hostnames=hostnames)
-        for charge in self._charges.values():
-            if charge.failure and not charge.busy:
-                charge.failure = msgspec.structs.replace(charge.failure, try_again_at=0.0)
-                charge.wake_at = 0.0
+        for managed in self._managed_certificates.values():
+            if managed.failure and not managed.busy:
+                managed.failure = msgspec.structs.replace(managed.failure, try_again_at=0.0)
+                managed.wake_at = 0.0
         self._wake.set()
 
     async def _work(self, tasks: asyncio.TaskGroup, executor: ThreadPoolExecutor) -> NoReturn:
         while True:
             self._wake.clear()
-            self._charges = {
-                name: self._charges.get(name) or self._charge(name) for name in self._task.hostnames
+            self._managed_certificates = {
+                name: self._managed_certificates.get(name) or self._managed(name)
+                for name in self._task.hostnames
             }
-            for charge in self._charges.values():
-                if not charge.busy and charge.wake_at <= self._timing.clock():
-                    charge.busy = True
-                    tasks.create_task(self._tend(charge, executor))
+            for managed in self._managed_certificates.values():
+                if not managed.busy and managed.wake_at <= self._timing.clock():
+                    managed.busy = True
+                    tasks.create_task(self._maintain(managed, executor))
             await self._rest()
 
-    def _charge(self, hostname: str) -> _Charge:
-        failure = Failure.load(self._folder.failure(hostname))
+    def _managed(self, hostname: str) -> _ManagedCertificate:
+        failure = LastFailure.load(self._folder.failure(hostname))
         if failure is not None:
             due = try_again_after_start(failure.failed_at, failure.try_again_at)
             failure = msgspec.structs.replace(failure, try_again_at=due)
-        return _Charge(hostname, self._timing.chance(), failure)
+        return _ManagedCertificate(hostname, self._timing.chance(), failure)
 
     async def _rest(self) -> None:
         """Until something is due, or may be."""
         now = self._timing.clock()
-        times = [charge.wake_at for charge in self._charges.values() if not charge.busy]
+        times = [managed.wake_at for managed in self._managed_certificates.values() if not managed.busy]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(min(max(min(times, default=math.inf) - now, 0.1), _LOOK_EVERY)):
                 await self._wake.wait()
 
-    async def _tend(self, charge: _Charge, executor: ThreadPoolExecutor) -> None:
+    async def _maintain(self, managed: _ManagedCertificate, executor: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
-        certificate = self._folder.read(charge.hostname)
-        if certificate is not None and charge.look_at <= self._timing.clock():
-            await loop.run_in_executor(executor, self._look, charge, certificate)
-        if charge.due_at(certificate) <= self._timing.clock():
-            certificate = await loop.run_in_executor(executor, self._obtain, charge, certificate)
-        charge.wake_at = min(charge.due_at(certificate), charge.look_at if certificate else math.inf)
-        charge.busy = False
+        certificate = self._folder.read(managed.hostname)
+        if certificate is not None and managed.look_at <= self._timing.clock():
+            await loop.run_in_executor(executor, self._look, managed, certificate)
+        if managed.due_at(certificate) <= self._timing.clock():
+            certificate = await loop.run_in_executor(executor, self._obtain, managed, certificate)
+        managed.wake_at = min(managed.due_at(certificate), managed.look_at if certificate else math.inf)
+        managed.busy = False
         self._wake.set()
 
     # In a thread, one a host name.
@@ -176,53 +177,59 @@ class Custodian:
             self._issuer = self._issuer or self._connect()
             return self._issuer
 
-    def _look(self, charge: _Charge, certificate: Certificate) -> None:
+    def _look(self, managed: _ManagedCertificate, certificate: Certificate) -> None:
         """Ask when to renew. Without an answer the certificate's own dates count."""
         retry_after = None
         try:
             suggestion = self._client().suggestion(certificate.leaf)
         except Exception as error:  # noqa: BLE001 - whatever it is, the other host names go on
-            log.debug("%s does not say when to renew %s: %s", self._task.authority, charge.hostname, error)
+            log.debug("%s does not say when to renew %s: %s", self._task.authority, managed.hostname, error)
         else:
             retry_after = suggestion.retry_after
-            if suggestion.window and suggestion.window != charge.window:
+            if suggestion.window and suggestion.window != managed.window:
                 begin, end = _text(suggestion.window.start), _text(suggestion.window.stop)
                 log.info(
-                    "%s suggests to renew %s from %s to %s", self._task.authority, charge.hostname, begin, end
+                    "%s suggests to renew %s from %s to %s",
+                    self._task.authority,
+                    managed.hostname,
+                    begin,
+                    end,
                 )
-            charge.window = suggestion.window
-        charge.look_at = self._timing.clock() + look_again_after(retry_after)
+            managed.window = suggestion.window
+        managed.look_at = self._timing.clock() + look_again_after(retry_after)
 
-    def _obtain(self, charge: _Charge, held: Certificate | None) -> Certificate | None:
+    def _obtain(self, managed: _ManagedCertificate, held: Certificate | None) -> Certificate | None:
         """A new certificate; or the one held, and note why."""
-        failures = charge.failure.failures if charge.failure else 0
+        failures = managed.failure.failures if managed.failure else 0
         # Another way each time: which port is open from outside can't be seen from here.
         challenge = self._task.challenges[failures % len(self._task.challenges)]
         try:
-            pem = self._client().issue(charge.hostname, challenge)
-            certificate = self._folder.write(charge.hostname, pem)
+            pem = self._client().issue(managed.hostname, challenge)
+            certificate = self._folder.write(managed.hostname, pem)
         except Exception as error:  # noqa: BLE001 - whatever it is, the other host names go on
-            self._note(charge, held, challenge, error)
+            self._note(managed, held, challenge, error)
             return held
         log.info("got %s, from %s by %s", certificate, self._task.authority, challenge)
-        self._folder.failure(charge.hostname).unlink(missing_ok=True)
-        charge.failure = charge.window = None
+        self._folder.failure(managed.hostname).unlink(missing_ok=True)
+        managed.failure = managed.window = None
         # An authority that would have each new certificate renewed at once must not be asked for one after the other.
-        charge.chance, charge.look_at = self._timing.chance(), self._timing.clock() + _FRESH
+        managed.chance, managed.look_at = self._timing.chance(), self._timing.clock() + _FRESH
         return certificate
 
-    def _note(self, charge: _Charge, held: Certificate | None, challenge: str, error: Exception) -> None:
+    def _note(
+        self, managed: _ManagedCertificate, held: Certificate | None, challenge: str, error: Exception
+    ) -> None:
         now = self._timing.clock()
-        failures = charge.failure.failures + 1 if charge.failure else 1
+        failures = managed.failure.failures + 1 if managed.failure else 1
         retry_after = error.retry_after if isinstance(error, IssueError) else None
         due = try_again_at(now, failures, retry_after, self._timing.chance())
         expected = isinstance(error, IssueError | CertificateError | OSError)
         problem = str(error) if expected else f"unexpected {error!r}; please report this."
-        charge.failure = Failure(failures, now, due, problem)
-        charge.failure.save(self._folder.failure(charge.hostname))
+        managed.failure = LastFailure(failures, now, due, problem)
+        managed.failure.save(self._folder.failure(managed.hostname))
         log.error(
             "no certificate for %s from %s by %s, attempt %d: %s Until %s %s is served; SIGHUP tries at once.",
-            *(charge.hostname, self._task.authority, challenge, failures, problem),
+            *(managed.hostname, self._task.authority, challenge, failures, problem),
             *(f"the next attempt at {_text(due)}", held or "nothing"),
         )
 

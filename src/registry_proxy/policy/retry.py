@@ -8,14 +8,14 @@ _PAUSES = (0.2, 1.0, 3.0, 8.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Attempts:
+class RetryState:
     """Attempts in a row that brought no byte."""
 
     fruitless: int = 0
 
-    def after(self, *, progressed: bool) -> Attempts:
+    def after(self, *, progressed: bool) -> RetryState:
         """The state after an attempt broke off. One that brought bytes starts the count anew."""
-        return Attempts(1 if progressed else self.fruitless + 1)
+        return RetryState(1 if progressed else self.fruitless + 1)
 
     @property
     def pause(self) -> float | None:

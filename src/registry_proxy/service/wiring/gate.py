@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from registry_proxy.config import ConfigError, Problem
 from registry_proxy.policy.access import AddressRanges, NamePatterns
-from registry_proxy.server.access import AccessRule, Gate
+from registry_proxy.server.gate import AccessRule, Gate
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,16 +11,16 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from registry_proxy.config.kinds import ACME_PRESETS
+from registry_proxy.config.types import ACME_PRESETS
 from registry_proxy.service.errors import StartError
 from registry_proxy.tls.certificates import CertificateError, CertificateFiles
 from registry_proxy.tls.challenges import Challenges
 from registry_proxy.tls.contexts import ListenerContext
-from registry_proxy.tls.custodian import Custodian, Task, Timing
 from registry_proxy.tls.folder import CertificateFolder
 from registry_proxy.tls.issuer import Authority
-from registry_proxy.tls.review import review
+from registry_proxy.tls.manager import CertificateConfig, CertificateManager, Timing
 from registry_proxy.tls.store import CertificateStore
+from registry_proxy.tls.warnings import certificate_warnings
 
 if TYPE_CHECKING:
     from registry_proxy.aio.tasks import BackgroundTasks
@@ -45,7 +45,7 @@ class Tls:
         self.challenges = Challenges(settings.storage.path / "tls" / "challenges")
         self._authority = _authority(self._tls)
         self._folder = issued_certificates(settings)
-        self._custodian: Custodian | None = None
+        self._custodian: CertificateManager | None = None
         self._locks: FileLocks | None = None
         client_ca = settings.access.client_ca
         try:
@@ -72,8 +72,8 @@ class Tls:
         background.spawn(self._store.watch(), "the watch over certificates")
         if self._authority is None:
             return
-        self._custodian = Custodian(
-            Task(self._authority.name, self._hostnames, _challenges(self._tls)),
+        self._custodian = CertificateManager(
+            CertificateConfig(self._authority.name, self._hostnames, _challenges(self._tls)),
             self._folder,
             self.challenges,
             self._connect,
@@ -89,7 +89,7 @@ class Tls:
         for files in self._files():
             self._store.look_after(files)
         if self._custodian is not None:
-            self._custodian.hurry(self._hostnames)
+            self._custodian.reconfigure(self._hostnames)
 
     def _speaks(self) -> bool:
         """Whether it is this worker that logs what all of them see; one that dies is succeeded by another."""
@@ -106,7 +106,7 @@ class Tls:
             return
         self._store.load()
         certificates = self._store.certificates
-        for warning in review(certificates, self._hostnames, time.time()):
+        for warning in certificate_warnings(certificates, self._hostnames, time.time()):
             log.warning("%s", warning)
         if all(certificate.validity.stop <= time.time() for certificate in certificates):
             expired = "; ".join(map(str, certificates))
