@@ -10,7 +10,7 @@ DRAWING = ("rich", "pygments", "tomlkit", "questionary", "prompt_toolkit", "jinj
 
 
 def test_a_worker_loads_nothing_that_draws() -> None:
-    code = "import sys, registry_proxy.cli; print(*sys.modules)"
+    code = "import sys, registry_proxy.commands; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )

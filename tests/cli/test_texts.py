@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from registry_proxy.cli.texts import ago, count_text, percent, size_text, timestamp
+from registry_proxy.commands.formatting import ago, count_text, percent, size_text, timestamp
 
 
 @pytest.mark.parametrize(

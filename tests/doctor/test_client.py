@@ -12,10 +12,10 @@ from tests.kit import images
 from tests.kit.clients import Docker
 from tests.status.server import outage
 
-from registry_proxy.setup.doctor.clients import Machine, daemon_findings, docker_info
-from registry_proxy.setup.doctor.findings import Finding, examine
-from registry_proxy.setup.doctor.through import client_checks
-from registry_proxy.setup.doctor.ways import docker_ways
+from registry_proxy.commands.doctor.clients import Machine, daemon_findings, docker_info
+from registry_proxy.commands.doctor.findings import Finding, examine
+from registry_proxy.commands.doctor.mirrors import docker_ways
+from registry_proxy.commands.doctor.pull_check import client_checks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,8 +85,8 @@ async def test_what_goes_through_the_cache_is_told(client: Client, server: Serve
     point_to(client, host)
     found = told(await client.examine(f"http://{host}"))
     assert found[0] == ("ok", f"http://{host}", "a registry-proxy answers")
-    ways = [(verdict, subject) for verdict, subject, _ in found[1:]]
-    assert ways == [
+    mirror_routes = [(verdict, subject) for verdict, subject, _ in found[1:]]
+    assert mirror_routes == [
         ("ok", "docker docker.io"),
         ("ok", "docker docker.io"),
         ("ok", "containerd docker.io"),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from registry_proxy.setup.doctor.findings import Check, Finding, Verdict, examine, ok
+from registry_proxy.commands.doctor.findings import Check, Finding, Verdict, examine, ok
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

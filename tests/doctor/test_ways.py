@@ -5,7 +5,13 @@ from typing import Any
 
 import pytest
 
-from registry_proxy.setup.doctor.ways import Way, config_path, docker_ways, hosts_ways, registries_ways
+from registry_proxy.commands.doctor.mirrors import (
+    MirrorRoute,
+    config_path,
+    docker_ways,
+    hosts_ways,
+    registries_ways,
+)
 
 
 def test_daemon_json_names_mirrors_of_docker_hub() -> None:
@@ -14,8 +20,8 @@ def test_daemon_json_names_mirrors_of_docker_hub() -> None:
         "insecure-registries": ["hub.example.com"],
     }
     first, second = docker_ways("d.json", settings)
-    assert first == Way("docker", "d.json", "docker.io", "hub.example.com", ("https",), verify=False)
-    assert second == Way("docker", "d.json", "docker.io", "10.0.0.1:5000", ("http",))
+    assert first == MirrorRoute("docker", "d.json", "docker.io", "hub.example.com", ("https",), verify=False)
+    assert second == MirrorRoute("docker", "d.json", "docker.io", "10.0.0.1:5000", ("http",))
     assert str(second) == "http://10.0.0.1:5000"
     assert second.path("library/alpine", "3") == "/v2/library/alpine/manifests/3"
 
@@ -41,7 +47,7 @@ server = "https://ghcr.io"
 
 def test_hosts_toml_names_hosts_for_pulls() -> None:
     first, second, third, fourth = hosts_ways("containerd", "h.toml", "ghcr.io", tomllib.loads(HOSTS))
-    assert first == Way(
+    assert first == MirrorRoute(
         "containerd",
         "h.toml",
         "ghcr.io",
@@ -88,9 +94,11 @@ location = "quay.io"
 
 def test_registries_conf_names_mirrors_by_registry() -> None:
     first, second = registries_ways("r.conf", tomllib.loads(REGISTRIES))
-    assert first == Way("podman", "r.conf", "docker.io", "cache.example.com", ("https",), prefix="docker.io/")
+    assert first == MirrorRoute(
+        "podman", "r.conf", "docker.io", "cache.example.com", ("https",), prefix="docker.io/"
+    )
     assert first.path("library/alpine", "3") == "/v2/docker.io/library/alpine/manifests/3"
-    assert second == Way(
+    assert second == MirrorRoute(
         "podman", "r.conf", "*.example.org", "cache.example.com:5000", ("https", "http"), verify=False
     )
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from registry_proxy.setup.install.dotenv import for_compose, quoted
-from registry_proxy.setup.install.plan import InstallError
+from registry_proxy.commands.install.dotenv import for_compose, quoted
+from registry_proxy.commands.install.plan import InstallError
 
 SAME = [
     "",

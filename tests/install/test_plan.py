@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from registry_proxy.setup.install.plan import Change, Done, InstallError, Pending, Plan, carry_out
+from registry_proxy.commands.install.plan import Change, Done, InstallError, Pending, Plan, carry_out
 
 
 @dataclass

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.kit import images
 
-from registry_proxy.cli.names import Names
+from registry_proxy.commands.image_patterns import Names
 from registry_proxy.config import load
 from registry_proxy.index.base import Image
 from registry_proxy.oci.digest import Digest

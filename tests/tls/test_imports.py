@@ -13,7 +13,7 @@ ACME = {"acme", "josepy", "requests", "OpenSSL"}
 @pytest.mark.parametrize(
     ("modules", "unwanted"),
     [
-        ("registry_proxy.cli, registry_proxy.service", {"cryptography", *ACME}),
+        ("registry_proxy.commands, registry_proxy.service", {"cryptography", *ACME}),
         ("registry_proxy.service.wiring.tls", ACME),
     ],
 )

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from registry_proxy.commands.client.plan import View, make_plan
+from registry_proxy.commands.client.server import server_of
 from registry_proxy.config import Settings, load
-from registry_proxy.setup.clients.plan import View, make_plan
-from registry_proxy.setup.clients.server import server_of
 from registry_proxy.upstream.presets import PRESETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from registry_proxy.setup.clients.plan import ClientFile, Identity, Login, Planner
+    from registry_proxy.commands.client.plan import ClientFile, Identity, Login, Planner
 
 KNOWN = {preset.name: preset for preset in PRESETS}
 # Two registries, one with a host name of its own, and one that serves both.

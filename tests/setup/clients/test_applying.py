@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.kit.users import ordinary_user
 
+from registry_proxy.commands.client.applying import ChangeSet, applying, undoing
+from registry_proxy.commands.client.machine import Change, Found, Machine, Missing
+from registry_proxy.commands.client.plan import ClientFile, Plan, Present, View
+from registry_proxy.commands.client.server import ClientError, server_of
 from registry_proxy.config import load
-from registry_proxy.setup.clients.applying import Work, applying, undoing
-from registry_proxy.setup.clients.machine import Change, Found, Machine, Missing
-from registry_proxy.setup.clients.plan import ClientFile, Plan, Present, View
-from registry_proxy.setup.clients.server import ClientError, server_of
 from registry_proxy.upstream.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Bench:
             files.append(ClientFile(path, text.replace("{}", before or ""), self.mode, RESTART))
         return Plan(tuple(files))
 
-    def applying(self) -> Work:
+    def applying(self) -> ChangeSet:
         return applying(self.machine, "it", self.plan, self.view)
 
     def apply(self) -> None:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ruamel.yaml import YAML
 
-from registry_proxy.setup.clients import buildkit, containerd, docker, kubernetes, podman
-from registry_proxy.setup.clients.kinds import KINDS
-from registry_proxy.setup.clients.plan import Identity, Login
-from registry_proxy.setup.clients.server import ClientError
+from registry_proxy.commands.client import buildkit, containerd, docker, kubernetes, podman
+from registry_proxy.commands.client.kinds import KINDS
+from registry_proxy.commands.client.plan import Identity, Login
+from registry_proxy.commands.client.server import ClientError
 
 if TYPE_CHECKING:
-    from registry_proxy.setup.clients.plan import ClientFile
+    from registry_proxy.commands.client.plan import ClientFile
 
 Files = Callable[..., dict[str, "ClientFile"]]
 CA = "-----BEGIN CERTIFICATE-----\nca\n-----END CERTIFICATE-----\n"

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from registry_proxy.setup.clients.server import ClientError, server_of
+from registry_proxy.commands.client.server import ClientError, server_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.kit.remote import Simulators
 
-from registry_proxy.setup.wizard.htpasswd import users_of
+from registry_proxy.commands.config.htpasswd import users_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from dotenv.parser import parse_stream
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_proxy.setup.wizard.documents import change_env, change_toml, masked_env, masked_toml
+from registry_proxy.commands.config.documents import change_env, change_toml, masked_env, masked_toml
 
 GHCR = ("upstreams", "ghcr", "username")
 

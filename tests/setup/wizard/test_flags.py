@@ -17,12 +17,12 @@ from tests.kit.remote import Simulators
 from tests.kit.users import ordinary_user
 from tests.setup.wizard.conftest import PROGRAM
 
-from registry_proxy.cli.common import FailedError
-from registry_proxy.cli.config_run import run
+from registry_proxy.commands.client.plan import Login
+from registry_proxy.commands.common import FailedError
+from registry_proxy.commands.config.context import Flags
+from registry_proxy.commands.config.htpasswd import users_of
+from registry_proxy.commands.config.run import run
 from registry_proxy.config import Address
-from registry_proxy.setup.clients.plan import Login
-from registry_proxy.setup.wizard.context import Flags
-from registry_proxy.setup.wizard.htpasswd import users_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from registry_proxy.commands.client.plan import Login
+from registry_proxy.commands.config.htpasswd import check_password, check_user, users_of, with_users
 from registry_proxy.server.passwords import Passwords
-from registry_proxy.setup.clients.plan import Login
-from registry_proxy.setup.wizard.htpasswd import check_password, check_user, users_of, with_users
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.kit.upstream import SimulatedUpstream
 
-from registry_proxy.setup.wizard.trial import try_credentials, unresolved
+from registry_proxy.commands.config.credential_check import try_credentials, unresolved
 from registry_proxy.upstream.auth.credentials import Credentials
 from registry_proxy.upstream.presets import Preset
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.kit.users import ordinary_user
 
-from registry_proxy.setup.wizard.writing import PRIVATE, NewFile, WriteError, write_all
+from registry_proxy.commands.config.writing import PRIVATE, NewFile, WriteError, write_all
 
 if TYPE_CHECKING:
     from pathlib import Path

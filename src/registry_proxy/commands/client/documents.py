@@ -1,0 +1,88 @@
+"""Files that have other settings too, read so that these stay: JSON, TOML and YAML. Pure."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import MutableMapping
+from typing import Any
+
+import tomlkit
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from tomlkit.exceptions import TOMLKitError
+
+from registry_proxy.commands.client.server import ClientError
+
+Table = MutableMapping[str, Any]
+
+
+def parse_json(path: str, text: str | None) -> dict[str, Any]:
+    """The object that the file holds; an empty one without a file. Raises ClientError."""
+    try:
+        document = json.loads(text) if text and text.strip() else {}
+    except ValueError as error:
+        raise _broken(path, "JSON", error) from None
+    return dict(_checked(path, "JSON", document))
+
+
+def dump_json(document: dict[str, Any]) -> str:
+    """A file of it."""
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def parse_toml(path: str, text: str | None) -> tomlkit.TOMLDocument:
+    """The document; raises ClientError."""
+    try:
+        return tomlkit.parse(text or "")
+    except TOMLKitError as error:
+        raise _broken(path, "TOML", error) from None
+
+
+def parse_yaml(path: str, text: str | None) -> Table:
+    """The mapping that the file holds, with its comments; raises ClientError."""
+    try:
+        document = _yaml().load(text or "")
+    except YAMLError as error:
+        raise _broken(path, "YAML", error) from None
+    return _checked(path, "YAML", {} if document is None else document)
+
+
+def dump_yaml(*documents: Table) -> str:
+    """A file of them."""
+    stream = io.StringIO()
+    _yaml().dump_all(documents, stream)
+    return stream.getvalue()
+
+
+def table(path: str, parent: Table, *names: str) -> Table:
+    """The table at `names`, made where it is missing. Raises ClientError when something else is there."""
+    for name in names:
+        parent = _checked(path, name, parent.setdefault(name, {}))
+    return parent
+
+
+def first(wanted: str, others: object) -> list[str]:
+    """A list that begins with `wanted` and goes on as it was."""
+    kept = [str(item) for item in others] if isinstance(others, list) else []
+    return [wanted, *(item for item in kept if item.rstrip("/") != wanted)]
+
+
+def _yaml() -> YAML:
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    return yaml
+
+
+def _checked(path: str, what: str, value: object) -> Table:
+    if not isinstance(value, MutableMapping):
+        raise ClientError(
+            f"{path}: {what} is no table of settings. Mend the file first; nothing was changed."
+        )
+    return value
+
+
+def _broken(path: str, syntax: str, error: Exception) -> ClientError:
+    reason = " ".join(str(error).split())
+    return ClientError(f"{path} is not {syntax}: {reason}. Mend the file first; nothing was changed.")

@@ -1,0 +1,68 @@
+"""What the answers come to: settings to make and to unmake, secrets, users. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from registry_proxy.config import Settings
+    from registry_proxy.config.layers import Key
+
+SECRETS = ("password", "eab_hmac_key")
+# A new password takes the place of all of these.
+CREDENTIALS = ("password", "password_file", "password_command", "credential_helper")
+
+
+@dataclass(slots=True)
+class Answers:
+    """Filled by the questions.
+
+    `values` are as in the file, None for a key that shall not be there; `registries` are the upstreams that are on;
+    `secrets` go to `.env`, None for one that shall be gone; `users` and their passwords go to `htpasswd`.
+    """
+
+    registries: list[str] = field(default_factory=list)
+    values: dict[Key, Any] = field(default_factory=dict)
+    secrets: dict[Key, str | None] = field(default_factory=dict, repr=False)
+    without_tls: bool = False
+    htpasswd: Path | None = None
+    users: dict[str, str] = field(default_factory=dict, repr=False)
+
+
+def changes(answers: Answers, old: Settings | None, defaults: set[str]) -> dict[Key, Any]:
+    """The keys to set, or with None to delete. `defaults` are the upstreams that are on by themselves."""
+    present = _flat(old.model_dump(mode="json", exclude_none=True)) if old else {}
+    wanted = {**answers.values, **_switches(answers, old, defaults)}
+    changed = [key for key in wanted if key[-1] == "enabled" or present.get(key) != wanted[key]]
+    return {key: wanted[key] for key in sorted(changed, key=_order)}
+
+
+def _order(key: Key) -> tuple[bool, str]:
+    """The upstreams last: there can be many."""
+    return key[0] == "upstreams", "" if key[0] == "upstreams" else key[0]
+
+
+def _switches(answers: Answers, old: Settings | None, defaults: set[str]) -> dict[Key, Any]:
+    """What turns upstreams on and off."""
+    on = set(old.upstreams) if old else defaults
+    turned_off: dict[Key, Any] = {
+        ("upstreams", name, "enabled"): False for name in sorted(on - set(answers.registries))
+    }
+    turned_on: dict[Key, Any] = {
+        ("upstreams", name, "enabled"): None for name in answers.registries if name not in on
+    }
+    return turned_off | turned_on
+
+
+def _flat(document: dict[str, Any]) -> dict[Key, Any]:
+    flat: dict[Key, Any] = {}
+    for section, table in document.items():
+        for name, value in table.items():
+            if section == "upstreams":
+                flat |= {(section, name, key): item for key, item in value.items()}
+            else:
+                flat[section, name] = value
+    return flat

@@ -1,0 +1,143 @@
+"""The ways that a client's own files make it go for an image. Pure.
+
+dockerd: https://docs.docker.com/reference/cli/dockerd/ ("registry-mirrors")
+containerd: https://github.com/containerd/containerd/blob/main/docs/hosts.md
+podman, skopeo, buildah, CRI-O: containers-registries.conf(5)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+HUB = "docker.io"
+EVERYTHING = "_default"
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorRoute:
+    """One mirror of one registry, as `client` will use it; `file` says so.
+
+    Its paths begin with `base`, and `prefix` stands before their repositories; `namespace` goes into `?ns=`.
+    `authorities` are files of further certificates to trust, `identity` those of a client certificate and its key.
+    `schemes` are tried in their order.
+    """
+
+    client: str
+    file: str
+    registry: str
+    host: str
+    schemes: tuple[str, ...]
+    base: str = ""
+    prefix: str = ""
+    namespace: str = ""
+    authorities: tuple[str, ...] = ()
+    identity: tuple[str, str] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    verify: bool = True
+
+    def path(self, repository: str, reference: str) -> str:
+        """The path of a manifest."""
+        query = f"?ns={self.namespace}" if self.namespace else ""
+        return f"{self.base}/v2/{self.prefix}{repository}/manifests/{reference}{query}"
+
+    @property
+    def ping(self) -> str:
+        """The path that tells whether it is there."""
+        return f"{self.base}/v2/"
+
+    def __str__(self) -> str:
+        return f"{self.schemes[0]}://{self.host}"
+
+
+def docker_ways(file: str, settings: Mapping[str, Any]) -> Iterator[MirrorRoute]:
+    """The mirrors of a daemon.json: for Docker Hub alone."""
+    insecure = {str(host) for host in _list(settings, "insecure-registries")}
+    for url in _list(settings, "registry-mirrors"):
+        scheme, _, rest = str(url).partition("://")
+        host, _, path = rest.rstrip("/").partition("/")
+        if host and scheme in {"http", "https"}:
+            base = f"/{path}" if path else ""
+            yield MirrorRoute("docker", file, HUB, host, (scheme,), base, verify=host not in insecure)
+
+
+def hosts_ways(client: str, file: str, registry: str, document: Mapping[str, Any]) -> Iterator[MirrorRoute]:
+    """The hosts of a hosts.toml that are good for pulls; `registry` is the name of its folder."""
+    asked = HUB if registry == EVERYTHING else registry
+    for url, host in _table(document, "host").items():
+        scheme, _, rest = str(url).partition("://")
+        name, _, path = rest.rstrip("/").partition("/")
+        capabilities = host.get("capabilities", ["pull", "resolve"])
+        override = bool(host.get("override_path"))
+        if scheme not in {"http", "https"} or "pull" not in capabilities:
+            continue
+        yield MirrorRoute(
+            client,
+            file,
+            asked,
+            name,
+            (scheme,),
+            base="" if override or not path else f"/{path}",
+            prefix=_prefix(path) if override else "",
+            namespace="" if name == asked else asked,
+            authorities=_files(host.get("ca")),
+            identity=_identity(host.get("client")),
+            headers={str(key): _first(value) for key, value in _table(host, "header").items()},
+            verify=not host.get("skip_verify", False),
+        )
+
+
+def registries_ways(file: str, document: Mapping[str, Any]) -> Iterator[MirrorRoute]:
+    """The mirrors of a registries.conf, version 2."""
+    for entry in _list(document, "registry"):
+        location = str(entry.get("prefix") or entry.get("location") or "")
+        for mirror in _list(entry, "mirror"):
+            host, _, path = str(mirror.get("location", "")).partition("/")
+            insecure = bool(mirror.get("insecure", False))
+            if host and location:
+                # An insecure mirror is tried by TLS first, whoever answers.
+                schemes = ("https", "http") if insecure else ("https",)
+                prefix = f"{path}/" if path else ""
+                yield MirrorRoute("podman", file, location, host, schemes, prefix=prefix, verify=not insecure)
+
+
+def config_path(document: Mapping[str, Any]) -> str | None:
+    """Where containerd's CRI plugin looks for hosts.toml files; None where it does not."""
+    plugins = _table(document, "plugins")
+    for name in ("io.containerd.cri.v1.images", "io.containerd.grpc.v1.cri", "cri"):
+        found = _table(_table(plugins, name), "registry").get("config_path")
+        if found:
+            return str(found).split(":")[0]
+    return None
+
+
+def _prefix(path: str) -> str:
+    """What stands before repositories, where the path takes the place of `/v2`."""
+    inner = path.removeprefix("v2").strip("/")
+    return f"{inner}/" if inner else ""
+
+
+def _files(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list) else (str(value),) if value else ()
+
+
+def _identity(value: object) -> tuple[str, str] | None:
+    pair = value[0] if isinstance(value, list) and value else None
+    return (str(pair[0]), str(pair[1])) if isinstance(pair, list) and len(pair) == 2 else None
+
+
+def _first(value: object) -> str:
+    return str(value[0]) if isinstance(value, list) and value else str(value)
+
+
+def _table(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = document.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _list(document: Mapping[str, Any], name: str) -> Iterable[Any]:
+    value = document.get(name)
+    return value if isinstance(value, list) else []

@@ -1,0 +1,66 @@
+"""From image names as people write them to what is kept."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from registry_proxy.commands.common import UsageError
+from registry_proxy.oci.digest import InvalidDigestError
+from registry_proxy.oci.image_name import parse_image_name
+from registry_proxy.oci.reference import InvalidNameError, InvalidTagError, Source
+from registry_proxy.service.wiring.upstreams import preset_of
+from registry_proxy.upstream.presets import PRESETS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from registry_proxy.config import Settings
+    from registry_proxy.index.base import Image
+    from registry_proxy.oci.reference import Reference
+    from registry_proxy.upstream.presets import Preset
+
+
+class Names:
+    """The registries by all their names; those that aren't configured any more may still have content."""
+
+    def __init__(self, settings: Settings) -> None:
+        configured = [preset_of(name, upstream) for name, upstream in settings.upstreams.items()]
+        self._presets: dict[str, Preset] = {}
+        for preset in (*PRESETS, *configured):
+            self._presets |= dict.fromkeys((preset.registry, *preset.aliases), preset)
+        self._by_upstream = {preset.name: preset.registry for preset in (*PRESETS, *configured)}
+
+    def parse(self, text: str) -> tuple[Source, Reference | None]:
+        """The repository, and the tag or digest if there is one. Raises UsageError."""
+        try:
+            name = parse_image_name(text)
+        except (InvalidNameError, InvalidTagError, InvalidDigestError) as error:
+            raise UsageError(
+                f"{text!r} is not an image: {error}. Write it like alpine:3 or ghcr.io/acme/app."
+            ) from None
+        preset = self._presets.get(name.registry)
+        if preset is None:
+            return Source(name.registry, name.repository), name.reference
+        return Source(preset.registry, preset.canonical(name.repository)), name.reference
+
+    def select(self, images: Iterable[Image], pattern: str) -> list[Image]:
+        """The images of a registry, of an upstream's name, of what a name begins with, or that a pattern fits."""
+        preset = self._presets.get(pattern)
+        registry = preset.registry if preset else self._by_upstream.get(pattern)
+        if registry is not None:
+            return [image for image in images if image.source.registry == registry]
+        wanted = pattern.rstrip("/")
+        return [image for image in images if any(_fits(form, wanted) for form in _forms(image))]
+
+
+def _fits(form: str, wanted: str) -> bool:
+    return form.startswith(f"{wanted}/") or fnmatchcase(form, wanted)
+
+
+def _forms(image: Image) -> Iterator[str]:
+    """The ways to write an image."""
+    repository = image.source.repository.name
+    for name in (str(image.source), repository, repository.removeprefix("library/")):
+        yield name
+        yield f"{name}:{image.tag}" if image.tag else f"{name}@{image.digest}"

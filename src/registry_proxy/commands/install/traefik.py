@@ -1,0 +1,77 @@
+"""Labels by which Traefik, which runs already, serves the containers under their host names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from registry_proxy.commands.install.plan import InstallError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from ipaddress import IPv4Network, IPv6Network
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Traefik:
+    """How it is set up: its network, the entry point for HTTPS, and its certificate resolver.
+
+    `hostname`: of all registries together, beside the host names of upstreams.
+    """
+
+    network: str
+    entrypoint: str
+    resolver: str
+    hostname: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A host name, and who may come by it."""
+
+    name: str
+    hostname: str
+    sources: Sequence[IPv4Network | IPv6Network]
+    htpasswd: Path | None
+
+
+def labels(service: str, traefik: Traefik, routes: Sequence[Route]) -> list[str]:
+    """The labels of one container. Raises InstallError when it has no host name."""
+    if not routes:
+        raise InstallError(
+            f"Traefik finds {service} by a host name, but there is none. "
+            "Set hostname in its [upstreams.NAME], or --hostname for one host that serves all registries."
+        )
+    found = [
+        "traefik.enable=true",
+        f"traefik.docker.network={traefik.network}",
+        f"traefik.http.services.registry-proxy-{service}.loadbalancer.server.port=5000",
+    ]
+    for route in routes:
+        found += _router(service, traefik, route)
+    return found
+
+
+def _router(service: str, traefik: Traefik, route: Route) -> list[str]:
+    name = f"registry-proxy-{route.name}"
+    router = f"traefik.http.routers.{name}"
+    middlewares = {}
+    if route.sources:
+        sources = ",".join(map(str, route.sources))
+        middlewares[f"{name}-sources"] = f"ipallowlist.sourcerange={sources}"
+    if route.htpasswd:
+        middlewares[f"{name}-users"] = f"basicauth.users={_users(route.htpasswd)}"
+    return [
+        f"{router}.rule=Host(`{route.hostname}`)",
+        f"{router}.entrypoints={traefik.entrypoint}",
+        f"{router}.tls.certresolver={traefik.resolver}",
+        f"{router}.service=registry-proxy-{service}",
+        *(f"traefik.http.middlewares.{key}.{value}" for key, value in middlewares.items()),
+        *([f"{router}.middlewares={','.join(middlewares)}"] if middlewares else []),
+    ]
+
+
+def _users(htpasswd: Path) -> str:
+    lines = htpasswd.read_text("utf-8").splitlines()
+    return ",".join(line.strip() for line in lines if line.strip() and not line.startswith("#"))

@@ -1,1 +1,0 @@
-"""Setting up a server and its clients. `serve` needs nothing of this."""
