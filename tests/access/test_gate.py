@@ -97,7 +97,7 @@ async def outcome(gate: Gate, asked: Request, registry: str | None = None) -> st
 
 
 async def test_without_rules_everybody_passes_at_once(door: Door) -> None:
-    assert door.gate(AccessRule()).admits_at_once(request(source=OUTSIDE), "docker.io")
+    assert door.gate(AccessRule()).is_known_allowed(request(source=OUTSIDE), "docker.io")
 
 
 async def test_addresses(door: Door) -> None:
@@ -165,7 +165,7 @@ async def test_a_login_that_is_right_elsewhere_is_not_right_here(door: Door, tmp
     gate = door.gate(door.rule(first), {"ghcr.io": door.rule(second)})
     assert await outcome(gate, request(ANN)) == "admitted"
     assert await outcome(gate, request(ANN), "ghcr.io") == "log in"
-    assert not gate.admits_at_once(request(ANN), "ghcr.io")
+    assert not gate.is_known_allowed(request(ANN), "ghcr.io")
 
 
 # Remembered and throttled
@@ -175,7 +175,7 @@ async def test_a_right_login_is_checked_once(door: Door, users: Path, checks: Co
     gate = door.gate(door.rule(users))
     for _ in range(50):
         assert await outcome(gate, request(ANN)) == "admitted"
-    assert gate.admits_at_once(request(ANN), None)
+    assert gate.is_known_allowed(request(ANN), None)
     assert checks["checks"] == 1
 
 

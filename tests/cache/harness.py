@@ -127,13 +127,15 @@ class Worker:
         self, reference: str, repository: str = REPOSITORY, *, upstream: RegistryUpstream | None = None
     ) -> ServedManifest:
         upstream = upstream or self.site.upstream
-        return await self.cache.manifests.get(upstream, Repository(repository), parse_reference(reference))
+        return await self.cache.manifests.get(
+            upstream.repository(Repository(repository)), parse_reference(reference)
+        )
 
     async def blob(
         self, digest: str, repository: str = REPOSITORY, *, upstream: RegistryUpstream | None = None
     ) -> ServedBlob:
         upstream = upstream or self.site.upstream
-        return await self.cache.blobs.get(upstream, Repository(repository), Digest.parse(digest))
+        return await self.cache.blobs.get(upstream.repository(Repository(repository)), Digest.parse(digest))
 
     async def pull(
         self, digest: str, repository: str = REPOSITORY, *, upstream: RegistryUpstream | None = None
@@ -168,8 +170,8 @@ class Worker:
 
     def is_reading(self, digest: str) -> bool:
         """Whether a fill of the digest has a file to read from, be it another process's."""
-        fill = self.cache.blobs._fills.running(Digest.parse(digest))
-        return fill is not None and fill._file is not None
+        fill = self.cache.fills.running(Digest.parse(digest))
+        return fill is not None and fill.file is not None
 
     def tagged(self, tag: str, repository: str = REPOSITORY) -> str | None:
         """Where a tag points by the index."""
@@ -178,7 +180,7 @@ class Worker:
 
     async def settled(self, digest: str) -> None:
         """Wait until no fill of the digest is under way: what was verified is then committed and recorded."""
-        await until(lambda: self.cache.blobs._fills.running(Digest.parse(digest)) is None)
+        await until(lambda: self.cache.fills.running(Digest.parse(digest)) is None)
 
     async def kill(self) -> None:
         """End everything that runs, as the end of the process would."""

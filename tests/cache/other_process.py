@@ -23,7 +23,9 @@ from registry_proxy.upstream.upstream import RegistryUpstream
 async def pull(root: Path, url: str, repository: str, digest: str) -> None:
     upstream = RegistryUpstream(Preset("simulated", "registry.test", url), Transport(URL(url)))
     async with Site(root) as site, site.worker() as worker:
-        served = await worker.cache.blobs.get(upstream, Repository(repository), Digest.parse(digest))
+        served = await worker.cache.blobs.get(
+            upstream.repository(Repository(repository)), Digest.parse(digest)
+        )
         count = 0
         async with aclosing(served.body.pieces(0, served.body.size)) as pieces:
             async for piece in pieces:

@@ -36,7 +36,9 @@ class TestOtherRepository:
                     await reference
                 assert caught.value.code in {ErrorCode.BLOB_UNKNOWN, ErrorCode.MANIFEST_UNKNOWN}
             with pytest.raises(RegistryError):
-                await worker.cache.blobs.head(site.upstream, Repository(OTHER), Digest.parse(BLOB.digest))
+                await worker.cache.blobs.head(
+                    site.upstream.repository(Repository(OTHER)), Digest.parse(BLOB.digest)
+                )
             assert not worker.is_linked(BLOB.digest, OTHER)
             assert not worker.is_linked(IMAGE.digest, OTHER)
         assert site.simulated.transfers(BLOB.digest) == 1
@@ -279,7 +281,7 @@ class TestHead:
             await worker.manifest("latest")
             asked = len(site.simulated.requests)
             served = await worker.cache.blobs.head(
-                site.upstream, Repository(REPOSITORY), Digest.parse(BLOB.digest)
+                site.upstream.repository(Repository(REPOSITORY)), Digest.parse(BLOB.digest)
             )
             assert (served.size, served.outcome) == (BLOB.size, Outcome.HIT)
             assert len(site.simulated.requests) == asked
@@ -291,7 +293,7 @@ class TestHead:
         upstream = site.client(other)
         async with site.worker() as worker:
             served = await worker.cache.blobs.head(
-                upstream, Repository(REPOSITORY), Digest.parse(BLOB.digest)
+                upstream.repository(Repository(REPOSITORY)), Digest.parse(BLOB.digest)
             )
             assert (served.size, served.outcome) == (BLOB.size, Outcome.ASKED)
             assert not worker.is_stored(BLOB.digest)

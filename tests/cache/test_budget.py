@@ -173,7 +173,7 @@ class TestBudget:
         async with site.worker() as worker:
             await fetch(worker, *blobs)
         async with site.worker(max_size=2 * MIB) as worker:
-            await worker.cache._evictor.clean_up()
+            await worker.cache.evictor.clean_up()
             assert stored(worker, *blobs) == [False, False, True]
 
     async def test_interrupted_transfers_are_deleted_after_a_day(self, site: Site) -> None:
@@ -184,9 +184,9 @@ class TestBudget:
             await worker.kill()
         async with site.worker() as worker:
             site.now.advance(23 * 3600)
-            await worker.cache._evictor.clean_up()
+            await worker.cache.evictor.clean_up()
             assert site.files("ingest")
             site.now.advance(2 * 3600)
-            await worker.cache._evictor.clean_up()
+            await worker.cache.evictor.clean_up()
             assert not site.files("ingest")
             assert not worker.index.reserved()

@@ -144,7 +144,7 @@ class TestFullDisk:
         hold(site, small)
         site.simulated.arm("blob", Tamper(remove=("Content-Length",)), times=None)
         async with site.worker() as worker:
-            with broken("pwritev"), pytest.raises(RegistryError, match="does not tell the size"):
+            with broken("pwritev"), pytest.raises(RegistryError, match="does not report the size"):
                 async with asyncio.timeout(5):
                     await worker.blob(small.digest)
             assert not worker.index.reserved()

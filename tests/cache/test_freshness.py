@@ -376,7 +376,7 @@ class TestBreaker:
                 assert site.simulated.count("HEAD", "manifest") == count - 1
                 site.monotonic.advance(0.2)
                 await worker.manifest("latest")
-                await until(lambda: not worker.cache.manifests._ports.single_flight._running)
+                await until(lambda: not worker.cache.manifests._single_flight._running)
                 assert site.simulated.count("HEAD", "manifest") == count
 
     async def test_an_outage_of_one_upstream_is_none_of_another(self, site: Site) -> None:

@@ -50,7 +50,7 @@ class TestHousekeeping:
             await worker.index.adopt([(Digest.parse(BLOB.digest), 10)], 0.0)
             with broken("scandir"):
                 house = worker.background.spawn(worker.cache.run_maintenance(), "housekeeping")
-                await until(lambda: "was not tidied" in caplog.text)
+                await until(lambda: "store maintenance failed" in caplog.text)
             assert not house.done()
             before = len(site.pauses)
             await until(lambda: len(site.pauses) > before + 200)  # more than an hour
@@ -61,7 +61,7 @@ class TestHousekeeping:
             await worker.store_blob(BLOB.digest)
             await worker.store_blob(OTHER.layers[0].digest, "library/other")
             with broken("unlink"):
-                assert await worker.cache._evictor.free(BLOB.size)
+                assert await worker.cache.evictor.free(BLOB.size)
             assert worker.is_stored(BLOB.digest)
             # It is counted again when it is read again.
             assert await worker.pull(BLOB.digest) == BLOB.raw
@@ -106,7 +106,8 @@ class TestIndexThatCanNotBeWritten:
                     assert served.outcome is Outcome.PASSED
                     assert await read(served.body) == each.raw
             await worker.cache._access_times.flush()
-            assert "is not recorded" in caplog.text
+            assert "linking registry.test/library/other@" in caplog.text
+            assert "Check the disk under the storage path." in caplog.text
             assert not site.files("ingest")
 
     async def test_errors_stay_what_they_are(self, site: Site) -> None:
@@ -145,7 +146,7 @@ class TestPatience:
     async def test_headers_go_out_for_a_known_size_when_the_upstream_is_slow(
         self, site: Site, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("registry_proxy.cache.blobs.blobs._PATIENCE", 0.05)
+        monkeypatch.setattr("registry_proxy.cache.blobs.blobs._HEADERS_TIMEOUT", 0.05)
         async with site.worker() as worker:
             await worker.manifest("latest")
             held = site.simulated.arm("blob", Hang())
@@ -155,7 +156,7 @@ class TestPatience:
             assert await reading.whole() == BLOB.raw
 
     async def test_an_unknown_size_is_waited_for(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("registry_proxy.cache.blobs.blobs._PATIENCE", 0.0)
+        monkeypatch.setattr("registry_proxy.cache.blobs.blobs._HEADERS_TIMEOUT", 0.0)
         async with site.worker() as worker:
             assert await worker.pull(BLOB.digest) == BLOB.raw
 
@@ -165,7 +166,7 @@ class TestSizes:
         site.simulated.arm("blob", IgnoreRange(), Tamper(remove=("Content-Length",)), times=None)
         async with site.worker() as worker:
             served = await worker.cache.blobs.head(
-                site.upstream, Repository(REPOSITORY), Digest.parse(BLOB.digest)
+                site.upstream.repository(Repository(REPOSITORY)), Digest.parse(BLOB.digest)
             )
             assert served.size == BLOB.size
             await worker.settled(BLOB.digest)

@@ -48,7 +48,7 @@ async def test_a_corrupt_one_never_completes_and_is_not_stored(site: Site, large
     site.simulated.arm("blob", Corrupt(LARGE))
     async with site.worker() as worker:
         reading = Reading(await worker.blob(large.digest))
-        with pytest.raises(RegistryError, match="don't have that digest"):
+        with pytest.raises(RegistryError, match="do not match the digest"):
             await reading.whole()
         assert len(reading.received) == large.size - 1
         await worker.settled(large.digest)

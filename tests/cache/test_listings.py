@@ -30,13 +30,15 @@ async def pushed(site: Site) -> None:
 async def tags(
     worker: Worker, limit: int | None = None, last: str | None = None, repository: str = REPOSITORY
 ) -> tuple[tuple[str, ...], bool, Outcome]:
-    page, outcome = await worker.cache.tags.get(worker.site.upstream, Repository(repository), limit, last)
+    page, outcome = await worker.cache.tags.get(
+        worker.site.upstream.repository(Repository(repository)), limit, last
+    )
     return page.tags, page.more, outcome
 
 
 async def referrers(worker: Worker, kind: str | None = None) -> tuple[list[str], Outcome]:
     raw, outcome = await worker.cache.referrers.get(
-        worker.site.upstream, Repository(REPOSITORY), Digest.parse(IMAGE.digest), kind
+        worker.site.upstream.repository(Repository(REPOSITORY)), Digest.parse(IMAGE.digest), kind
     )
     return sorted(entry["digest"] for entry in json.loads(raw)["manifests"]), outcome
 
@@ -133,7 +135,7 @@ class TestReferrers:
         async with site.worker() as worker:
             source = Repository("library/nothing")
             raw, outcome = await worker.cache.referrers.get(
-                site.upstream, source, Digest.parse(IMAGE.digest), None
+                site.upstream.repository(source), Digest.parse(IMAGE.digest), None
             )
             assert (outcome, json.loads(raw)["manifests"]) == (Outcome.ASKED, [])
             assert worker.cache.catalog.get(None, 10, "") == ([], False)

@@ -42,7 +42,7 @@ def commit(root: Path) -> None:
 async def test_content_that_was_committed_but_not_recorded_counts(worker: Worker) -> None:
     await worker.index.reserve(DIGEST, len(RAW), worker.site.now())
     commit(worker.site.root)
-    await worker.cache._evictor.clean_up()
+    await worker.cache.evictor.clean_up()
     assert worker.index.reserved() == {}
     assert worker.index.used_bytes() == len(RAW)
 
@@ -52,16 +52,16 @@ async def test_content_that_was_forgotten_but_not_deleted_counts_until_it_is_evi
     await worker.index.adopt([(DIGEST, len(RAW))], worker.site.now())
     await worker.index.reserve(DIGEST, len(RAW), worker.site.now())
     await worker.index.forget([DIGEST])
-    await worker.cache._evictor.clean_up()
+    await worker.cache.evictor.clean_up()
     assert worker.index.used_bytes() == len(RAW)
-    assert await worker.cache._evictor.free(len(RAW))
+    assert await worker.cache.evictor.free(len(RAW))
     assert worker.index.used_bytes() == 0
     assert not worker.is_stored(str(DIGEST))
 
 
 async def test_space_for_what_never_came_is_free_again(worker: Worker) -> None:
     await worker.index.reserve(DIGEST, len(RAW), worker.site.now())
-    await worker.cache._evictor.clean_up()
+    await worker.cache.evictor.clean_up()
     assert worker.index.used_bytes() == 0
 
 
@@ -71,14 +71,14 @@ async def test_interrupted_transfer_keeps_its_space(worker: Worker) -> None:
     ingest.append([RAW[:5000]])
     ingest.close()
     await worker.index.reserve(DIGEST, len(RAW), worker.site.now())
-    await worker.cache._evictor.clean_up()
+    await worker.cache.evictor.clean_up()
     assert worker.index.reserved() == {DIGEST: len(RAW)}
 
 
 async def test_eviction_leaves_no_reservation(worker: Worker) -> None:
     commit(worker.site.root)
     await worker.index.adopt([(DIGEST, len(RAW))], worker.site.now())
-    assert await worker.cache._evictor.free(len(RAW))
+    assert await worker.cache.evictor.free(len(RAW))
     assert worker.index.reserved() == {}
     assert worker.site.files("blobs") == []
 

@@ -116,7 +116,7 @@ async def test_two_workers(tmp_path: Path, seed: int) -> None:
             held |= {blob.digest: blob for blob in storm.blobs}
         storm.workers = [await stack.enter_async_context(site.worker()) for _ in range(2)]
         await storm.rage()
-        await storm.workers[0].cache._evictor.clean_up()
+        await storm.workers[0].cache.evictor.clean_up()
         await storm.check()
         # And then nothing is wrong any more.
         site.simulated.faults.clear()

@@ -255,7 +255,7 @@ class TestEviction:
         async with two_workers(site) as (owner, follower):
             await owner.store_blob(BLOB.digest)
             assert await follower.outcome(BLOB.digest) is Outcome.HIT
-            await owner.cache._evictor.free(BLOB.size)
+            await owner.cache.evictor.free(BLOB.size)
             assert not follower.is_stored(BLOB.digest)
             assert await follower.pull(BLOB.digest) == BLOB.raw
 
@@ -263,7 +263,7 @@ class TestEviction:
         async with two_workers(site) as (owner, follower):
             await owner.store_blob(BLOB.digest)
             served = await follower.blob(BLOB.digest)
-            await owner.cache._evictor.free(BLOB.size)
+            await owner.cache.evictor.free(BLOB.size)
             assert await Reading(served).whole() == BLOB.raw
 
     async def test_no_fill_is_evicted_by_the_other_worker(self, site: Site) -> None:
@@ -272,8 +272,8 @@ class TestEviction:
                 reading = Reading(await owner.blob(BLOB.digest))
                 await reading.until(1_000_000)
                 site.now.advance(60)
-                await follower.cache._evictor.free(10)
-                await follower.cache._evictor.clean_up()
+                await follower.cache.evictor.free(10)
+                await follower.cache.evictor.clean_up()
                 gate.release()
                 assert await reading.whole() == BLOB.raw
             await owner.settled(BLOB.digest)

@@ -76,9 +76,9 @@ async def test_refused_credentials_are_followed_by_newer_ones(
         guarded(simulated, image, NEW, APP.name)
         provider = Rotating(NEW)
         upstream = connect(simulated.url, credentials=provider)
-        assert (await upstream.manifest(APP, LATEST)).raw == image.raw
+        assert (await upstream.repository(APP).manifest(LATEST)).raw == image.raw
         assert logins(simulated) == ["me:old", "me:new"]
-        await upstream.manifest(APP, LATEST)
+        await upstream.repository(APP).manifest(LATEST)
         assert provider.refusals == 1
 
 
@@ -91,10 +91,10 @@ async def test_remembered_ways_lead_to_newer_credentials_too(
         guarded(simulated, image, OLD, APP.name)
         provider = Rotating(NEW)
         upstream = connect(simulated.url, credentials=provider)
-        await upstream.manifest(APP, LATEST)
+        await upstream.repository(APP).manifest(LATEST)
         simulated.add_user(NEW.username, NEW.password)
         clock.advance(24 * 3600)  # no token lives so long
-        assert (await upstream.manifest(APP, LATEST)).raw == image.raw
+        assert (await upstream.repository(APP).manifest(LATEST)).raw == image.raw
         assert provider.refusals == 1
 
 
@@ -106,10 +106,10 @@ async def test_403_of_credentials_that_have_expired_counts_too(
         guarded(simulated, image, OLD, APP.name)
         provider = Rotating(NEW)
         upstream = connect(simulated.url, credentials=provider)
-        await upstream.manifest(APP, LATEST)
+        await upstream.repository(APP).manifest(LATEST)
         simulated.add_user(NEW.username, NEW.password)
         simulated.arm("manifest", Answer(status=403))
-        assert (await upstream.manifest(APP, LATEST)).raw == image.raw
+        assert (await upstream.repository(APP).manifest(LATEST)).raw == image.raw
         assert logins(simulated)[-1] == "me:new"
 
 
@@ -121,7 +121,7 @@ async def test_the_same_credentials_are_not_sent_again(
         guarded(simulated, image, NEW, APP.name)
         provider = Rotating(OLD)
         with pytest.raises(UpstreamDeniedError):
-            await connect(simulated.url, credentials=provider).manifest(APP, LATEST)
+            await connect(simulated.url, credentials=provider).repository(APP).manifest(LATEST)
         assert logins(simulated) == ["me:old"]
         assert provider.refusals == 1
 
@@ -134,7 +134,7 @@ async def test_newer_credentials_that_are_refused_as_well_are_the_end_of_it(
         guarded(simulated, image, NEW, APP.name)
         provider = Rotating(Credentials("me", "wrong"))
         with pytest.raises(UpstreamDeniedError) as caught:
-            await connect(simulated.url, credentials=provider).manifest(APP, LATEST)
+            await connect(simulated.url, credentials=provider).repository(APP).manifest(LATEST)
         assert logins(simulated) == ["me:old", "me:wrong"]
     assert "wrong" not in str(caught.value)
 
@@ -146,7 +146,7 @@ async def test_a_repository_that_the_token_does_not_open_is_no_reason_for_new_cr
         simulated.add_user(OLD.username, OLD.password)
         provider = Rotating(NEW)
         with pytest.raises(UpstreamDeniedError):
-            await connect(simulated.url, credentials=provider).manifest(APP, LATEST)
+            await connect(simulated.url, credentials=provider).repository(APP).manifest(LATEST)
     assert provider.refusals == 0
 
 
@@ -172,8 +172,8 @@ async def test_each_path_has_its_own_credentials_and_tokens(
         digest = Digest.parse(image.layers[0].digest)
         for _ in range(2):
             for repository in (ANNS, BENS, PUBLIC):
-                assert (await upstream.manifest(repository, LATEST)).raw == image.raw
-                async with upstream.blob(repository, digest) as stream:
+                assert (await upstream.repository(repository).manifest(LATEST)).raw == image.raw
+                async with upstream.repository(repository).blob(digest) as stream:
                     assert b"".join([chunk async for chunk in stream.chunks()]) == image.layers[0].raw
         for each in simulated.requests:
             login = each.headers.get("Authorization", "")
@@ -193,6 +193,6 @@ async def test_what_one_path_may_read_another_may_not(
         guarded(simulated, image, ANN, ANNS.name)
         guarded(simulated, image, BEN, BENS.name, "ben/other")
         upstream = connect(simulated.url, credentials=provider)
-        await upstream.manifest(Repository("ben/other"), LATEST)
+        await upstream.repository(Repository("ben/other")).manifest(LATEST)
         with pytest.raises(UpstreamDeniedError):
-            await upstream.manifest(BENS, LATEST)
+            await upstream.repository(BENS).manifest(LATEST)

@@ -13,8 +13,8 @@ from registry_proxy.observe.counters import Counters
 from registry_proxy.policy.access import AddressRanges
 from registry_proxy.server.app import App
 from registry_proxy.server.connection import Limits
-from registry_proxy.server.dates import Dates
 from registry_proxy.server.gate import AccessRule, Gate
+from registry_proxy.server.responses import Dates
 from registry_proxy.server.routes import Router
 from registry_proxy.server.server import Server
 
@@ -101,6 +101,7 @@ class Edge:
     worker: Worker
     app: App
     server: Server
+    counters: Counters
     port: int
 
     async def connect(self, tls: ssl.SSLContext | None = None) -> Wire:
@@ -140,14 +141,15 @@ async def serving(
     **more: RegistryUpstream,
 ) -> AsyncIterator[Edge]:
     """Serve a worker's cache on an ephemeral port."""
+    counters = Counters()
     open_gate = Gate(AccessRule(), {}, AddressRanges(()), time.monotonic)
-    app = App(worker.cache, router(site.upstream, **more), open_gate, Counters())  # type: ignore[arg-type]
-    server = Server(app, Dates(time.time), worker.background, limits)
+    app = App(worker.cache, router(site.upstream, **more), open_gate)  # type: ignore[arg-type]
+    server = Server(app, Dates(time.time), worker.background, limits, counters)
     listener = socket.create_server(("127.0.0.1", 0))
     sweep = worker.background.spawn(server.sweep(), "the sweep")
     await server.start([listener], tls)
     try:
-        yield Edge(site, worker, app, server, listener.getsockname()[1])
+        yield Edge(site, worker, app, server, counters, listener.getsockname()[1])
     finally:
         await server.drain(0)
         sweep.cancel()

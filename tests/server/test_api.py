@@ -17,6 +17,8 @@ from tests.server.conftest import IMAGE
 from tests.server.harness import Answer, Edge, serving
 from tests.storage.disks import broken
 
+from registry_proxy.observe.counters import NO_REGISTRY
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -360,10 +362,35 @@ class TestErrors:
     async def test_a_stale_answer_says_so(self, edge: Edge, image: images.Image) -> None:
         await edge.get(MANIFEST)
         edge.site.now.advance(3600)
-        edge.app._memo.clear()  # it goes by the real clock
+        edge.app._responses.clear()  # it goes by the real clock
         edge.site.simulated.arm("manifest", Instead(status=503), times=None)
         for _ in range(2):
             answer = await edge.get(MANIFEST)
             assert (answer.status, answer.body) == (200, image.raw)
             assert answer.headers["cache-status"] == "registry-proxy; hit; detail=stale"
             assert answer.headers["warning"] == '110 registry-proxy "Response is Stale"'
+
+    async def test_every_response_is_observed(self, edge: Edge, image: images.Image) -> None:
+        """Also errors: of the upstream, of routing, and of requests that cannot be read."""
+        await edge.get(MANIFEST)
+        await edge.get(MANIFEST)
+        await edge.get("/v2/")
+        await edge.get("/v2/unknown.test/acme/app/manifests/latest")
+        await edge.get(f"/v2/{REPOSITORY}/manifests/missing")
+        edge.site.simulated.arm("manifest", Instead(status=503), times=None)
+        for tag in ("a", "b", "c"):
+            await edge.get(f"/v2/{REPOSITORY}/manifests/{tag}")
+        async with await edge.connect() as wire:
+            wire.send("nonsense\r\n\r\n")
+            await wire.answer()
+        counts = edge.counters.take()
+        registry = edge.site.upstream.registry
+        assert counts == {
+            (registry, "miss"): 1,
+            (registry, "hit"): 1,
+            (registry, "served"): 2 * len(image.raw),
+            (registry, "MANIFEST_UNKNOWN"): 1,
+            (registry, "UPSTREAM_BROKEN"): 3,
+            (NO_REGISTRY, "NAME_UNKNOWN"): 1,
+            (NO_REGISTRY, "REQUEST_INVALID"): 1,
+        }

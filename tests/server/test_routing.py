@@ -90,7 +90,8 @@ ROUTER = Router(
     ],
 )
 def test_routes(host: str, ns: str | None, name: str, registry: Registry, repository: str) -> None:
-    assert ROUTER.route(host, ns, Repository(name)) == (registry, Repository(repository))
+    upstream, found = ROUTER.route(host, ns, Repository(name))
+    assert (upstream, upstream.canonical(found)) == (registry, Repository(repository))
 
 
 @pytest.mark.parametrize(

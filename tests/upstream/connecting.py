@@ -85,6 +85,6 @@ def stored(simulated: SimulatedUpstream, image: images.Image, name: str = REPOSI
 
 async def content(upstream: Upstream, digest: Digest, offset: int = 0) -> bytes:
     """A blob's bytes from `offset` on, however the upstream sends them."""
-    async with upstream.blob(REPOSITORY, digest, offset) as stream:
+    async with upstream.repository(REPOSITORY).blob(digest, offset) as stream:
         body = b"".join([chunk async for chunk in stream.chunks()])
         return body[offset - stream.offset :]

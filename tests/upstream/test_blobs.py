@@ -41,7 +41,7 @@ async def received_of(upstream: Upstream, digest: Digest) -> tuple[bytes, Upstre
     """What came of a blob, and what ended it early."""
     received = bytearray()
     try:
-        async with upstream.blob(REPOSITORY, digest) as stream:
+        async with upstream.repository(REPOSITORY).blob(digest) as stream:
             async for chunk in stream.chunks():
                 received += chunk
     except UpstreamError as error:
@@ -54,7 +54,7 @@ async def test_a_blob_can_begin_anywhere(
 ) -> None:
     size = image.layers[0].size
     for offset in (1, 1000, size - 1):
-        async with upstream.blob(REPOSITORY, layer, offset) as stream:
+        async with upstream.repository(REPOSITORY).blob(layer, offset) as stream:
             assert (stream.offset, stream.size) == (offset, size)
             assert b"".join([chunk async for chunk in stream.chunks()]) == image.layers[0].raw[offset:]
 
@@ -63,7 +63,7 @@ async def test_a_blob_from_its_end_on_is_nothing(
     upstream: RegistryUpstream, plain: SimulatedUpstream, layer: Digest, image: images.Image
 ) -> None:
     size = image.layers[0].size
-    async with upstream.blob(REPOSITORY, layer, size) as stream:
+    async with upstream.repository(REPOSITORY).blob(layer, size) as stream:
         assert (stream.offset, stream.size) == (size, size)
         assert [chunk async for chunk in stream.chunks()] == []
     assert plain.count() == 1
@@ -72,7 +72,7 @@ async def test_a_blob_from_its_end_on_is_nothing(
 async def test_an_offset_past_the_end_begins_anew(
     upstream: RegistryUpstream, layer: Digest, image: images.Image
 ) -> None:
-    async with upstream.blob(REPOSITORY, layer, image.layers[0].size + 1) as stream:
+    async with upstream.repository(REPOSITORY).blob(layer, image.layers[0].size + 1) as stream:
         assert (stream.offset, stream.size) == (0, image.layers[0].size)
         assert b"".join([chunk async for chunk in stream.chunks()]) == image.layers[0].raw
 
@@ -81,7 +81,7 @@ async def test_an_ignored_range_begins_at_zero(
     upstream: RegistryUpstream, plain: SimulatedUpstream, layer: Digest, image: images.Image
 ) -> None:
     plain.arm("blob", IgnoreRange())
-    async with upstream.blob(REPOSITORY, layer, 1000) as stream:
+    async with upstream.repository(REPOSITORY).blob(layer, 1000) as stream:
         assert (stream.offset, stream.size) == (0, image.layers[0].size)
 
 
@@ -92,7 +92,7 @@ async def test_another_range_than_asked_for_is_broken(
     upstream: RegistryUpstream, plain: SimulatedUpstream, layer: Digest, header: str
 ) -> None:
     plain.arm("blob", Tamper(headers={"Content-Range": header}))
-    with pytest.raises(UpstreamBrokenError, match="not the range that was asked for, from byte 1000 on"):
+    with pytest.raises(UpstreamBrokenError, match="not the requested range, which begins at byte 1000"):
         await content(upstream, layer, 1000)
 
 
@@ -121,7 +121,7 @@ async def test_a_reader_that_takes_its_time_is_no_stall(
 ) -> None:
     big = images.Content.of("application/octet-stream", images.incompressible(8 << 20))
     plain.contents.repository(REPOSITORY.name).blobs[big.digest] = big
-    async with upstream.blob(REPOSITORY, Digest.parse(big.digest)) as stream:
+    async with upstream.repository(REPOSITORY).blob(Digest.parse(big.digest)) as stream:
         chunks = stream.chunks()
         received = len(await anext(chunks))
         await asyncio.sleep(2 * HASTY.stall)
@@ -136,7 +136,7 @@ async def test_few_bytes_are_told_as_they_come(
     blob = image.config
     async with (
         plain.gate("blob", after=20) as gate,
-        upstream.blob(REPOSITORY, Digest.parse(blob.digest)) as stream,
+        upstream.repository(REPOSITORY).blob(Digest.parse(blob.digest)) as stream,
     ):
         chunks = stream.chunks()
         assert await anext(chunks) == blob.raw[:20]
@@ -166,7 +166,7 @@ async def test_a_transfer_that_is_left_ends_at_the_upstream(
 ) -> None:
     big = images.Content.of("application/octet-stream", bytes(32 << 20))
     plain.contents.repository(REPOSITORY.name).blobs[big.digest] = big
-    async with upstream.blob(REPOSITORY, Digest.parse(big.digest)) as stream:
+    async with upstream.repository(REPOSITORY).blob(Digest.parse(big.digest)) as stream:
         await anext(stream.chunks())
     await plain.until(lambda: plain.requests[-1].finished)
     assert plain.requests[-1].sent < big.size
@@ -191,7 +191,7 @@ async def test_five_redirects_are_enough(
     chain(5)
     assert await content(upstream, layer) == image.layers[0].raw
     chain(6)
-    with pytest.raises(RedirectRefusedError, match="more than 5 times"):
+    with pytest.raises(RedirectRefusedError, match="more than 5"):
         await content(upstream, layer)
 
 

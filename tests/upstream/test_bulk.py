@@ -67,7 +67,7 @@ async def received(
     """All pieces of a blob, each as it came, and what ended it early."""
     pieces: list[Chunk] = []
     try:
-        async with upstream.blob(REPOSITORY, digest, offset) as stream:
+        async with upstream.repository(REPOSITORY).blob(digest, offset) as stream:
             async for chunk in stream.chunks():
                 pieces.append(chunk)  # noqa: PERF401 (what came before an error counts)
     except UpstreamError as error:
@@ -107,7 +107,7 @@ async def test_pieces_stay_as_they_are_when_all_are_kept(
 async def test_a_slow_reader_is_no_stall_and_costs_little_memory(
     upstream: RegistryUpstream, digest: Digest, blob: images.Content
 ) -> None:
-    async with upstream.blob(REPOSITORY, digest) as stream:
+    async with upstream.repository(REPOSITORY).blob(digest) as stream:
         chunks = stream.chunks()
         tracemalloc.start()
         try:
@@ -126,7 +126,7 @@ async def test_what_comes_slowly_is_told_soon(
     for after in (20, BUFFER_SIZE + 20, _SIZE - 5000):
         async with (
             simulated.gate("blob", after=after),
-            upstream.blob(REPOSITORY, digest) as stream,
+            upstream.repository(REPOSITORY).blob(digest) as stream,
             asyncio.timeout(10),
         ):
             beginning = b""
@@ -212,7 +212,7 @@ async def test_it_can_begin_anywhere(
 ) -> None:
     if is_ignored:
         simulated.arm("blob", IgnoreRange())
-    async with upstream.blob(REPOSITORY, digest, 1_000_001) as stream:
+    async with upstream.repository(REPOSITORY).blob(digest, 1_000_001) as stream:
         assert stream.offset == (0 if is_ignored else 1_000_001)
         body = b"".join([chunk async for chunk in stream.chunks()])
     assert body == blob.raw[stream.offset :]
@@ -239,7 +239,7 @@ async def test_nothing_is_left_of_one_that_is_cancelled(
 
     async def pull() -> None:
         count = 0
-        async with upstream.blob(REPOSITORY, digest) as stream:
+        async with upstream.repository(REPOSITORY).blob(digest) as stream:
             async for chunk in stream.chunks():
                 count += len(chunk)
                 if count == _LATE or not is_stalled:
@@ -264,7 +264,7 @@ async def test_its_connection_ends_with_it(upstream: RegistryUpstream, digest: D
 async def test_closing_the_upstream_ends_what_is_under_way(
     upstream: RegistryUpstream, digest: Digest
 ) -> None:
-    async with upstream.blob(REPOSITORY, digest) as stream:
+    async with upstream.repository(REPOSITORY).blob(digest) as stream:
         chunks = stream.chunks()
         await anext(chunks)
         async with asyncio.timeout(5):

@@ -36,13 +36,13 @@ async def test_a_tag_list_that_is_none_is_broken(
 ) -> None:
     plain.arm("tags", Body(b"<html>"))
     with pytest.raises(UpstreamBrokenError, match="no list of tags"):
-        await upstream.tags(REPOSITORY, None, None)
+        await upstream.repository(REPOSITORY).tags(None, None)
 
 
 async def test_a_tag_list_over_8_mib_is_refused(upstream: RegistryUpstream, plain: SimulatedUpstream) -> None:
     plain.arm("tags", Body(b" " * ((8 << 20) + 1)))
     with pytest.raises(UpstreamBrokenError, match="longer than"):
-        await upstream.tags(REPOSITORY, None, None)
+        await upstream.repository(REPOSITORY).tags(None, None)
 
 
 ABSENT = [
@@ -66,11 +66,11 @@ async def test_without_a_referrers_api_the_tag_stands_for_it(
 ) -> None:
     subject = Digest.parse(image.digest)
     plain.arm("referrers", fault)
-    assert json.loads(await upstream.referrers(REPOSITORY, subject))["manifests"] == []
+    assert json.loads(await upstream.repository(REPOSITORY).referrers(subject))["manifests"] == []
     listed = images.index(images.image(seed=7))
     plain.push(REPOSITORY.name, listed, referrers_tag(subject).name)
     plain.arm("referrers", fault)
-    found = json.loads(await upstream.referrers(REPOSITORY, subject))["manifests"]
+    found = json.loads(await upstream.repository(REPOSITORY).referrers(subject))["manifests"]
     assert [each["digest"] for each in found] == [each.digest for each in listed.images]
 
 
@@ -91,7 +91,7 @@ async def test_a_failing_referrers_api_is_not_a_missing_one(
 ) -> None:
     plain.arm("referrers", fault)
     with pytest.raises(expected):
-        await upstream.referrers(REPOSITORY, Digest.parse(image.digest))
+        await upstream.repository(REPOSITORY).referrers(Digest.parse(image.digest))
 
 
 async def test_referrers_of_all_pages_are_one_index(
@@ -102,7 +102,7 @@ async def test_referrers_of_all_pages_are_one_index(
     for number, link in enumerate((f"<{path}?p=2>", f"<{plain.url}{path}?p=3>", None)):
         headers = {"Link": f'{link}; rel="next"'} if link else {}
         plain.arm("referrers", Tamper(headers=headers), Body(b'{"manifests":[{"digest":"%d"}]}' % number))
-    found = json.loads(await upstream.referrers(REPOSITORY, subject))["manifests"]
+    found = json.loads(await upstream.repository(REPOSITORY).referrers(subject))["manifests"]
     assert [each["digest"] for each in found] == ["0", "1", "2"]
     assert [each.query for each in plain.requests] == [{}, {"p": "2"}, {"p": "3"}]
 
@@ -113,7 +113,7 @@ async def test_pages_of_referrers_have_an_end(
     subject = Digest.parse(image.digest)
     path = f"/v2/{REPOSITORY}/referrers/{subject}"
     plain.arm("referrers", Tamper(headers={"Link": f'<{path}?p=1>; rel="next"'}), times=None)
-    await upstream.referrers(REPOSITORY, subject)
+    await upstream.repository(REPOSITORY).referrers(subject)
     assert plain.count(kind="referrers") == 20
 
 
@@ -123,7 +123,7 @@ async def test_the_next_page_is_on_the_upstream_itself(
     async with SimulatedUpstream("plain") as other:
         link = Tamper(headers={"Link": f'<{other.url}/v2/page2>; rel="next"'})
         plain.arm("referrers", link)
-        await upstream.referrers(REPOSITORY, Digest.parse(image.digest))
+        await upstream.repository(REPOSITORY).referrers(Digest.parse(image.digest))
         assert other.requests == []
 
 
@@ -135,4 +135,4 @@ async def test_a_page_that_fails_fails_the_whole(
     plain.arm("referrers", link)
     plain.arm("referrers", Answer(status=404))
     with pytest.raises(UpstreamBrokenError):
-        await upstream.referrers(REPOSITORY, subject)
+        await upstream.repository(REPOSITORY).referrers(subject)

@@ -61,11 +61,11 @@ async def test_every_status_is_the_same_failure_for_every_request(
     for kind in ("manifest", "blob", "tags"):
         plain.arm(kind, Answer(status=status, code="X", message="because\n"), times=None)
     for question in (
-        upstream.manifest(REPOSITORY, LATEST),
-        upstream.resolve(REPOSITORY, LATEST),
+        upstream.repository(REPOSITORY).manifest(LATEST),
+        upstream.repository(REPOSITORY).resolve(LATEST),
         content(upstream, layer),
-        upstream.probe_blob(REPOSITORY, layer),
-        upstream.tags(REPOSITORY, None, None),
+        upstream.repository(REPOSITORY).probe_blob(layer),
+        upstream.repository(REPOSITORY).tags(None, None),
     ):
         with pytest.raises(expected, match=f"was answered {status}"):
             await question
@@ -76,7 +76,7 @@ async def test_the_upstreams_own_words_are_in_the_error(
 ) -> None:
     plain.arm("manifest", Answer(status=503, code="UNAVAILABLE", message="back at noon\x1b[2J"))
     with pytest.raises(UpstreamBrokenError) as caught:
-        await upstream.manifest(REPOSITORY, LATEST)
+        await upstream.repository(REPOSITORY).manifest(LATEST)
     url = f"{plain.url}/v2/library/alpine/manifests/latest"
     assert str(caught.value) == f"GET {url} was answered 503 Service Unavailable: back at noon [2J"
 
@@ -96,7 +96,7 @@ async def test_a_429_keeps_its_waiting_time(
     assert clock.now == 1_000_000
     plain.arm("manifest", too_many_requests(said, plain=plainly))
     with pytest.raises(UpstreamLimitedError, match=r"Too Many|pull rate limit") as caught:
-        await upstream.manifest(REPOSITORY, LATEST)
+        await upstream.repository(REPOSITORY).manifest(LATEST)
     assert caught.value.retry_after == expected
 
 
@@ -108,14 +108,14 @@ async def test_an_odd_head_means_ask_with_get(upstream: RegistryUpstream, plain:
         Answer(status=501),
     ):
         plain.arm("manifest", fault)
-        assert await upstream.resolve(REPOSITORY, LATEST) is None
+        assert await upstream.repository(REPOSITORY).resolve(LATEST) is None
 
 
 async def test_a_head_of_a_digest_that_tells_another_one_confirms_nothing(
     upstream: RegistryUpstream, plain: SimulatedUpstream, image: images.Image
 ) -> None:
     plain.arm("manifest", Tamper(headers={"Docker-Content-Digest": str(Digest.of(b"other"))}))
-    assert await upstream.resolve(REPOSITORY, Digest.parse(image.digest)) is None
+    assert await upstream.repository(REPOSITORY).resolve(Digest.parse(image.digest)) is None
 
 
 async def test_the_digest_of_a_redirect_itself_is_never_trusted(
@@ -124,7 +124,7 @@ async def test_the_digest_of_a_redirect_itself_is_never_trusted(
     wrong = Tamper(headers={"Docker-Content-Digest": str(Digest.of(b"trap"))})
     target = f"{plain.url}/v2/{REPOSITORY}/manifests/{image.digest}"
     plain.arm("manifest", Redirect(target), wrong, reference="latest")
-    assert await upstream.resolve(REPOSITORY, LATEST) == Digest.parse(image.digest)
+    assert await upstream.repository(REPOSITORY).resolve(LATEST) == Digest.parse(image.digest)
 
 
 async def test_manifests_over_4_mib_are_refused_while_they_are_read(
@@ -136,14 +136,14 @@ async def test_manifests_over_4_mib_are_refused_while_they_are_read(
         faults = (fault,) if isinstance(fault, Body) else (fault, Body(raw))
         plain.arm("manifest", *faults)
         with pytest.raises(UpstreamBrokenError, match="longer than the 4194304 bytes allowed"):
-            await upstream.manifest(REPOSITORY, LATEST)
+            await upstream.repository(REPOSITORY).manifest(LATEST)
     await plain.until(lambda: all(each.finished for each in plain.requests))
     assert max(each.sent for each in plain.requests) < 32 << 20
 
 
 async def test_a_manifest_of_4_mib_is_read(upstream: RegistryUpstream, plain: SimulatedUpstream) -> None:
     plain.arm("manifest", Body(b"x" * (4 << 20)))
-    assert len((await upstream.manifest(REPOSITORY, LATEST)).raw) == 4 << 20
+    assert len((await upstream.repository(REPOSITORY).manifest(LATEST)).raw) == 4 << 20
 
 
 async def test_a_reset_is_tried_again_once_at_most(
@@ -151,7 +151,7 @@ async def test_a_reset_is_tried_again_once_at_most(
 ) -> None:
     plain.arm("manifest", Reset(), times=None)
     with pytest.raises(UpstreamBrokenError, match="connection"):
-        await upstream.manifest(REPOSITORY, LATEST)
+        await upstream.repository(REPOSITORY).manifest(LATEST)
     assert plain.count() <= 2
 
 
@@ -160,35 +160,35 @@ async def test_an_upstream_that_refuses_connections_is_broken(
 ) -> None:
     await plain.stop()
     with pytest.raises(UpstreamBrokenError, match="can't connect: Connection refused"):
-        await upstream.manifest(REPOSITORY, LATEST)
+        await upstream.repository(REPOSITORY).manifest(LATEST)
 
 
 async def test_a_name_that_nobody_knows_is_broken(connect: Connector) -> None:
     upstream = connect("http://registry.invalid")
     with pytest.raises(UpstreamBrokenError, match="can't be resolved"):
-        await upstream.manifest(REPOSITORY, LATEST)
+        await upstream.repository(REPOSITORY).manifest(LATEST)
 
 
 async def test_an_upstream_comes_back(upstream: RegistryUpstream, plain: SimulatedUpstream) -> None:
-    await upstream.manifest(REPOSITORY, LATEST)
+    await upstream.repository(REPOSITORY).manifest(LATEST)
     await plain.stop()
     with pytest.raises(UpstreamBrokenError):
-        await upstream.manifest(REPOSITORY, LATEST)
+        await upstream.repository(REPOSITORY).manifest(LATEST)
     await plain.start()
-    await upstream.manifest(REPOSITORY, LATEST)
+    await upstream.repository(REPOSITORY).manifest(LATEST)
 
 
 async def test_no_answer_in_time_is_a_timeout(upstream: RegistryUpstream, plain: SimulatedUpstream) -> None:
     plain.arm("manifest", Hang())
     with pytest.raises(UpstreamTimeoutError, match=r"no answer within 0\.8 s"):
-        await upstream.manifest(REPOSITORY, LATEST)
+        await upstream.repository(REPOSITORY).manifest(LATEST)
 
 
 async def test_an_address_that_accepts_nothing_is_a_timeout(connect: Connector, silent_port: int) -> None:
     hasty = Timeouts(connect=0.2, headers=5)
     upstream = connect(f"https://127.0.0.1:{silent_port}", timeouts=hasty)
     with pytest.raises(UpstreamTimeoutError, match=r"no connection within 0\.2 s"):
-        await upstream.manifest(REPOSITORY, LATEST)
+        await upstream.repository(REPOSITORY).manifest(LATEST)
 
 
 async def test_hop_by_hop_delays_end_in_one_timeout(
@@ -205,7 +205,7 @@ async def test_a_manifest_that_stalls_is_a_timeout(
 ) -> None:
     plain.arm("manifest", Stall(10))
     with pytest.raises(UpstreamTimeoutError, match=r"no byte came for 0\.8 s"):
-        await upstream.manifest(REPOSITORY, LATEST)
+        await upstream.repository(REPOSITORY).manifest(LATEST)
 
 
 async def test_a_manifest_that_drips_is_a_timeout(
@@ -214,7 +214,7 @@ async def test_a_manifest_that_drips_is_a_timeout(
     upstream = connect(plain.url, timeouts=Timeouts(total=0.3))
     plain.arm("manifest", Stall(10))
     with pytest.raises(UpstreamTimeoutError, match=r"did not end within 0\.3 s"):
-        await upstream.manifest(REPOSITORY, LATEST)
+        await upstream.repository(REPOSITORY).manifest(LATEST)
 
 
 async def test_an_error_whose_explanation_never_comes_is_told_without(
@@ -223,7 +223,7 @@ async def test_an_error_whose_explanation_never_comes_is_told_without(
     upstream = connect(plain.url, timeouts=Timeouts(stall=0.1))
     plain.arm("manifest", Answer(status=503, body=b"12345"), Stall(1))
     with pytest.raises(UpstreamBrokenError, match=r"503 Service Unavailable$"):
-        await upstream.manifest(REPOSITORY, LATEST)
+        await upstream.repository(REPOSITORY).manifest(LATEST)
 
 
 async def test_what_is_no_http_is_broken(connect: Connector) -> None:
@@ -236,4 +236,4 @@ async def test_what_is_no_http_is_broken(connect: Connector) -> None:
     async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(UpstreamBrokenError, match="not valid HTTP"):
-            await connect(f"http://127.0.0.1:{port}").manifest(REPOSITORY, LATEST)
+            await connect(f"http://127.0.0.1:{port}").repository(REPOSITORY).manifest(LATEST)

@@ -59,7 +59,7 @@ def steps(simulated: SimulatedUpstream, first: int = 0) -> list[tuple[str, int]]
 async def test_the_client_keeps_the_contract(connect: Connector) -> None:
     upstream: Upstream = connect("https://registry.example.com")
     assert upstream.registry == "registry.test"
-    assert upstream.canonical(Repository("a")) == Repository("a")
+    assert str(upstream.repository(Repository("a")).source) == "registry.test/a"
 
 
 @every
@@ -67,9 +67,9 @@ async def test_an_image_is_read_whole(connect: Connector, image: images.Image, p
     async with SimulatedUpstream(profile) as simulated:
         layer = stored(simulated, image)
         upstream = logged_in(connect, simulated)
-        digest = await upstream.resolve(REPOSITORY, LATEST)
+        digest = await upstream.repository(REPOSITORY).resolve(LATEST)
         assert digest == (None if profile.bare_manifest_head else Digest.parse(image.digest))
-        fetched = await upstream.manifest(REPOSITORY, Digest.parse(image.digest))
+        fetched = await upstream.repository(REPOSITORY).manifest(Digest.parse(image.digest))
         assert (fetched.raw, fetched.content_type) == (image.raw, image.media_type)
         assert await content(upstream, layer) == image.layers[0].raw
     assert simulated.transfers(str(layer)) == 1
@@ -82,10 +82,10 @@ async def test_the_first_request_costs_a_token_and_the_second_nothing(
     async with SimulatedUpstream(profile) as simulated:
         stored(simulated, image)
         upstream = connect(simulated.url)
-        await upstream.resolve(REPOSITORY, LATEST)
+        await upstream.repository(REPOSITORY).resolve(LATEST)
         assert steps(simulated) == [("manifest", 401), ("token", 200), ("manifest", 200)]
-        await upstream.resolve(REPOSITORY, LATEST)
-        await upstream.manifest(REPOSITORY, LATEST)
+        await upstream.repository(REPOSITORY).resolve(LATEST)
+        await upstream.repository(REPOSITORY).manifest(LATEST)
     assert steps(simulated, 3) == [("manifest", 200)] * 2
 
 
@@ -97,8 +97,8 @@ async def test_another_repository_costs_no_401(
         stored(simulated, image)
         stored(simulated, image, "acme/tool")
         upstream = connect(simulated.url)
-        await upstream.resolve(REPOSITORY, LATEST)
-        await upstream.resolve(Repository("acme/tool"), LATEST)
+        await upstream.repository(REPOSITORY).resolve(LATEST)
+        await upstream.repository(Repository("acme/tool")).resolve(LATEST)
     tokens = 1 if profile.scope else 2
     assert simulated.count(kind="token") == tokens
     assert [each.status for each in simulated.requests].count(401) == 1
@@ -108,7 +108,7 @@ async def test_an_open_registry_is_asked_once_a_request(connect: Connector, imag
     async with SimulatedUpstream("plain") as simulated:
         layer = stored(simulated, image)
         upstream = connect(simulated.url)
-        await upstream.resolve(REPOSITORY, LATEST)
+        await upstream.repository(REPOSITORY).resolve(LATEST)
         await content(upstream, layer)
     assert [each.kind for each in simulated.requests] == ["manifest", "blob"]
 
@@ -119,7 +119,7 @@ async def test_manifests_and_blobs_are_followed_to_other_hosts(
     async with SimulatedUpstream("k8s") as simulated:
         layer = stored(simulated, image)
         upstream = connect(simulated.url)
-        assert (await upstream.manifest(REPOSITORY, LATEST)).raw == image.raw
+        assert (await upstream.repository(REPOSITORY).manifest(LATEST)).raw == image.raw
         assert await content(upstream, layer) == image.layers[0].raw
     assert [each.role for each in simulated.requests] == ["registry", "backend", "registry", "storage"]
 
@@ -133,7 +133,7 @@ async def test_no_authorization_goes_to_a_redirects_other_origin(
         layer = stored(simulated, image)
         upstream = logged_in(connect, simulated)
         await content(upstream, layer, 10)
-        await upstream.probe_blob(REPOSITORY, layer)
+        await upstream.repository(REPOSITORY).probe_blob(layer)
     elsewhere = [each for each in simulated.requests if each.role in ("storage", "backend")]
     assert all("Authorization" not in each.headers for each in elsewhere)
     assert bool(elsewhere) == bool(profile.storage_host or profile.backend_host)
@@ -145,7 +145,10 @@ async def test_a_blob_is_probed_by_one_byte(
 ) -> None:
     async with SimulatedUpstream(profile) as simulated:
         layer = stored(simulated, image)
-        assert await logged_in(connect, simulated).probe_blob(REPOSITORY, layer) == image.layers[0].size
+        assert (
+            await logged_in(connect, simulated).repository(REPOSITORY).probe_blob(layer)
+            == image.layers[0].size
+        )
     assert simulated.count("HEAD") == 0
     assert sum(each.sent for each in simulated.requests if each.kind == "blob" and each.status < 300) == 1
 
@@ -155,7 +158,7 @@ async def test_a_probe_of_a_registry_without_ranges_reads_no_body(
 ) -> None:
     async with SimulatedUpstream("plain", ranges=False) as simulated:
         layer = stored(simulated, image)
-        assert await connect(simulated.url).probe_blob(REPOSITORY, layer) == image.layers[0].size
+        assert await connect(simulated.url).repository(REPOSITORY).probe_blob(layer) == image.layers[0].size
 
 
 async def test_an_empty_blob_is_there(connect: Connector) -> None:
@@ -164,7 +167,7 @@ async def test_an_empty_blob_is_there(connect: Connector) -> None:
         simulated.contents.repository(REPOSITORY.name).blobs[empty.digest] = empty
         upstream = connect(simulated.url)
         digest = Digest.parse(empty.digest)
-        assert await upstream.probe_blob(REPOSITORY, digest) == 0
+        assert await upstream.repository(REPOSITORY).probe_blob(digest) == 0
         assert await content(upstream, digest) == b""
 
 
@@ -178,12 +181,12 @@ async def test_what_is_not_there_is_not_found_or_not_for_us(
         stored(simulated, image)
         upstream = logged_in(connect, simulated)
         with pytest.raises(UpstreamNotFoundError, match="was answered 404 Not Found: manifest unknown"):
-            await upstream.manifest(REPOSITORY, Tag("missing"))
+            await upstream.repository(REPOSITORY).manifest(Tag("missing"))
         with pytest.raises(UpstreamNotFoundError):
-            await upstream.resolve(REPOSITORY, Tag("missing"))
+            await upstream.repository(REPOSITORY).resolve(Tag("missing"))
         expected = UpstreamDeniedError if profile.missing_object_status == 403 else UpstreamNotFoundError
         with pytest.raises(expected):
-            await upstream.probe_blob(REPOSITORY, missing)
+            await upstream.repository(REPOSITORY).probe_blob(missing)
         with pytest.raises(expected):
             await content(upstream, missing)
 
@@ -193,7 +196,7 @@ async def test_docker_hub_gives_a_token_for_a_missing_repository_and_then_401(co
         upstream = connect(simulated.url)
         for _ in range(2):
             with pytest.raises(UpstreamDeniedError, match="the repository is missing, or private") as caught:
-                await upstream.manifest(Repository("library/nothing"), LATEST)
+                await upstream.repository(Repository("library/nothing")).manifest(LATEST)
             assert caught.value.login_required
     assert steps(simulated) == [
         ("manifest", 401),
@@ -207,7 +210,7 @@ async def test_docker_hub_gives_a_token_for_a_missing_repository_and_then_401(co
 async def test_a_token_service_that_refuses_is_quoted(connect: Connector) -> None:
     async with SimulatedUpstream("ghcr") as simulated:
         with pytest.raises(UpstreamDeniedError, match=r"no token for anonymous.*requested access") as caught:
-            await connect(simulated.url).manifest(REPOSITORY, LATEST)
+            await connect(simulated.url).repository(REPOSITORY).manifest(LATEST)
         assert caught.value.login_required
 
 
@@ -219,9 +222,9 @@ async def test_a_private_repository_needs_the_credentials(
         stored(simulated, image)
         simulated.make_private(REPOSITORY.name, ME.username)
         with pytest.raises((UpstreamDeniedError, UpstreamNotFoundError)):
-            await connect(simulated.url).manifest(REPOSITORY, LATEST)
+            await connect(simulated.url).repository(REPOSITORY).manifest(LATEST)
         upstream = logged_in(connect, simulated)
-        assert (await upstream.manifest(REPOSITORY, LATEST)).raw == image.raw
+        assert (await upstream.repository(REPOSITORY).manifest(LATEST)).raw == image.raw
 
 
 @pytest.mark.parametrize("profile", [each for each in ALL if each.auth != "none"], ids=by_name)
@@ -232,7 +235,7 @@ async def test_wrong_credentials_are_refused_without_telling_them(
         stored(simulated, image)
         upstream = logged_in(connect, simulated, Credentials("me", "hush"))
         with pytest.raises(UpstreamDeniedError) as caught:
-            await upstream.manifest(REPOSITORY, LATEST)
+            await upstream.repository(REPOSITORY).manifest(LATEST)
     assert "hush" not in str(caught.value)
     assert ("'me'" in str(caught.value)) == (profile.auth == "bearer")
 
@@ -245,9 +248,9 @@ async def test_credentials_replaced_while_running_are_used(connect: Connector, i
         simulated.add_user(ME.username, ME.password)
         upstream = connect(simulated.url, credentials=provider)
         with pytest.raises(UpstreamDeniedError):
-            await upstream.manifest(REPOSITORY, LATEST)
+            await upstream.repository(REPOSITORY).manifest(LATEST)
         provider.replace(ME)
-        assert (await upstream.manifest(REPOSITORY, LATEST)).raw == image.raw
+        assert (await upstream.repository(REPOSITORY).manifest(LATEST)).raw == image.raw
 
 
 @every_bearer
@@ -257,9 +260,9 @@ async def test_an_expired_token_is_not_sent(
     async with SimulatedUpstream(profile, clock=clock) as simulated:
         stored(simulated, image)
         upstream = connect(simulated.url)
-        await upstream.resolve(REPOSITORY, LATEST)
+        await upstream.repository(REPOSITORY).resolve(LATEST)
         clock.advance(profile.token_seconds if profile.token_tells_expiry else 60)
-        await upstream.resolve(REPOSITORY, LATEST)
+        await upstream.repository(REPOSITORY).resolve(LATEST)
     assert steps(simulated, 3) == [("token", 200), ("manifest", 200)]
 
 
@@ -271,9 +274,9 @@ async def test_a_token_that_died_early_is_replaced(
     async with SimulatedUpstream(profile) as simulated:
         stored(simulated, image)
         upstream = connect(simulated.url)
-        await upstream.resolve(REPOSITORY, LATEST)
+        await upstream.repository(REPOSITORY).resolve(LATEST)
         simulated.kill_tokens(status=status, challenge=challenge)
-        assert (await upstream.manifest(REPOSITORY, LATEST)).raw == image.raw
+        assert (await upstream.repository(REPOSITORY).manifest(LATEST)).raw == image.raw
     assert steps(simulated, 3) == [
         ("manifest", status),
         ("manifest", 401),
@@ -287,12 +290,12 @@ async def test_docker_hubs_rate_limit_is_remembered(connect: Connector, image: i
         layer = stored(simulated, image)
         upstream = connect(simulated.url)
         assert upstream.rate_limit is None
-        await upstream.manifest(REPOSITORY, LATEST)
+        await upstream.repository(REPOSITORY).manifest(LATEST)
         await content(upstream, layer)
         assert upstream.rate_limit == RateLimit(limit=100, remaining=99, window=21600)
         simulated.registry.pulls_left = 0
         with pytest.raises(UpstreamLimitedError, match="unauthenticated pull rate limit"):
-            await upstream.manifest(REPOSITORY, LATEST)
+            await upstream.repository(REPOSITORY).manifest(LATEST)
         assert upstream.rate_limit == RateLimit(limit=100, remaining=0, window=21600)
 
 
@@ -302,9 +305,9 @@ async def test_tags_come_in_pages(connect: Connector, image: images.Image, profi
         for tag in ("1", "2", "3"):
             simulated.push(REPOSITORY.name, image, tag)
         upstream = logged_in(connect, simulated)
-        assert await upstream.tags(REPOSITORY, None, None) == TagPage(("1", "2", "3"), more=False)
-        assert await upstream.tags(REPOSITORY, 2, None) == TagPage(("1", "2"), more=True)
-        assert await upstream.tags(REPOSITORY, 2, "2") == TagPage(("3",), more=False)
+        assert await upstream.repository(REPOSITORY).tags(None, None) == TagPage(("1", "2", "3"), more=False)
+        assert await upstream.repository(REPOSITORY).tags(2, None) == TagPage(("1", "2"), more=True)
+        assert await upstream.repository(REPOSITORY).tags(2, "2") == TagPage(("3",), more=False)
 
 
 @every
@@ -316,10 +319,10 @@ async def test_referrers_come_from_the_api_or_from_the_tag(
     async with SimulatedUpstream(profile) as simulated:
         stored(simulated, image)
         upstream = logged_in(connect, simulated)
-        assert json.loads(await upstream.referrers(REPOSITORY, subject))["manifests"] == []
+        assert json.loads(await upstream.repository(REPOSITORY).referrers(subject))["manifests"] == []
         simulated.push(REPOSITORY.name, signature)
         if profile.referrers != "api":
             simulated.push(REPOSITORY.name, images.index(signature), referrers_tag(subject).name)
-        listed = json.loads(await upstream.referrers(REPOSITORY, subject))
+        listed = json.loads(await upstream.repository(REPOSITORY).referrers(subject))
     assert [each["digest"] for each in listed["manifests"]] == [signature.digest]
     assert listed["mediaType"] == images.OCI_INDEX

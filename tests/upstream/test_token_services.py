@@ -60,7 +60,7 @@ async def test_a_token_services_failure_is_told_as_such(
     stored(hub, image)
     hub.arm("token", fault, times=None)
     with pytest.raises(expected, match=text) as caught:
-        await connect(hub.url, timeouts=HASTY).manifest(REPOSITORY, LATEST)
+        await connect(hub.url, timeouts=HASTY).repository(REPOSITORY).manifest(LATEST)
     assert "scope=" not in str(caught.value)
     if isinstance(caught.value, UpstreamLimitedError):
         assert caught.value.retry_after == 9
@@ -71,7 +71,7 @@ async def test_many_requests_at_once_ask_for_one_token(
 ) -> None:
     stored(hub, image)
     upstream = connect(hub.url)
-    await asyncio.gather(*(upstream.manifest(REPOSITORY, LATEST) for _ in range(10)))
+    await asyncio.gather(*(upstream.repository(REPOSITORY).manifest(LATEST) for _ in range(10)))
     assert hub.count(kind="token") == 1
 
 
@@ -86,7 +86,7 @@ async def test_a_token_endpoints_redirect_gets_no_credentials_on_another_origin(
         hub.arm("token", Redirect(f"{other.url}/token"))
         other.arm("other", Answer(status=200, body=b'{"token":"x"}'))
         with pytest.raises(UpstreamDeniedError):
-            await connect(hub.url, credentials=StaticCredentials(me)).manifest(REPOSITORY, LATEST)
+            await connect(hub.url, credentials=StaticCredentials(me)).repository(REPOSITORY).manifest(LATEST)
     assert "Authorization" in next(each for each in hub.requests if each.kind == "token").headers
     assert [each.headers.get("Authorization") for each in other.requests] == [None]
 
@@ -100,7 +100,7 @@ async def test_credentials_do_not_go_to_a_realm_on_another_host(
     async with SimulatedUpstream("plain") as thief:
         hub.gatekeeper.realm = thief.url.replace("127.0.0.1", "localhost") + "/token"
         with pytest.raises(UpstreamBrokenError, match="not sent there"):
-            await connect(hub.url, credentials=me).manifest(REPOSITORY, LATEST)
+            await connect(hub.url, credentials=me).repository(REPOSITORY).manifest(LATEST)
         with pytest.raises(UpstreamBrokenError, match="without TLS"):
-            await connect(hub.url).manifest(REPOSITORY, LATEST)
+            await connect(hub.url).repository(REPOSITORY).manifest(LATEST)
     assert thief.requests == []

@@ -129,7 +129,7 @@ async def test_every_hop_of_a_chain_is_checked(connect: Connector, image: images
 async def test_requests_say_who_asks_and_want_no_encoding(connect: Connector, image: images.Image) -> None:
     async with SimulatedUpstream() as simulated:
         stored(simulated, image)
-        await connect(simulated.url).manifest(REPOSITORY, LATEST)
+        await connect(simulated.url).repository(REPOSITORY).manifest(LATEST)
     headers = {name.lower(): value for name, value in simulated.requests[0].headers.items()}
     assert headers["user-agent"] == f"registry-proxy/{__version__}"
     assert headers["accept-encoding"] == "identity"
@@ -149,8 +149,8 @@ async def test_cookies_are_not_kept(connect: Connector, image: images.Image) -> 
         stored(simulated, image)
         upstream = connect(f"http://localhost:{URL(simulated.url).port}")
         simulated.arm("manifest", Tamper(headers={"Set-Cookie": "session=1; Path=/"}))
-        await upstream.manifest(REPOSITORY, LATEST)
-        await upstream.manifest(REPOSITORY, LATEST)
+        await upstream.repository(REPOSITORY).manifest(LATEST)
+        await upstream.repository(REPOSITORY).manifest(LATEST)
     assert "Cookie" not in simulated.requests[1].headers
 
 
@@ -165,21 +165,21 @@ async def test_environment_and_netrc_have_no_say(
     monkeypatch.delenv("NO_PROXY", raising=False)
     async with SimulatedUpstream() as simulated:
         stored(simulated, image)
-        await connect(simulated.url).manifest(REPOSITORY, LATEST)
+        await connect(simulated.url).repository(REPOSITORY).manifest(LATEST)
     assert "Authorization" not in simulated.requests[0].headers
 
 
 async def test_very_large_headers_are_read(connect: Connector, image: images.Image) -> None:
     async with SimulatedUpstream(padding_header=120_000) as simulated:
         stored(simulated, image)
-        assert (await connect(simulated.url).manifest(REPOSITORY, LATEST)).raw == image.raw
+        assert (await connect(simulated.url).repository(REPOSITORY).manifest(LATEST)).raw == image.raw
 
 
 async def test_headers_over_128_kib_are_refused(connect: Connector, image: images.Image) -> None:
     async with SimulatedUpstream(padding_header=140_000) as simulated:
         stored(simulated, image)
         with pytest.raises(UpstreamBrokenError, match="not valid HTTP"):
-            await connect(simulated.url).manifest(REPOSITORY, LATEST)
+            await connect(simulated.url).repository(REPOSITORY).manifest(LATEST)
 
 
 async def test_a_certificate_that_nobody_vouches_for_is_refused(
@@ -187,7 +187,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(
 ) -> None:
     async with SimulatedUpstream(tls=authority.server_context("127.0.0.1")) as simulated:
         with pytest.raises(UpstreamBrokenError, match="certificate is not trusted"):
-            await connect(simulated.url).manifest(REPOSITORY, LATEST)
+            await connect(simulated.url).repository(REPOSITORY).manifest(LATEST)
     assert simulated.requests == []
 
 
@@ -218,9 +218,9 @@ async def test_connections_are_used_again(connect: Connector, image: images.Imag
     async with SimulatedUpstream("quay") as simulated:
         layer = stored(simulated, image)
         upstream = connect(simulated.url)
-        await upstream.manifest(REPOSITORY, LATEST)
+        await upstream.repository(REPOSITORY).manifest(LATEST)
         for _ in range(3):
             await content(upstream, layer)
-            await upstream.probe_blob(REPOSITORY, layer)
+            await upstream.repository(REPOSITORY).probe_blob(layer)
         open_ones = [len(runner.server.connections) for runner in simulated._runners if runner.server]
         assert open_ones == [1, 1]

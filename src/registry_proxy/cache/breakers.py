@@ -1,4 +1,4 @@
-"""Asking upstreams, and remembering which of them is failing."""
+"""Circuit breakers: which registries are failing."""
 
 from __future__ import annotations
 
@@ -12,39 +12,36 @@ from registry_proxy.upstream.base import UpstreamError, UpstreamLimitedError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from registry_proxy.upstream.base import Upstream
-
 Answer = TypeVar("Answer")
 
 
 class CircuitBreakers:
-    """A breaker an upstream registry. Blob transfers don't count: their host is seldom the registry's own."""
+    """One breaker per failing registry. Blob transfers do not count: they mostly come from another host."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._breakers: dict[str, Breaker] = {}
+        self._failing: dict[str, Breaker] = {}
 
-    def is_failing(self, upstream: Upstream) -> bool:
-        """Whether its last answer was a failure, so that nothing that is cached should wait for it."""
-        breaker = self._breakers.get(upstream.registry)
-        return breaker is not None and breaker.failing
+    def is_open(self, registry: str) -> bool:
+        """Return whether the registry's last response was a failure, so that cached content must not wait for it."""
+        return registry in self._failing
 
-    def may_ask(self, upstream: Upstream) -> bool:
-        """Whether another try is due."""
-        breaker = self._breakers.get(upstream.registry)
+    def may_ask(self, registry: str) -> bool:
+        """Return whether a request is due."""
+        breaker = self._failing.get(registry)
         return breaker is None or breaker.may_ask(self._monotonic())
 
-    async def ask(self, upstream: Upstream, question: Awaitable[Answer]) -> Answer:
-        """The answer; any UpstreamError is passed on."""
-        breaker = self._breakers.setdefault(upstream.registry, Breaker())
+    async def ask(self, registry: str, request: Awaitable[Answer]) -> Answer:
+        """Return the result of a request to the registry, and note whether it failed. Raise UpstreamError."""
         try:
-            answer = await question
+            result = await request
         except UpstreamError as error:
             if classify_failure(error) is UpstreamFailure.OUTAGE:
                 retry_after = error.retry_after if isinstance(error, UpstreamLimitedError) else None
+                breaker = self._failing.setdefault(registry, Breaker())
                 breaker.failed(self._monotonic(), retry_after)
             else:
-                breaker.succeeded()
+                self._failing.pop(registry, None)
             raise
-        breaker.succeeded()
-        return answer
+        self._failing.pop(registry, None)
+        return result

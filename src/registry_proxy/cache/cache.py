@@ -1,4 +1,4 @@
-"""The cache: its parts, put together over a store, an index and any number of upstreams."""
+"""The cache, built from its parts over a store and an index."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from registry_proxy.aio.locks import NamedLocks, ProcessLocks
 from registry_proxy.aio.singleflight import SingleFlight
 from registry_proxy.cache.access_times import AccessTimes
 from registry_proxy.cache.blobs.blobs import Blobs
-from registry_proxy.cache.blobs.filler import FillPorts
+from registry_proxy.cache.blobs.download import Tools
 from registry_proxy.cache.blobs.fills import Fills
 from registry_proxy.cache.breakers import CircuitBreakers
 from registry_proxy.cache.content import ContentStore
 from registry_proxy.cache.evictor import Evictor
 from registry_proxy.cache.links import Links
+from registry_proxy.cache.manifests.intake import Intake
 from registry_proxy.cache.manifests.listings import Catalog, Referrers, Tags
-from registry_proxy.cache.manifests.manifests import Manifests
-from registry_proxy.cache.manifests.revalidation import ManifestPorts, Revalidator
+from registry_proxy.cache.manifests.manifests import Fetcher, Manifests
+from registry_proxy.cache.manifests.revalidation import Revalidator
 from registry_proxy.cache.manifests.store import ManifestStore
 from registry_proxy.index.base import IndexFailedError
 from registry_proxy.storage.base import StoreError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from registry_proxy.aio.tasks import BackgroundTasks
+    from registry_proxy.cache.results import ServedManifest
     from registry_proxy.index.base import Index
     from registry_proxy.oci.digest import Digest
     from registry_proxy.policy.freshness import Freshness
@@ -36,9 +38,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Seconds between two writes of what was used, and between two looks for leftovers.
+# Seconds between two writes of access times, and between two runs that clean up the store.
 _FLUSH_EVERY = 30.0
-_TIDY_EVERY = 3600.0
+_CLEAN_UP_EVERY = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,9 @@ class Timing:
 
 
 class Cache:
-    """What the server asks: manifests, blobs, tags, referrers, catalog."""
+    """The reads that the server offers: manifests, blobs, tags, referrers, catalog."""
 
-    def __init__(  # noqa: PLR0913  its ports, each once
+    def __init__(  # noqa: PLR0913 - its ports, each once
         self,
         *,
         store: BlobStore,
@@ -69,51 +71,63 @@ class Cache:
         breakers = CircuitBreakers(timing.monotonic)
         self._timing = timing
         self._access_times = AccessTimes(index, timing.now)
-        self._evictor = Evictor(store, index, locks, self._access_times, max_size, timing.now)
-        access = Links(index, breakers, SingleFlight(background), rules, timing.now)
-        content_store = ContentStore(store, index, self._access_times, timing.now)
-        self._stored_manifests = ManifestStore(store, content_store, self._evictor)
-        ports = ManifestPorts(
-            index,
-            self._stored_manifests,
-            access,
-            breakers,
-            locks,
-            SingleFlight(background),
-            rules,
-            timing.now,
+        self.evictor = Evictor(store, index, locks, self._access_times, max_size, timing.now)
+        content = ContentStore(store, index, self._access_times, timing.now)
+        links = Links(index, breakers, SingleFlight(background), rules, timing.now)
+
+        tools = Tools(store, index, links, self.evictor, executor)
+        self.fills = Fills(tools, background, timing.now, timing.sleep)
+        self.blobs = Blobs(content, links, self.fills)
+
+        requests: SingleFlight[ServedManifest] = SingleFlight(background)
+        self._manifests = ManifestStore(store, content, self.evictor)
+        intake = Intake(self._manifests, index, rules, timing.now)
+        fetcher = Fetcher(breakers, intake, self._manifests)
+        revalidator = Revalidator(
+            index=index,
+            store=self._manifests,
+            breakers=breakers,
+            locks=locks,
+            single_flight=requests,
+            rules=rules,
+            clock=timing.now,
         )
-        revalidator = Revalidator(ports)
-        fills = Fills(FillPorts(store, index, self._evictor, executor), background, timing.now)
-        self.manifests = Manifests(ports, revalidator)
-        self.blobs = Blobs(content_store, access, fills, timing.sleep)
+        self.manifests = Manifests(
+            store=self._manifests,
+            fetcher=fetcher,
+            revalidator=revalidator,
+            links=links,
+            locks=locks,
+            single_flight=requests,
+            clock=timing.now,
+        )
         self.tags = Tags(index, breakers, SingleFlight(background))
-        self.referrers = Referrers(index, breakers, revalidator)
+        self.referrers = Referrers(index, breakers, intake, revalidator)
         self.catalog = Catalog(index)
 
     def touch(self, digest: Digest) -> None:
-        """Content was served without asking the cache, from the server's memory."""
+        """Note an access to content that the server sent from its own memory."""
         self._access_times.touch(digest)
 
     def forget(self) -> None:
-        """Something was removed on demand: nothing that is kept in memory counts any more."""
-        self._stored_manifests.forget()
+        """Drop the manifests in memory, because content was removed on demand."""
+        self._manifests.forget()
 
     async def run_maintenance(self) -> None:
         """Write access times and clean up the store at intervals, until cancelled."""
-        next_tidy = self._timing.monotonic()
+        next_clean_up = self._timing.monotonic()
         try:
             while True:
-                if self._timing.monotonic() >= next_tidy:
-                    await self._tidy()
-                    next_tidy = self._timing.monotonic() + _TIDY_EVERY
+                if self._timing.monotonic() >= next_clean_up:
+                    await self._clean_up()
+                    next_clean_up = self._timing.monotonic() + _CLEAN_UP_EVERY
                 await self._timing.sleep(_FLUSH_EVERY)
                 await self._access_times.flush()
         finally:
             await self._access_times.flush()
 
-    async def _tidy(self) -> None:
+    async def _clean_up(self) -> None:
         try:
-            await self._evictor.clean_up()
+            await self.evictor.clean_up()
         except (StoreError, IndexFailedError) as error:
-            log.error("the store was not tidied: %s. Check the disk.", error)  # noqa: TRY400
+            log.error("store maintenance failed: %s. Check the disk.", error)  # noqa: TRY400

@@ -1,16 +1,17 @@
-"""Content in the store, with what the index knows of it. The file is believed, not the row."""
+"""Stored content, with what the index knows of it. The file is believed, not the row."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from registry_proxy.cache.failures import recorded_if_possible
+from registry_proxy.index.base import IndexFailedError
 from registry_proxy.storage.base import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from registry_proxy.cache.access_times import AccessTimes
     from registry_proxy.index.base import Content, Index
@@ -33,58 +34,70 @@ class ContentStore:
         self._damaged: set[Digest] = set()
 
     def known(self, digest: Digest) -> Content | None:
-        """What the index says of it."""
+        """Return the index's record of the content."""
         return self._index.content(digest)
 
     async def open(self, digest: Digest) -> StoredBlob | None:
-        """The content, if it is there and whole by its size. A store that can't be read counts as a miss."""
+        """Return the content, if it is stored and has the recorded size. A store that cannot be read is a miss."""
         try:
             stored = self._store.open(digest)
         except StoreError as error:
-            log.error("%s can't be read and is fetched anew: %s. Check the disk.", digest, error)  # noqa: TRY400
+            log.error("cannot read %s, downloading it again: %s. Check the disk.", digest, error)  # noqa: TRY400
             return None
         if stored is None:
             return None
         content = self._index.content(digest)
         if digest not in self._damaged and (content is None or content.size == stored.size):
             return stored
-        log.error("%s is damaged in the store and is fetched anew. Check the disk.", digest)
+        log.error("%s is damaged in the store, downloading it again. Check the disk.", digest)
         self._damaged.discard(digest)
         stored.close()
         await self.remove(digest)
         return None
 
     def report_damage(self, digest: Digest) -> None:
-        """Its file could not be read to the end: the next one who wants it has it fetched anew."""
+        """Note that the file could not be read to its end: the next request downloads the content again."""
         self._damaged.add(digest)
 
     async def has(self, digest: Digest) -> bool:
-        """Whether `open` would find it."""
+        """Return whether `open` would return the content."""
         stored = await self.open(digest)
         if stored is not None:
             stored.close()
         return stored is not None
 
     async def ensure_counted(self, digest: Digest, size: int) -> None:
-        """Count content that the index doesn't know, as after the loss of the index."""
+        """Record content that the index does not know, as after the loss of the index."""
         if self._index.content(digest) is None:
-            with recorded_if_possible(f"the size of {digest}"):
+            with log_index_errors(f"recording the size of {digest}"):
                 await self._index.adopt([(digest, size)], self._clock())
 
     async def remove(self, digest: Digest) -> None:
-        """Forget damaged content: row first, file second."""
-        with recorded_if_possible(f"the loss of {digest}"):
+        """Remove damaged content: row first, file second."""
+        with log_index_errors(f"recording the loss of {digest}"):
             await self._index.forget([digest])
         try:
             await asyncio.to_thread(self._store.delete, digest)
         except StoreError as error:
-            log.error("damaged %s can't be deleted: %s. Check the disk.", digest, error)  # noqa: TRY400
+            log.error("cannot delete damaged %s: %s. Check the disk.", digest, error)  # noqa: TRY400
 
     async def end_reservation(self, digest: Digest) -> None:
-        """It is not stored after all."""
-        with recorded_if_possible(f"that {digest} is not stored"):
+        """Release the bytes reserved for content that is not stored after all."""
+        with log_index_errors(f"releasing the reservation of {digest}"):
             await self._index.release(digest)
 
     def touch(self, digest: Digest) -> None:
-        """It was used now."""
+        """Note an access now."""
         self._access_times.touch(digest)
+
+
+@contextmanager
+def log_index_errors(action: str) -> Iterator[None]:
+    """Log a failed write to the index that no response depends on: on a full disk, stored content is still served.
+
+    `action` says what was written, such as "linking SOURCE@DIGEST".
+    """
+    try:
+        yield
+    except IndexFailedError as error:
+        log.error("%s failed: %s. Check the disk under the storage path.", action, error)  # noqa: TRY400

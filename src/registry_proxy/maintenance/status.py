@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from registry_proxy.cache.results import Outcome
 from registry_proxy.maintenance.workers import VisibleLocks, count_workers
-from registry_proxy.observe.counters import FETCHED, SERVED
+from registry_proxy.observe.counters import FETCHED, NO_REGISTRY, SERVED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -85,6 +85,8 @@ class StatusReader:
         counts: dict[str, Counter[str]] = {}
         since = []
         for count in self._index.counts():
+            if count.registry == NO_REGISTRY:
+                continue
             counts.setdefault(count.registry, Counter())[count.name] = count.value
             since.append(count.since)
         surveys = []

@@ -1,19 +1,19 @@
-"""From a request to its answer."""
+"""From a request to its response."""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, TypeVar, assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from registry_proxy.oci.errors import ErrorCode, RegistryError
 from registry_proxy.server.blobs import BlobEndpoint
 from registry_proxy.server.listings import ListingEndpoint
 from registry_proxy.server.manifests import ManifestEndpoint
-from registry_proxy.server.response_cache import CachedResponse, ResponseCache
 from registry_proxy.server.responses import (
     BlobResponse,
-    Headers,
+    CachedResponse,
     Response,
+    ResponseCache,
     error_response,
     internal_error,
     json_response,
@@ -30,56 +30,51 @@ from registry_proxy.server.routes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from registry_proxy.cache.cache import Cache
-    from registry_proxy.observe.counters import Counters
-    from registry_proxy.oci.reference import Repository
     from registry_proxy.server.gate import Gate
     from registry_proxy.server.request import Request
     from registry_proxy.upstream.base import Upstream
 
 log = logging.getLogger(__name__)
 
-Found = TypeVar("Found")
-
 
 class App:
     """The registry API, for reading, over a cache."""
 
-    def __init__(self, cache: Cache, router: Router[Upstream], gate: Gate, counters: Counters) -> None:
+    def __init__(self, cache: Cache, router: Router[Upstream], gate: Gate) -> None:
         self._cache = cache
         self._router = router
         self._gate = gate
-        self._counters = counters
-        self._memo = ResponseCache()
-        self._manifests = ManifestEndpoint(cache.manifests, self._memo, counters)
+        self._responses = ResponseCache()
+        self._manifests = ManifestEndpoint(cache.manifests, self._responses)
         self._blobs = BlobEndpoint(cache.blobs)
         self._listings = ListingEndpoint(cache.tags, cache.referrers, cache.catalog)
 
     def reconfigure(self, router: Router[Upstream], gate: Gate) -> None:
-        """Other upstreams and rules from now on; requests under way keep theirs."""
+        """Use other upstreams and access rules from now on. Requests in progress keep theirs."""
         self._router = router
         self._gate = gate
-        self._memo.clear()
+        self._responses.clear()
 
     def forget(self) -> None:
-        """Something was removed from the cache: nothing that is kept in memory counts any more."""
-        self._memo.clear()
+        """Drop what is kept in memory, because content was removed from the cache."""
+        self._responses.clear()
         self._cache.forget()
 
     def cached(self, request: Request, now: float) -> CachedResponse | None:
-        """The answer to a request that was answered a moment ago, without any waiting."""
+        """Return the response to a request that was answered a moment ago, without any waiting."""
         if "if-none-match" in request.headers:
             return None
-        prepared = self._memo.get(request.host, request.target, now)
-        if prepared is None or not self._gate.admits_at_once(request, prepared.registry):
+        cached = self._responses.get(request.host, request.target, now)
+        if cached is None or not self._gate.is_known_allowed(request, cached.registry):
             return None
-        self._cache.touch(prepared.digest)
-        return prepared
+        self._cache.touch(cached.digest)
+        return cached
 
     async def respond(self, request: Request) -> Response | BlobResponse:
-        """The answer to any request. Never raises but when cancelled."""
+        """Return the response to any request. Only CancelledError can be raised."""
         try:
             return await self._respond(request)
         except RegistryError as error:
@@ -94,62 +89,50 @@ class App:
                 ErrorCode.UNSUPPORTED, "this is a read-only cache: push to the registry itself"
             )
         endpoint, query = parse_target(request.target)
+        if isinstance(endpoint, Ping | CatalogOf):
+            return await self._respond_locally(request, endpoint, query)
         namespace = query.get("ns")
-        match endpoint:
-            case Ping():
-                selected = await self._told(request, lambda: self._router.select(request.host, namespace))
-                await self._gate.admit(request, selected.registry if selected else None)
-                return json_response({}, [("Cache-Status", "registry-proxy; detail=local")])
-            case CatalogOf():
-                selected = await self._told(request, lambda: self._router.select(request.host, namespace))
-                await (
-                    self._gate.admit(request, selected.registry)
-                    if selected
-                    else self._gate.admit_to_all(request)
-                )
-                return self._listings.catalog(selected, query, _namespace(selected, namespace))
-        name = endpoint.name
-        upstream, repository = await self._told(
-            request, lambda: self._router.route(request.host, namespace, name)
-        )
+        try:
+            upstream, name = self._router.route(request.host, namespace, endpoint.name)
+        except RegistryError:
+            await self._gate.admit(request, None)  # the error names the registries: only for allowed clients
+            raise
         await self._gate.admit(request, upstream.registry)
-        response = await self._read(request, endpoint, query, upstream, repository)
-        if response.outcome is not None:
-            response.tally = self._counters.of(upstream.registry)
-            response.tally.count(response.outcome.value)
-        return response
-
-    async def _read(
-        self,
-        request: Request,
-        endpoint: ManifestOf | BlobOf | TagsOf | ReferrersOf,
-        query: Mapping[str, str],
-        upstream: Upstream,
-        repository: Repository,
-    ) -> Response | BlobResponse:
-        extra = _namespace(upstream, query.get("ns"))
+        remote = upstream.repository(name)
+        # containerd sends `ns` and expects the namespace of the response; the value is ours, not the request's.
+        extra = [("OCI-Namespace", upstream.registry)] if namespace is not None else []
+        response: Response | BlobResponse
         match endpoint:
             case ManifestOf(reference=reference):
-                return await self._manifests.get(request, upstream, repository, reference, extra)
+                response = await self._manifests.get(request, remote, reference, extra)
             case BlobOf(digest=digest):
-                answer = self._blobs.head if request.is_head else self._blobs.get
-                return await answer(request, upstream, repository, digest, extra)
-            case TagsOf(name=name):
-                return await self._listings.tags(name, upstream, repository, query, extra)
+                read = self._blobs.head if request.is_head else self._blobs.get
+                response = await read(request, remote, digest, extra)
+            case TagsOf(name=asked):
+                response = await self._listings.tags(asked, remote, query, extra)
             case ReferrersOf(subject=subject):
-                return await self._listings.referrers(upstream, repository, subject, query, extra)
+                response = await self._listings.referrers(remote, subject, query, extra)
             case _:
                 assert_never(endpoint)
+        response.registry = upstream.registry
+        return response
 
-    async def _told(self, request: Request, find: Callable[[], Found]) -> Found:
-        """What `find` finds. Its error tells which registries there are, so it is for those who may pull."""
+    async def _respond_locally(
+        self, request: Request, endpoint: Ping | CatalogOf, query: Mapping[str, str]
+    ) -> Response:
+        """Respond without a repository: to a client that looks for a registry, or asks for what is cached."""
+        namespace = query.get("ns")
         try:
-            return find()
+            upstream = self._router.select(request.host, namespace)
         except RegistryError:
             await self._gate.admit(request, None)
             raise
-
-
-def _namespace(upstream: Upstream | None, namespace: str | None) -> Headers:
-    """containerd asks with `ns` and looks for the answer of that namespace; the value is ours, not the request's."""
-    return [("OCI-Namespace", upstream.registry)] if upstream is not None and namespace is not None else []
+        if isinstance(endpoint, Ping):
+            await self._gate.admit(request, upstream.registry if upstream else None)
+            return json_response({}, [("Cache-Status", "registry-proxy; detail=local")])
+        if upstream is None:
+            await self._gate.admit_to_all(request)
+            return self._listings.catalog(None, query, [])
+        await self._gate.admit(request, upstream.registry)
+        extra = [("OCI-Namespace", upstream.registry)] if namespace is not None else []
+        return self._listings.catalog(upstream.registry, query, extra)

@@ -9,21 +9,20 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from registry_proxy.observe.counters import Tally
+from registry_proxy.cache.results import Outcome
 from registry_proxy.oci.errors import ErrorCode, RegistryError
 from registry_proxy.policy.access import parse_address
-from registry_proxy.server.request import Client, Request
-from registry_proxy.server.request_reader import RefusedRequestError, RequestReader
+from registry_proxy.server.request import Client, RefusedRequestError, Request, RequestReader
 from registry_proxy.server.responses import BlobResponse, Response, encode_head, error_response
 from registry_proxy.server.writer import BodyWriter, DamagedFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
 
     from registry_proxy.aio.tasks import BackgroundTasks
+    from registry_proxy.observe.observer import Observer
     from registry_proxy.policy.access import Address
-    from registry_proxy.server.dates import Dates
-    from registry_proxy.server.response_cache import CachedResponse
+    from registry_proxy.server.responses import CachedResponse, Dates
 
 log = logging.getLogger(__name__)
 
@@ -32,18 +31,26 @@ _MAX_PIPELINED = 16
 _WRITE_BUFFER = 1024 * 1024
 # Seconds that a client may take no byte of an answer.
 _WRITE_TIMEOUT = 300.0
-# Seconds that a client gets to read the answer to a request whose body it is still sending.
-_LINGER = 2.0
+# Seconds that a client gets to read the response to a request whose body it is still sending.
+_LINGER_TIMEOUT = 2.0
+_HIT = Outcome.HIT.value
 
 
 class Application(Protocol):
-    """What requests are answered by."""
+    """Responds to requests."""
 
     def cached(self, request: Request, now: float) -> CachedResponse | None:
-        """The answer to a request that was answered a moment ago."""
+        """Return the response to a request that was answered a moment ago, if there is one."""
 
     async def respond(self, request: Request) -> Response | BlobResponse:
-        """The answer to any request."""
+        """Return the response to any request."""
+
+
+class Connections(Protocol):
+    """The open connections of a server."""
+
+    def add(self, connection: Connection) -> None: ...
+    def remove(self, connection: Connection) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +73,8 @@ class Connection(asyncio.Protocol):
         dates: Dates,
         background: BackgroundTasks,
         limits: Limits,
-        on_made: Callable[[Connection], None],
-        on_lost: Callable[[Connection], None],
+        observer: Observer,
+        connections: Connections,
         *,
         proxied_address: Address | None = None,
     ) -> None:
@@ -75,8 +82,8 @@ class Connection(asyncio.Protocol):
         self._dates = dates
         self._background = background
         self._limits = limits
-        self._on_made = on_made
-        self._on_lost = on_lost
+        self._observer = observer
+        self._connections = connections
         self._loop = asyncio.get_running_loop()
         self._proxied_address = proxied_address
         self._waiting: deque[Request] = deque()
@@ -95,7 +102,7 @@ class Connection(asyncio.Protocol):
         transport.set_write_buffer_limits(high=_WRITE_BUFFER)
         _send_at_once(transport)
         self._reader = RequestReader(self._receive, _client(transport, self._proxied_address))
-        self._on_made(self)
+        self._connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self._closing = True
@@ -103,7 +110,7 @@ class Connection(asyncio.Protocol):
         self.resume_writing()
         if self._task is not None:
             self._task.cancel()
-        self._on_lost(self)
+        self._connections.remove(self)
 
     def data_received(self, data: bytes) -> None:
         if self._closing or self._ended:
@@ -142,7 +149,7 @@ class Connection(asyncio.Protocol):
         if self._task is None:
             self._transport.close()
             # TLS waits for the client's good-bye, which many an idle client never says.
-            self.deadline = self._loop.time() + _LINGER
+            self.deadline = self._loop.time() + _LINGER_TIMEOUT
 
     def abort(self) -> None:
         """Drop the connection now."""
@@ -173,22 +180,18 @@ class Connection(asyncio.Protocol):
 
     def _answer(self, request: Request) -> None:
         now = self._dates.now()
-        prepared = self._app.cached(request, now) if request.keep_alive else None
-        if prepared is None or request.method not in {"GET", "HEAD"}:
+        cached = self._app.cached(request, now) if request.keep_alive else None
+        if cached is None or request.method not in {"GET", "HEAD"}:
             self.deadline = None
-            self._task = self._background.spawn(self._respond(request), "an answer")
+            self._task = self._background.spawn(self._respond(request), "response")
         else:
-            self._send_prepared(request, prepared, now)
+            self._send_cached(request, cached, now)
 
-    def _send_prepared(self, request: Request, prepared: CachedResponse, now: float) -> None:
-        head = prepared.head + self._dates.end_of_head(now)
-        tally = prepared.tally
-        tally.hits += 1
-        if request.is_head:
-            self._transport.write(head)
-        else:
-            self._transport.write(head + prepared.body)
-            tally.served += len(prepared.body)
+    def _send_cached(self, request: Request, cached: CachedResponse, now: float) -> None:
+        head = cached.head + self._dates.end_of_head(now)
+        body = b"" if request.method == "HEAD" else cached.body
+        self._transport.write(head + body)
+        self._observer.answered(cached.registry, _HIT, 200, len(body))
         self.deadline = self._loop.time() + self._limits.idle_timeout
 
     async def _respond(self, request: Request) -> None:
@@ -222,7 +225,7 @@ class Connection(asyncio.Protocol):
         self._closing = True
         if self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.write_eof()
-            self.deadline = self._loop.time() + _LINGER
+            self.deadline = self._loop.time() + _LINGER_TIMEOUT
         else:
             self._transport.close()
 
@@ -239,15 +242,14 @@ class Connection(asyncio.Protocol):
         head = self._head(request, response, length)
         body = b"" if request.is_head or response.status == 304 else response.body
         self._transport.write(head + body)
-        if response.tally is not None:
-            response.tally.served += len(body)
+        self._observer.answered(response.registry, response.result, response.status, len(body))
         await self._drain()
 
     async def _send_blob(self, request: Request, response: BlobResponse) -> None:
         try:
             self._transport.write(self._head(request, response, response.stop - response.start))
-            tally = response.tally or Tally()
-            await BodyWriter(self._transport, self._drain, self._stalled, tally).send(response)
+            self._observer.answered(response.registry, response.result, response.status)
+            await BodyWriter(self._transport, self._drain, self._stalled, self._observer).send(response)
         except (RegistryError, DamagedFileError) as error:
             # The headers are out: only a broken connection tells the client that this is not all.
             log.warning("%s broke off: %s", request.target[:300], error)
@@ -283,11 +285,14 @@ class Connection(asyncio.Protocol):
         if self._task is not None or self._waiting:
             self._ended = True
             return
-        response = error_response(RegistryError(ErrorCode.REQUEST_INVALID, f"{error}; it was not answered"))
+        response = error_response(
+            RegistryError(ErrorCode.REQUEST_INVALID, f"{error}; the request was rejected")
+        )
         head = encode_head(
             response.status, response.headers, len(response.body), close=True, reason=response.reason
         )
         self._transport.write(head + self._dates.end_of_head(self._dates.now()) + response.body)
+        self._observer.answered(None, response.result, response.status)
         self._hang_up()
 
 

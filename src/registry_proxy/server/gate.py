@@ -65,7 +65,7 @@ class Gate:
         self._checking = asyncio.Lock()
         self._is_open = rule.is_open and all(other.is_open for other in rules.values())
 
-    def admits_at_once(self, request: Request, registry: str | None) -> bool:
+    def is_known_allowed(self, request: Request, registry: str | None) -> bool:
         """Whether the request may pass, as far as that is known without any waiting."""
         if self._is_open:
             return True
@@ -81,7 +81,7 @@ class Gate:
 
     async def admit(self, request: Request, registry: str | None) -> None:
         """Let the request pass. Raises RegistryError."""
-        if self.admits_at_once(request, registry):
+        if self.is_known_allowed(request, registry):
             return
         rule = self._rule_of(registry)
         address = self._address(request)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from registry_proxy.server.request import Request
-    from registry_proxy.server.response_cache import CachedResponse
+    from registry_proxy.server.responses import CachedResponse
 
 # RFC 8555, section 8.3.
 _CHALLENGE = "/.well-known/acme-challenge/"

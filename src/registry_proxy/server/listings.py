@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
     from registry_proxy.oci.digest import Digest
     from registry_proxy.oci.reference import Repository
-    from registry_proxy.upstream.base import Upstream
+    from registry_proxy.upstream.base import RemoteRepository
 
 _DEFAULT_CATALOG_PAGE = 100
 
 
 class ListingEndpoint:
-    """Answers for lists, paged by `n` and `last` (distribution-spec, "Content Discovery")."""
+    """Responses with lists, paged by `n` and `last` (distribution-spec, "Content Discovery")."""
 
     def __init__(self, tags: Tags, referrers: Referrers, catalog: Catalog) -> None:
         self._tags = tags
@@ -33,13 +33,12 @@ class ListingEndpoint:
     async def tags(
         self,
         name: Repository,
-        upstream: Upstream,
-        repository: Repository,
+        remote: RemoteRepository,
         query: Mapping[str, str],
         extra: Headers,
     ) -> Response:
-        """One page of tags; `name` is the repository as the client calls it. Raises RegistryError."""
-        page, outcome = await self._tags.get(upstream, repository, _page_size(query), _last_tag(query))
+        """Return one page of tags; `name` is the repository as the client calls it. Raise RegistryError."""
+        page, outcome = await self._tags.get(remote, _page_size(query), _last_tag(query))
         headers = [*outcome_headers(outcome), *extra]
         if page.more and page.tags:
             headers.append(_next_page(f"/v2/{name}/tags/list", query, page.tags[-1]))
@@ -47,30 +46,28 @@ class ListingEndpoint:
 
     async def referrers(
         self,
-        upstream: Upstream,
-        repository: Repository,
+        remote: RemoteRepository,
         subject: Digest,
         query: Mapping[str, str],
         extra: Headers,
     ) -> Response:
-        """The referrers of a manifest, filtered by `artifactType` if asked. Raises RegistryError."""
+        """Return the referrers of a manifest, filtered by `artifactType` if requested. Raise RegistryError."""
         artifact_type = query.get("artifactType")
-        raw, outcome = await self._referrers.get(upstream, repository, subject, artifact_type)
+        raw, outcome = await self._referrers.get(remote, subject, artifact_type)
         headers = [("Content-Type", media_types.OCI_INDEX), *outcome_headers(outcome), *extra]
         if artifact_type:
             headers.append(("OCI-Filters-Applied", "artifactType"))
-        return Response(200, headers, raw, outcome=outcome)
+        return Response(200, headers, raw, result=outcome.value)
 
-    def catalog(self, upstream: Upstream | None, query: Mapping[str, str], extra: Headers) -> Response:
-        """One page of what is cached: of one upstream, or of all with their registry's name in front."""
+    def catalog(self, registry: str | None, query: Mapping[str, str], extra: Headers) -> Response:
+        """Return one page of the cached repositories: of one registry, or of all with the registry's name in front."""
         limit = _page_size(query)
         limit = _DEFAULT_CATALOG_PAGE if limit is None else limit
         last = query.get("last", "")
-        registry = upstream.registry if upstream else None
         sources, more = self._catalog.get(
             registry, limit, f"{registry}/{last}" if registry and last else last
         )
-        names = [str(source.repository) if upstream else str(source) for source in sources]
+        names = [str(source.repository) if registry else str(source) for source in sources]
         headers = [*outcome_headers(Outcome.HIT), *extra]
         if more and names:
             headers.append(_next_page("/v2/_catalog", query, names[-1]))
@@ -97,7 +94,7 @@ def _last_tag(query: Mapping[str, str]) -> str | None:
 
 
 def _next_page(path: str, query: Mapping[str, str], last: str) -> tuple[str, str]:
-    # Only what was parsed goes into a header: no text of the request does.
+    # Build the header from parsed values only, never from request text.
     kept = {"n": str(size)} if (size := _page_size(query)) is not None else {}
     namespace = {"ns": query["ns"]} if "ns" in query else {}
     return ("Link", f'<{path}?{urlencode({**kept, "last": last, **namespace})}>; rel="next"')

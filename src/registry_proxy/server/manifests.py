@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from registry_proxy.cache.results import Outcome
-from registry_proxy.server.response_cache import CachedResponse, ResponseCache
 from registry_proxy.server.responses import (
+    CachedResponse,
     Headers,
     Response,
+    ResponseCache,
     content_headers,
     encode_head,
     matches_etag,
@@ -18,48 +19,34 @@ from registry_proxy.server.responses import (
 if TYPE_CHECKING:
     from registry_proxy.cache.manifests.manifests import Manifests
     from registry_proxy.cache.results import ServedManifest
-    from registry_proxy.observe.counters import Counters
-    from registry_proxy.oci.reference import Reference, Repository
+    from registry_proxy.oci.reference import Reference
     from registry_proxy.server.request import Request
-    from registry_proxy.upstream.base import Upstream
+    from registry_proxy.upstream.base import RemoteRepository
 
 
 class ManifestEndpoint:
-    """Answers for manifests; those that will be good for a while go to the memo."""
+    """Responses with manifests. Those that stay good for a while go to the response cache."""
 
-    def __init__(self, manifests: Manifests, memo: ResponseCache, counters: Counters) -> None:
+    def __init__(self, manifests: Manifests, responses: ResponseCache) -> None:
         self._manifests = manifests
-        self._memo = memo
-        self._counters = counters
+        self._responses = responses
 
     async def get(
-        self,
-        request: Request,
-        upstream: Upstream,
-        repository: Repository,
-        reference: Reference,
-        extra: Headers,
+        self, request: Request, remote: RemoteRepository, reference: Reference, extra: Headers
     ) -> Response:
-        """The manifest, or 304 for a client that has it. Raises RegistryError."""
-        served = await self._manifests.get(upstream, repository, reference)
+        """Return the manifest, or 304 to a client that has it. Raise RegistryError."""
+        served = await self._manifests.get(remote, reference)
+        described = [*content_headers(served.manifest.digest, served.manifest.media_type), *extra]
         if served.fresh_until:
-            self._remember(request, upstream.registry, served, extra)
-        headers = _headers(served, served.outcome, extra)
+            self._keep(request, remote.source.registry, served, described)
+        headers = [*described, *outcome_headers(served.outcome)]
         if matches_etag(request.headers.get("if-none-match"), served.manifest.digest):
-            return Response(304, headers, outcome=served.outcome)
-        return Response(200, headers, served.manifest.raw, outcome=served.outcome)
+            return Response(304, headers, result=served.outcome.value)
+        return Response(200, headers, served.manifest.raw, result=served.outcome.value)
 
-    def _remember(self, request: Request, registry: str, served: ServedManifest, extra: Headers) -> None:
+    def _keep(self, request: Request, registry: str, served: ServedManifest, described: Headers) -> None:
         manifest = served.manifest
-        head = encode_head(200, _headers(served, Outcome.HIT, extra), len(manifest.raw), close=False)
-        tally = self._counters.of(registry)
-        self._memo.put(
-            request.host,
-            request.target,
-            CachedResponse(head, manifest.raw, manifest.digest, registry, served.fresh_until, tally),
-        )
-
-
-def _headers(served: ServedManifest, outcome: Outcome, extra: Headers) -> Headers:
-    described = content_headers(served.manifest.digest, served.manifest.media_type)
-    return [*described, *outcome_headers(outcome), *extra]
+        headers = [*described, *outcome_headers(Outcome.HIT)]
+        head = encode_head(200, headers, len(manifest.raw), close=False)
+        cached = CachedResponse(head, manifest.raw, manifest.digest, registry, served.fresh_until)
+        self._responses.put(request.host, request.target, cached)

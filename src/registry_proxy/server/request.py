@@ -1,12 +1,21 @@
-"""An HTTP request, as far as a registry needs it."""
+"""Requests: what a registry needs to know of them, and reading them off a connection."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import httptools
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from registry_proxy.policy.access import Address
+
+_MAX_HEAD = 32 * 1024
+_MAX_HEADERS = 100
+_MAX_TARGET = 4 * 1024
+_READ_METHODS = frozenset({"GET", "HEAD"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +40,97 @@ class Request:
     @property
     def is_head(self) -> bool:
         return self.method == "HEAD"
+
+
+class RefusedRequestError(Exception):
+    """The bytes are no request that is answered; nothing after them can be read either."""
+
+
+class RequestReader:
+    """Hands each request to `receive` as soon as its headers are complete.
+
+    The parser (llhttp) is strict about line ends, folding, lengths and encodings (RFC 9112, sections 2.2, 5.2, 6.1);
+    two hosts, sizes and bodies are checked here. A request with a body is the last one of its connection, its body
+    is not read.
+    """
+
+    def __init__(self, receive: Callable[[Request], None], client: Client) -> None:
+        self._receive = receive
+        self._client = client
+        self._parser = httptools.HttpRequestParser(self)
+        self._refusal: str | None = None
+        self._ended = False
+        self._has_just_begun = False
+        self.on_message_begin()
+        self.is_idle = True
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes of the connection. Raises RefusedRequestError."""
+        if self._ended:
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # the request was taken for the connection's last one
+        except httptools.HttpParserError as error:
+            if not self._ended:
+                self._ended = True
+                raise RefusedRequestError(self._refusal or f"the request is malformed: {error}") from None
+        if not self.is_idle and not self._ended:
+            # Of the data that a request began in, most may belong to those before it.
+            self._head_bytes += 0 if self._has_just_begun else len(data)
+            self._has_just_begun = False
+            self._check(self._head_bytes <= 2 * _MAX_HEAD, "the request's headers are too large")
+
+    # httptools' callbacks.
+
+    def on_message_begin(self) -> None:
+        self.is_idle = False
+        self._target = b""
+        self._host: str | None = None
+        self._headers: dict[str, str] = {}
+        self._header_count = 0
+        self._head_bytes = 0
+        self._has_just_begun = True
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+        self._check(len(self._target) <= _MAX_TARGET, "the request's target is too long")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._header_count += 1
+        self._head_bytes += len(name) + len(value)
+        self._check(
+            self._header_count <= _MAX_HEADERS and self._head_bytes <= _MAX_HEAD,
+            "the request's headers are too large",
+        )
+        key = name.lower().decode("latin-1")
+        if key == "host":
+            # RFC 9112, section 3.2: two hosts, and none in HTTP/1.1, are errors.
+            self._check(self._host is None, "the request has two Host headers")
+            self._host = value.decode("latin-1").lower()
+        elif key in self._headers:
+            self._headers[key] += ", " + value.decode("latin-1")
+        else:
+            self._headers[key] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        version = self._parser.get_http_version()
+        self._check(version in {"1.0", "1.1"}, "HTTP/1.1 is spoken here")
+        self._check(self._host is not None or version == "1.0", "the request has no Host header")
+        method = self._parser.get_method().decode("latin-1")
+        has_body = "transfer-encoding" in self._headers or self._headers.get("content-length", "0") != "0"
+        # Upgrades may be ignored (RFC 9110, section 7.8), but the parser goes no further after one.
+        can_go_on = self._parser.should_keep_alive() and not self._parser.should_upgrade()
+        last = has_body or method not in _READ_METHODS or not can_go_on
+        request = Request(
+            method, self._target.decode("latin-1"), self._host or "", self._headers, not last, self._client
+        )
+        self.is_idle = True
+        self._ended = last
+        self._receive(request)
+
+    def _check(self, holds: bool, otherwise: str) -> None:
+        if not holds:
+            self._refusal = otherwise
+            raise RefusedRequestError(otherwise)

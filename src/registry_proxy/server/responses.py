@@ -1,21 +1,24 @@
-"""Answers: status codes, headers and the registry's JSON errors. The only place that knows HTTP status codes."""
+"""Responses: their kinds, their heads, the registry's JSON errors, and those kept ready in memory."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from registry_proxy.cache.results import Outcome
+from registry_proxy.observe.observer import LOCAL
 from registry_proxy.oci.errors import ErrorCode, RegistryError
 from registry_proxy.server.gate import LoginRequiredError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from registry_proxy.cache.results import Body
-    from registry_proxy.observe.counters import Tally
     from registry_proxy.oci.digest import Digest
 
 Headers = list[tuple[str, str]]
@@ -38,7 +41,7 @@ _STATUS = {
     ErrorCode.UPSTREAM_TIMEOUT: 504,
 }
 
-# RFC 9211. A stale answer is a hit; what upstream was asked for is forwarded (`fwd`).
+# RFC 9211. A stale response is a hit; `fwd` means that a request went to the upstream.
 _CACHE_STATUS = {
     Outcome.HIT: "registry-proxy; hit",
     Outcome.STALE: "registry-proxy; hit; detail=stale",
@@ -51,6 +54,9 @@ _CACHE_STATUS = {
 
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 _MAX_REASON = 300
+# The response cache drops everything at this size: building a response again costs a few µs.
+DEFAULT_CAPACITY = 8 * 1024 * 1024
+_ENTRY_OVERHEAD = 1024
 
 _COMMON = (
     ("Docker-Distribution-Api-Version", "registry/2.0"),
@@ -60,10 +66,10 @@ _COMMON = (
 
 @dataclass(slots=True)
 class Response:
-    """An answer that is all there.
+    """A response with its whole body.
 
-    `length` is for a HEAD whose body was not made; `reason` explains the status. What has an `outcome` came from the
-    cache or an upstream; then `tally` is where its bytes are counted.
+    `length` is for a HEAD whose body was not made; `reason` explains the status. `registry` and `result` are for the
+    observer (see `observe.observer`).
     """
 
     status: int
@@ -72,25 +78,86 @@ class Response:
     close: bool = False
     length: int | None = None
     reason: str = ""
-    outcome: Outcome | None = None
-    tally: Tally | None = None
+    registry: str | None = None
+    result: str = LOCAL
 
 
 @dataclass(slots=True)
 class BlobResponse:
-    """An answer with the bytes `start` to `stop` of a blob's body, which whoever sends it closes."""
+    """A response with the bytes `start` to `stop` of a blob's body. The sender closes the body."""
 
     status: int
     headers: Headers
     body: Body
     start: int
     stop: int
-    outcome: Outcome
-    tally: Tally | None = None
+    result: str
+    registry: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CachedResponse:
+    """A manifest's response, good until `fresh_until` (Unix seconds). `head` ends before the `Date` line."""
+
+    head: bytes
+    body: bytes
+    digest: Digest
+    registry: str
+    fresh_until: float
+
+
+class ResponseCache:
+    """Ready responses by the `Host` and the target of the request, up to `capacity` bytes."""
+
+    def __init__(self, capacity: int = DEFAULT_CAPACITY) -> None:
+        self._capacity = capacity
+        self._bytes = 0
+        self._cached: dict[tuple[str, str], CachedResponse] = {}
+
+    def get(self, host: str, target: str, now: float) -> CachedResponse | None:
+        """Return the response, if it is still good."""
+        cached = self._cached.get((host, target))
+        return cached if cached is not None and now < cached.fresh_until else None
+
+    def put(self, host: str, target: str, cached: CachedResponse) -> None:
+        """Keep a response."""
+        if self._bytes > self._capacity:
+            self.clear()
+        self._cached[host, target] = cached
+        # The client chooses host and target, which can be longer than the response.
+        self._bytes += len(host) + len(target) + len(cached.head) + len(cached.body) + _ENTRY_OVERHEAD
+
+    def clear(self) -> None:
+        """Drop all responses, as after a change of the configuration."""
+        self._cached.clear()
+        self._bytes = 0
+
+
+class Dates:
+    """The time in seconds, and the `Date` line (RFC 9110, section 6.6.1) that ends a head, made once per second.
+
+    `clock` returns Unix seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.now = clock
+        self._second = -1
+        self._line = b""
+
+    def end_of_head(self, now: float) -> bytes:
+        """Return the `Date` line and the empty line that ends the head."""
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._line = f"Date: {formatdate(second, usegmt=True)}\r\n\r\n".encode()
+        return self._line
 
 
 def outcome_headers(outcome: Outcome) -> Headers:
-    """How the answer came about (RFC 9211; RFC 7234, section 5.5.1, for those who still look for the warning)."""
+    """Return the headers that show where the response comes from.
+
+    RFC 9211; RFC 7234, section 5.5.1 for older clients.
+    """
     headers = [("Cache-Status", _CACHE_STATUS[outcome])]
     if outcome is Outcome.STALE:
         headers.append(("Warning", '110 registry-proxy "Response is Stale"'))
@@ -98,18 +165,19 @@ def outcome_headers(outcome: Outcome) -> Headers:
 
 
 def content_headers(digest: Digest, media_type: str) -> Headers:
-    """What describes content by digest."""
+    """Return the headers that describe content."""
     return [("Content-Type", media_type), ("Docker-Content-Digest", str(digest)), ("ETag", f'"{digest}"')]
 
 
 def json_response(document: object, headers: Headers, outcome: Outcome | None = None) -> Response:
-    """An answer with a JSON document."""
+    """Return a response with a JSON document."""
     content_type = ("Content-Type", "application/json")
-    return Response(200, [content_type, *headers], msgspec.json.encode(document), outcome=outcome)
+    result = outcome.value if outcome else LOCAL
+    return Response(200, [content_type, *headers], msgspec.json.encode(document), result=result)
 
 
 def error_response(error: RegistryError, *, close: bool = False) -> Response:
-    """The registry's JSON form (distribution-spec, "Error Codes")."""
+    """Return the error in the registry's JSON form (distribution-spec, "Error Codes")."""
     entry = {"code": error.code, "message": error.message, "detail": error.detail}
     headers = [("Content-Type", "application/json"), ("Cache-Status", f"registry-proxy; detail={error.code}")]
     if error.retry_after is not None:
@@ -119,18 +187,20 @@ def error_response(error: RegistryError, *, close: bool = False) -> Response:
     if error.code is ErrorCode.UNSUPPORTED:
         headers.append(("Allow", "GET, HEAD"))
     body = msgspec.json.encode({"errors": [entry]})
-    return Response(_STATUS[error.code], headers, body, close, reason=error.message)
+    registry = error.detail.get("upstream") if error.detail else None
+    status = _STATUS[error.code]
+    return Response(status, headers, body, close, reason=error.message, registry=registry, result=error.code)
 
 
 def internal_error() -> Response:
-    """A defect of our own: the log has the details."""
+    """Return the response to a request that met a defect of the server. The log has the details."""
     entry = {"code": "UNKNOWN", "message": "the cache failed; its log says why", "detail": {}}
     headers = [("Content-Type", "application/json"), ("Cache-Status", "registry-proxy; detail=UNKNOWN")]
-    return Response(500, headers, msgspec.json.encode({"errors": [entry]}))
+    return Response(500, headers, msgspec.json.encode({"errors": [entry]}), result="UNKNOWN")
 
 
 def matches_etag(header: str | None, digest: Digest) -> bool:
-    """Whether an `If-None-Match` names this content (RFC 9110, section 13.1.2)."""
+    """Return whether an `If-None-Match` names this content (RFC 9110, section 13.1.2)."""
     if header is None:
         return False
     tags = [tag.strip().removeprefix("W/").strip('"') for tag in header.split(",")]
@@ -138,8 +208,9 @@ def matches_etag(header: str | None, digest: Digest) -> bool:
 
 
 def encode_head(status: int, headers: Headers, length: int | None, *, close: bool, reason: str = "") -> bytes:
-    """The head of an answer up to its `Date`, which `Dates.end_of_head` adds."""
-    lines = [f"HTTP/1.1 {status} {_phrase(status, reason)}"]
+    """Return the head of a response up to its `Date`, which `Dates.end_of_head` adds."""
+    phrase = _phrase_with_reason(status, reason) if reason else HTTPStatus(status).phrase
+    lines = [f"HTTP/1.1 {status} {phrase}"]
     lines += [f"{name}: {value}" for name, value in (*headers, *_COMMON)]
     if length is not None:
         lines.append(f"Content-Length: {length}")
@@ -148,8 +219,10 @@ def encode_head(status: int, headers: Headers, length: int | None, *, close: boo
     return ("\r\n".join(lines) + "\r\n").encode("latin-1")
 
 
-def _phrase(status: int, reason: str) -> str:
-    """The reason phrase (RFC 9112, section 4). Docker, podman, skopeo and containerd show it to their users where they
-    don't look at the body: of a 5xx, and containerd of any error."""
-    phrase = HTTPStatus(status).phrase
-    return f"{phrase}: {_UNPRINTABLE.sub(' ', reason)[:_MAX_REASON]}" if reason else phrase
+def _phrase_with_reason(status: int, reason: str) -> str:
+    """Return the reason phrase (RFC 9112, section 4) with the cause of an error.
+
+    Docker, podman, skopeo and containerd show it to their users where they ignore the body: of a 5xx, and containerd of
+    any error.
+    """
+    return f"{HTTPStatus(status).phrase}: {_UNPRINTABLE.sub(' ', reason)[:_MAX_REASON]}"

@@ -1,4 +1,4 @@
-"""From a request's target to what is asked, and of which upstream. Pure."""
+"""From a request's target to the endpoint, and to the upstream. Pure."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ Endpoint = Ping | CatalogOf | ManifestOf | BlobOf | TagsOf | ReferrersOf
 
 
 def parse_target(target: str) -> tuple[Endpoint, dict[str, str]]:
-    """What a request's target asks for, and its query. Raises RegistryError."""
+    """Return the endpoint and the query of a request's target. Raise RegistryError."""
     path, _, query = target.partition("?")
     if "%" in path:
         # No name, tag or digest needs an escape; encoded separators are how paths are smuggled (CVE-2024-4956).
@@ -103,7 +103,7 @@ def _endpoint(path: str) -> Endpoint:
         case _:
             raise RegistryError(
                 ErrorCode.NAME_UNKNOWN,
-                "there is only the registry API here: manifests, blobs, tags/list, referrers, _catalog under /v2/",
+                "this server has only the registry API: manifests, blobs, tags/list, referrers, _catalog under /v2/",
             )
 
 
@@ -116,7 +116,6 @@ class Routable(Protocol):
 
     @property
     def registry(self) -> str: ...
-    def canonical(self, repository: Repository) -> Repository: ...
 
 
 U = TypeVar("U", bound=Routable)
@@ -135,7 +134,10 @@ class Router(Generic[U]):
     default: U | None
 
     def route(self, host: str, ns: str | None, name: Repository) -> tuple[U, Repository]:
-        """By the cache's hostname, by `ns`, by the name's first part, else the default. Raises RegistryError."""
+        """Return the upstream, and the repository's name there as the client wrote it. Raise RegistryError.
+
+        In this order: by the cache's host name, by `ns`, by the first part of the name, the default.
+        """
         upstream = self.select(host, ns)
         prefix, _, rest = name.name.partition("/")
         prefixed = self.registries.get(prefix) if rest else None
@@ -144,13 +146,13 @@ class Router(Generic[U]):
         upstream = upstream or prefixed or self.default
         if upstream is None:
             raise self._unknown("the default registry, docker.io,")
-        # BuildKit sends both `ns` and the prefix: it is no part of the name where it names the very upstream.
-        repository = Repository(rest) if prefixed is upstream else name
-        return upstream, upstream.canonical(repository)
+        # BuildKit sends both `ns` and the prefix, which is not part of the name if it stands for this upstream.
+        return upstream, Repository(rest) if prefixed is upstream else name
 
     def select(self, host: str, ns: str | None) -> U | None:
-        """The upstream that the hostname or `ns` names; `ns` is only ever looked up, never dialled (CVE-2026-0600)."""
-        upstream = self.hostnames.get(host.rpartition(":")[0] if _has_port(host) else host)
+        """Return the upstream of the host name or of `ns`; `ns` is only looked up, never dialled (CVE-2026-0600)."""
+        port = host.rpartition(":")[2].isdecimal() and (host.count(":") == 1 or "]:" in host)
+        upstream = self.hostnames.get(host.rpartition(":")[0] if port else host)
         if upstream is not None or ns is None:
             return upstream
         named = self.registries.get(ns.lower())
@@ -165,10 +167,6 @@ class Router(Generic[U]):
             f"{registry[:255]} is not a registry that is cached here (cached are: {known}); "
             "add it to the configuration under [upstreams]",
         )
-
-
-def _has_port(host: str) -> bool:
-    return host.rpartition(":")[2].isdecimal() and (host.count(":") == 1 or "]:" in host)
 
 
 def _is_printable(text: str) -> bool:

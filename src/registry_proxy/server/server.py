@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from registry_proxy.server.connection import Application, Connection, Limits
+from registry_proxy.server.connection import Connection
 from registry_proxy.server.proxy_protocol import InvalidProxyHeaderError, read_header
 
 if TYPE_CHECKING:
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from registry_proxy.aio.tasks import BackgroundTasks
+    from registry_proxy.observe.observer import Observer
     from registry_proxy.policy.access import Address
-    from registry_proxy.server.dates import Dates
+    from registry_proxy.server.connection import Application, Limits
+    from registry_proxy.server.responses import Dates
 
 log = logging.getLogger(__name__)
 
@@ -29,16 +31,22 @@ _GOOD_BYE = 300.0
 class Server:
     """Serves an app on sockets that are bound already."""
 
-    def __init__(self, app: Application, dates: Dates, background: BackgroundTasks, limits: Limits) -> None:
+    def __init__(
+        self,
+        app: Application,
+        dates: Dates,
+        background: BackgroundTasks,
+        limits: Limits,
+        observer: Observer,
+    ) -> None:
         self._app = app
         self._dates = dates
         self._background = background
         self._limits = limits
-        self._connections: set[Connection] = set()
+        self._observer = observer
+        self._connections = _OpenConnections()
         self._listeners: list[asyncio.Server] = []
         self._acceptors: list[asyncio.Task[None]] = []
-        self._empty = asyncio.Event()
-        self._empty.set()
 
     async def start(
         self,
@@ -86,7 +94,7 @@ class Server:
             connection.finish()
         try:
             async with asyncio.timeout(grace):
-                await self._empty.wait()
+                await self._connections.empty.wait()
         except TimeoutError:
             log.warning("%d connections are cut after %.0f s of grace", len(self._connections), grace)
         for connection in list(self._connections):
@@ -153,16 +161,25 @@ class Server:
             self._dates,
             self._background,
             self._limits,
-            self._add,
-            self._remove,
+            self._observer,
+            self._connections,
             proxied_address=proxied_address,
         )
 
-    def _add(self, connection: Connection) -> None:
-        self._connections.add(connection)
-        self._empty.clear()
 
-    def _remove(self, connection: Connection) -> None:
-        self._connections.discard(connection)
-        if not self._connections:
-            self._empty.set()
+class _OpenConnections(set[Connection]):
+    """The open connections, and the event that there are none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.empty = asyncio.Event()
+        self.empty.set()
+
+    def add(self, connection: Connection) -> None:
+        super().add(connection)
+        self.empty.clear()
+
+    def remove(self, connection: Connection) -> None:
+        super().discard(connection)
+        if not self:
+            self.empty.set()

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING
 
 from registry_proxy.cache.results import FilePiece
@@ -13,7 +14,7 @@ from registry_proxy.cache.results import FilePiece
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from registry_proxy.observe.counters import Tally
+    from registry_proxy.observe.observer import Observer
     from registry_proxy.server.responses import BlobResponse
 
 # After so much the next part of the file is asked for, so that a slow disk doesn't hold up the loop then.
@@ -27,9 +28,9 @@ class DamagedFileError(Exception):
 
 
 class BodyWriter:
-    """Writes to one transport, and counts the bytes in `tally`.
+    """Writes to one transport, and reports the bytes to `observer`.
 
-    `drain` waits until it can take more; `stalled` runs while the client takes nothing.
+    `drain` waits until the transport accepts more; `stalled` runs while the client takes nothing.
     """
 
     def __init__(
@@ -37,9 +38,10 @@ class BodyWriter:
         transport: asyncio.Transport,
         drain: Callable[[], Awaitable[None]],
         stalled: Callable[[Awaitable[None]], Awaitable[None]],
-        tally: Tally,
+        observer: Observer,
     ) -> None:
-        self._tally = tally
+        self._observer = observer
+        self._registry: str | None = None
         self._transport = transport
         self._drain = drain
         self._stalled = stalled
@@ -50,6 +52,7 @@ class BodyWriter:
 
         Raises RegistryError (the content broke off), OSError (the client did), DamagedFileError.
         """
+        self._registry = response.registry
         async with aclosing(response.body.pieces(response.start, response.stop)) as pieces:
             if self._is_tls:
                 await self._send_encrypted(pieces)
@@ -57,7 +60,7 @@ class BodyWriter:
                 await self._send_plain(pieces)
 
     async def _send_plain(self, pieces: AsyncIterator[FilePiece | bytes]) -> None:
-        sender = SocketSender(self._transport, self._stalled, self._tally)
+        sender = SocketSender(self._transport, self._stalled, partial(self._observer.sent, self._registry))
         try:
             async for piece in pieces:
                 if isinstance(piece, FilePiece):
@@ -90,7 +93,7 @@ class BodyWriter:
 
     async def _write(self, chunk: bytes) -> None:
         self._transport.write(chunk)
-        self._tally.served += len(chunk)
+        self._observer.sent(self._registry, len(chunk))
         await self._drain()
 
 
@@ -105,9 +108,9 @@ class SocketSender:
         self,
         transport: asyncio.Transport,
         stalled: Callable[[Awaitable[None]], Awaitable[None]],
-        tally: Tally,
+        sent: Callable[[int], None],
     ) -> None:
-        self._tally = tally
+        self._sent = sent
         self._loop = asyncio.get_running_loop()
         self._stalled = stalled
         self._socket = os.dup(transport.get_extra_info("socket").fileno())
@@ -130,7 +133,7 @@ class SocketSender:
             if sent == 0:
                 raise DamagedFileError(f"the file ends at byte {offset}")
             offset += sent
-            self._tally.served += sent
+            self._sent(sent)
             _read_ahead(file, offset, stop, _WINDOW)
 
     def close(self) -> None:

@@ -20,8 +20,8 @@ from registry_proxy.observe.counters import Counters
 from registry_proxy.policy.freshness import Freshness
 from registry_proxy.server.app import App
 from registry_proxy.server.connection import Limits
-from registry_proxy.server.dates import Dates
 from registry_proxy.server.https_redirect import HttpsRedirect
+from registry_proxy.server.responses import Dates
 from registry_proxy.server.server import Server
 from registry_proxy.service.reload import merged_settings
 from registry_proxy.service.wiring.gate import build_gate
@@ -122,7 +122,6 @@ class Worker:
                 cache,
                 build_router(self._settings, self._upstreams),
                 self._gate,
-                self._counters,
             )
             register_worker(locks)
             self._background.spawn(cache.run_maintenance(), "housekeeping")
@@ -150,7 +149,7 @@ class Worker:
     def _server(self, app: Application) -> Server:
         settings = self._settings.server
         limits = Limits(settings.header_timeout, settings.idle_timeout)
-        server = Server(app, Dates(time.time), self._background, limits)
+        server = Server(app, Dates(time.time), self._background, limits, self._counters)
         self._background.spawn(server.sweep(), "the sweep of connections")
         return server
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from registry_proxy.oci.digest import Digest
-    from registry_proxy.oci.reference import Reference, Repository
+    from registry_proxy.oci.reference import Reference, Repository, Source
 
 Chunk = bytes | memoryview
 
@@ -88,37 +88,41 @@ class BlobStream(Protocol):
         ...
 
 
+class RemoteRepository(Protocol):
+    """One repository at its registry, under the registry's own name for it. Every method may raise any UpstreamError."""
+
+    @property
+    def source(self) -> Source:
+        """The registry and the repository."""
+        ...
+
+    async def resolve(self, reference: Reference) -> Digest | None:
+        """Return the digest that a HEAD reports; None if a GET is needed to know it.
+
+        None says nothing about the existence of the reference.
+        """
+        ...
+
+    async def manifest(self, reference: Reference) -> FetchedManifest: ...
+    def blob(self, digest: Digest, offset: int = 0) -> AbstractAsyncContextManager[BlobStream]: ...
+    async def probe_blob(self, digest: Digest) -> int | None:
+        """Confirm by one small request that the repository holds the blob. Return its size in bytes if it is reported."""
+        ...
+
+    async def tags(self, limit: int | None, last: str | None) -> TagPage: ...
+    async def referrers(self, subject: Digest) -> bytes:
+        """Return an image index of all manifests that refer to `subject`: unfiltered, all pages, possibly empty."""
+        ...
+
+
 class Upstream(Protocol):
-    """A registry. Every method may raise any UpstreamError."""
+    """A registry."""
 
     @property
     def registry(self) -> str:
         """Its name in image references, such as `docker.io`."""
         ...
 
-    def canonical(self, repository: Repository) -> Repository:
-        """The name that the registry itself uses, to be asked for and remembered under (`library/` of Docker Hub).
-
-        No I/O. Every other method takes canonical names.
-        """
-        ...
-
-    async def resolve(self, repository: Repository, reference: Reference) -> Digest | None:
-        """The digest a HEAD tells; None when it can't be told without a GET.
-
-        None says nothing, not even of a digest's existence.
-        """
-        ...
-
-    async def manifest(self, repository: Repository, reference: Reference) -> FetchedManifest: ...
-    def blob(
-        self, repository: Repository, digest: Digest, offset: int = 0
-    ) -> AbstractAsyncContextManager[BlobStream]: ...
-    async def probe_blob(self, repository: Repository, digest: Digest) -> int | None:
-        """Whether the repository really holds the blob, by one small request; its size where it is told."""
-        ...
-
-    async def tags(self, repository: Repository, limit: int | None, last: str | None) -> TagPage: ...
-    async def referrers(self, repository: Repository, subject: Digest) -> bytes:
-        """An image index of all manifests that refer to `subject` (unfiltered, all pages); an empty one if none."""
+    def repository(self, name: Repository) -> RemoteRepository:
+        """Return the repository that clients call `name`: for `alpine`, `library/alpine` on Docker Hub. No I/O."""
         ...

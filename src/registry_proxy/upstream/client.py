@@ -1,9 +1,10 @@
-"""A registry's requests, whole: authenticated at each hop, and led to where the content is."""
+"""Requests to one registry: authenticated, with redirects followed."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from registry_proxy.upstream.auth.authenticator import Authenticator
@@ -38,41 +39,47 @@ if TYPE_CHECKING:
 
 
 class RegistryClient:
-    """Requests to the upstream at `home`."""
+    """Requests to the upstream at `home`. `clock` returns Unix seconds."""
 
     def __init__(
         self,
-        home: URL,
         transport: Transport,
         rule: RealmRule,
         credentials: CredentialProvider,
         clock: Callable[[], float],
     ) -> None:
+        self.home = transport.home
+        self.clock = clock
+        self.rate_limit_headers: Mapping[str, str] = {}
         self._transport = transport
-        self._clock = clock
         tokens = TokenCache(self._fetch_token, clock)
-        self._authenticator = Authenticator(home, rule, credentials, tokens)
+        self._authenticator = Authenticator(self.home, rule, credentials, tokens)
 
     @asynccontextmanager
     async def open(
         self, method: str, url: URL, repository: Repository, headers: Mapping[str, str]
     ) -> AsyncIterator[UpstreamResponse]:
-        """The answer at the end of all redirects, of whatever status. Raises UpstreamError."""
+        """Yield the response at the end of all redirects, of any status. Raise UpstreamError."""
         total = self._transport.timeouts.total
+        hop = partial(self._hop, method, repository, headers)
         try:
             async with asyncio.timeout(total):
-                response = await follow(url, lambda hop: self._hop(method, hop, repository, headers))
+                response = await hop(url)
+                if response.location:
+                    response = await follow(url, response, hop)
         except TimeoutError:
             raise UpstreamTimeoutError(
                 f"{describe(method, url)}: no answer within {total:g} s, redirects and login included"
             ) from None
+        if "RateLimit-Remaining" in response.headers:
+            self.rate_limit_headers = response.headers
         try:
             yield response
         finally:
             response.close()
 
     async def _hop(
-        self, method: str, url: URL, repository: Repository, headers: Mapping[str, str]
+        self, method: str, repository: Repository, headers: Mapping[str, str], url: URL
     ) -> UpstreamResponse:
         def attempt(authorization: str | None) -> Awaitable[UpstreamResponse]:
             extra = {"Authorization": authorization} if authorization else {}
@@ -81,7 +88,7 @@ class RegistryClient:
         return await self._authenticator.send(url, repository, attempt)
 
     async def _fetch_token(self, request: TokenRequest) -> Token:
-        """Ask a token service. The credentials go to the origin of the realm only, not on with a redirect."""
+        """Request a token. The credentials go to the origin of the realm only, never to the target of a redirect."""
         realm = request.realm.origin()
 
         def hop(url: URL) -> Awaitable[UpstreamResponse]:
@@ -90,18 +97,20 @@ class RegistryClient:
                 headers["Authorization"] = request.credentials.basic()
             return self._transport.send("GET", url, headers)
 
-        response = await follow(request.url(), hop)
+        response = await hop(request.url())
+        if response.location:
+            response = await follow(request.url(), response, hop)
         try:
             if response.status != 200:
                 raise await self._token_refusal(response, request)
-            return parse_token(await response.read(MAX_TOKEN_ANSWER), self._clock())
+            return parse_token(await response.read(MAX_TOKEN_ANSWER), self.clock())
         except InvalidTokenAnswerError as error:
             raise UpstreamBrokenError(f"{response.what}: {error}") from None
         finally:
             response.close()
 
     async def _token_refusal(self, response: UpstreamResponse, request: TokenRequest) -> UpstreamError:
-        error = await response.refusal(self._clock())
+        error = await response.refusal(self.clock())
         if response.status in (401, 403):
             who = (
                 f"the configured user {request.credentials.username!r}"
@@ -110,6 +119,6 @@ class RegistryClient:
             )
             return UpstreamDeniedError(f"no token for {who}: {error}", login_required=True)
         if isinstance(error, (UpstreamNotFoundError, UpstreamDeniedError)):
-            # A token service that isn't there doesn't mean that the content isn't.
+            # A missing token service does not mean that the content is missing.
             return UpstreamBrokenError(str(error))
         return error

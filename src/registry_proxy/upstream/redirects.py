@@ -1,4 +1,4 @@
-"""Redirects, followed by hand: each hop is checked, and builds its own headers."""
+"""Redirects: each hop is checked and sends headers of its own."""
 
 from __future__ import annotations
 
@@ -15,30 +15,29 @@ if TYPE_CHECKING:
     from registry_proxy.upstream.response import UpstreamResponse
 
 MAX_REDIRECTS = 5
-_STATUSES = frozenset({301, 302, 303, 307, 308})
 _HOST = re.compile(r"[0-9A-Za-z._:%-]+", re.ASCII)
 _URL_CHARACTERS = re.compile(r"[\x21-\x7e]+", re.ASCII)
 
 
-async def follow(url: URL, hop: Callable[[URL], Awaitable[UpstreamResponse]]) -> UpstreamResponse:
-    """The first answer that is no redirect. Raises UpstreamError."""
+async def follow(
+    url: URL, response: UpstreamResponse, hop: Callable[[URL], Awaitable[UpstreamResponse]]
+) -> UpstreamResponse:
+    """Return the first response that is no redirect, beginning with the one from `url`. Raise UpstreamError."""
     visited = [url]
-    while True:
-        response = await hop(url)
-        location = response.headers.get("Location") if response.status in _STATUSES else None
-        if location is None:
-            return response
+    while location := response.location:
         await response.discard()
         url = next_url(url, location)
         if url in visited or len(visited) > MAX_REDIRECTS:
             raise RedirectRefusedError(
-                f"redirects from {without_secrets(visited[0])} lead in a circle, or more than {MAX_REDIRECTS} times on"
+                f"redirects from {without_secrets(visited[0])} form a circle, or are more than {MAX_REDIRECTS}"
             )
         visited.append(url)
+        response = await hop(url)
+    return response
 
 
 def next_url(url: URL, location: str) -> URL:
-    """Where a `Location` (RFC 9110, section 10.2.2) leads from `url`. Raises RedirectRefusedError."""
+    """Return the target of a `Location` (RFC 9110, section 10.2.2) at `url`. Raise RedirectRefusedError."""
     here = without_secrets(url)
     try:
         # A signature covers the exact spelling: keep it, unless it can't stand in a request line.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from registry_proxy.upstream.base import Chunk
     from registry_proxy.upstream.bulk import LargeBody
 
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_SHORT_BODY = 16 * 1024
 _PATIENCE = 2.0  # seconds
 _SMALL_CHUNK = 256 * 1024
@@ -54,6 +55,8 @@ class UpstreamResponse:
         self.status = response.status
         self.url = response.url
         self.headers: CIMultiDictProxy[str] = response.headers
+        # The target of a redirect (RFC 9110, section 15.4).
+        self.location = self.headers.get("Location") if self.status in _REDIRECTS else None
 
     @property
     def what(self) -> str:

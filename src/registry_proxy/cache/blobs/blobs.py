@@ -1,145 +1,179 @@
-"""Blobs: from the store, from a fill that is running, or from a new one."""
+"""Reads of blobs: from the store, from a fill in progress, or from a new fill."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING
 
-from registry_proxy.cache.blobs.bodies import FillBody, StoredBody
-from registry_proxy.cache.blobs.resumable import ResumableDownload
+from registry_proxy.cache.blobs.fill import duplicate
+from registry_proxy.cache.blobs.pass_through import pass_through
 from registry_proxy.cache.failures import to_registry_error
-from registry_proxy.cache.links import FillAccess, Links
-from registry_proxy.cache.results import Outcome, ServedBlob, ServedSize
+from registry_proxy.cache.results import FilePiece, Outcome, ServedBlob, ServedSize
 from registry_proxy.oci.errors import ErrorCode, RegistryError
-from registry_proxy.oci.reference import Repository, Source
 from registry_proxy.upstream.base import UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncGenerator, Callable
+    from io import FileIO
 
     from registry_proxy.cache.blobs.fill import Fill
     from registry_proxy.cache.blobs.fills import Fills
+    from registry_proxy.cache.blobs.resumable import ResumableDownload
     from registry_proxy.cache.content import ContentStore
+    from registry_proxy.cache.links import Links
     from registry_proxy.oci.digest import Digest
-    from registry_proxy.upstream.base import Upstream
+    from registry_proxy.storage.base import StoredBlob
+    from registry_proxy.upstream.base import RemoteRepository
 
 log = logging.getLogger(__name__)
 
-# How long headers are held back for the upstream's own answer where the size is known anyway: an honest error is
-# worth the wait, but containerd 2.3 gives up after 30 s without headers.
-_PATIENCE = 20.0
+# How long the headers wait for the upstream's response if the size is known, in seconds. An honest error is worth the
+# wait, but containerd 2.3 gives up after 30 s without headers.
+_HEADERS_TIMEOUT = 20.0
 
 
 class Blobs:
     """Reads of blobs through a repository."""
 
-    def __init__(
-        self,
-        content_store: ContentStore,
-        access: Links,
-        fills: Fills,
-        sleep: Callable[[float], Awaitable[None]],
-    ) -> None:
-        self._content_store = content_store
-        self._access = access
+    def __init__(self, content: ContentStore, links: Links, fills: Fills) -> None:
+        self._content = content
+        self._links = links
         self._fills = fills
-        self._sleep = sleep
 
-    async def get(self, upstream: Upstream, repository: Repository, digest: Digest) -> ServedBlob:
-        """The blob, perhaps still coming in. Raises RegistryError. The caller closes the body."""
-        source = Source(upstream.registry, repository)
-        stored = await self._content_store.open(digest)
-        if stored is not None:
-            body = StoredBody(stored, lambda: self._content_store.report_damage(digest))
-            try:
-                outcome = await self._permit(upstream, source, digest)
-                await self._content_store.ensure_counted(digest, body.size)
-            except BaseException:
-                body.close()
-                raise
-            self._content_store.touch(digest)
-            return ServedBlob(digest, body, outcome)
-        return await self._incoming(upstream, source, digest)
+    async def get(self, remote: RemoteRepository, digest: Digest) -> ServedBlob:
+        """Return the blob, which may still be in progress. Raise RegistryError. The caller closes the body."""
+        stored = await self._content.open(digest)
+        if stored is None:
+            return await self._join(remote, digest)
+        body = StoredBody(stored, partial(self._content.report_damage, digest))
+        try:
+            outcome = await self._check_access(remote, digest)
+            await self._content.ensure_counted(digest, body.size)
+        except BaseException:
+            body.close()
+            raise
+        self._content.touch(digest)
+        return ServedBlob(digest, body, outcome)
 
-    async def head(self, upstream: Upstream, repository: Repository, digest: Digest) -> ServedSize:
-        """The blob's size; nothing is fetched for it. Raises RegistryError."""
-        source = Source(upstream.registry, repository)
-        link = self._access.link(source, digest)
-        content = self._content_store.known(digest)
+    async def head(self, remote: RemoteRepository, digest: Digest) -> ServedSize:
+        """Return the blob's size without downloading it. Raise RegistryError."""
+        link = self._links.get(remote.source, digest)
+        content = self._content.known(digest)
         size = content.size if content else link.size if link else None
         if size is not None:
-            outcome = await self._permit(upstream, source, digest)
+            outcome = await self._check_access(remote, digest)
             return ServedSize(digest, size, outcome)
         try:
-            size = await self._access.confirm_blob(upstream, source, digest)
+            size = await asyncio.shield(self._links.probe(remote, digest))
         except UpstreamError as error:
-            raise to_registry_error(error, upstream, ErrorCode.BLOB_UNKNOWN) from error
+            raise to_registry_error(error, remote.source.registry, ErrorCode.BLOB_UNKNOWN) from error
         if size is None:
-            served = await self.get(upstream, repository, digest)
+            served = await self.get(remote, digest)
             served.body.close()
             size = served.body.size
         return ServedSize(digest, size, Outcome.ASKED)
 
-    async def _permit(self, upstream: Upstream, source: Source, digest: Digest) -> Outcome:
-        return await self._access.permit(
-            upstream,
-            source,
-            digest,
-            ErrorCode.BLOB_UNKNOWN,
-            lambda: self._access.ask_for_blob(upstream, source, digest),
-        )
+    async def _check_access(self, remote: RemoteRepository, digest: Digest) -> Outcome:
+        probe = partial(self._links.probe, remote, digest)
+        return await self._links.check_access(remote, digest, ErrorCode.BLOB_UNKNOWN, probe)
 
-    async def _incoming(self, upstream: Upstream, source: Source, digest: Digest) -> ServedBlob:
-        fill = self._fills.running(digest)
-        if fill is not None and fill.source != source:
-            await self._permit(upstream, source, digest)
+    async def _join(self, remote: RemoteRepository, digest: Digest) -> ServedBlob:
+        """Read from the fill of the digest: the running one, otherwise a new one."""
+        fill, is_new = self._fills.join(remote, digest)
+        if fill.source != remote.source:
+            await self._check_access(remote, digest)
             if self._fills.running(digest) is not fill:
-                return await self.get(upstream, source.repository, digest)
-        outcome = Outcome.JOINED
-        if fill is None:
-            outcome = Outcome.MISS
-            fill = self._start(upstream, source, digest)
+                return await self.get(remote, digest)
         fill.retain()
         try:
-            await _started(fill)
+            await self._wait_started(fill)
         except RegistryError:
             fill.release()
-            if fill.source == source or self._fills.running(digest) is fill:
+            if fill.source == remote.source or self._fills.running(digest) is fill:
                 raise
-            # Another repository's upstream has failed, which says nothing about this one's.
-            return await self.get(upstream, source.repository, digest)
+            # Another repository's upstream has failed, which says nothing about this one.
+            return await self.get(remote, digest)
         except BaseException:
             fill.release()
             raise
-        if fill.spill is not None:
-            outcome = Outcome.PASSED
-        assert fill.size is not None, "a started fill knows its size"
-        size = fill.size
-        body = FillBody(fill, size, upstream, lambda: self._transfer(upstream, source, digest, size))
+        body = FillBody(fill, partial(self._fills.resumable, remote, digest))
+        outcome = Outcome.PASSED if fill.stopped else Outcome.MISS if is_new else Outcome.JOINED
         return ServedBlob(digest, body, outcome)
 
-    def _start(self, upstream: Upstream, source: Source, digest: Digest) -> Fill:
-        link = self._access.link(source, digest)
-        transfer = self._transfer(upstream, source, digest, link.size if link else None)
-        return self._fills.start(
-            upstream, source, digest, transfer, FillAccess(self._access, upstream, source, digest)
-        )
-
-    def _transfer(
-        self, upstream: Upstream, source: Source, digest: Digest, size: int | None
-    ) -> ResumableDownload:
-        return ResumableDownload(
-            f"{source}@{digest}",
-            lambda offset: upstream.blob(source.repository, digest, offset),
-            size,
-            self._sleep,
-        )
+    async def _wait_started(self, fill: Fill) -> None:
+        try:
+            async with asyncio.timeout(_HEADERS_TIMEOUT):
+                await fill.wait_started()
+        except TimeoutError:
+            if fill.size is None:
+                await fill.wait_started()
+            else:
+                log.warning("%s: the upstream is slow, sending the headers before its response", fill)
 
 
-async def _started(fill: Fill) -> None:
-    try:
-        async with asyncio.timeout(_PATIENCE if fill.size is not None else None):
-            await fill.wait_started()
-    except TimeoutError:
-        log.warning("%s: upstream is slow to answer, headers go out before it has", fill.digest)
+class StoredBody:
+    """A stored blob. `report_damage` is called when its file cannot be read."""
+
+    def __init__(self, stored: StoredBlob, report_damage: Callable[[], None]) -> None:
+        self._stored = stored
+        self.size = stored.size
+        self.report_damage = report_damage
+
+    async def pieces(self, start: int, stop: int) -> AsyncGenerator[FilePiece | bytes]:
+        """Yield everything at once."""
+        if stop > start:
+            yield FilePiece(self._stored.file, start, stop - start)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stored.close()
+
+
+class FillBody:
+    """A blob in progress. It is a user of the fill, whose size is known, until it is closed."""
+
+    def __init__(self, fill: Fill, resumable: Callable[[int], ResumableDownload]) -> None:
+        assert fill.size is not None, "the size of a started fill is known"
+        self.size = fill.size
+        self._fill = fill
+        self._resumable = resumable
+        self._file: FileIO | None = None
+
+    async def pieces(self, start: int, stop: int) -> AsyncGenerator[FilePiece | bytes]:
+        """Yield the stored bytes as they arrive; bytes that the store did not take come straight from the upstream."""
+        offset = start
+        while offset < stop:
+            limit = min(await self._fill.readable(offset), stop)
+            if limit <= offset:
+                async with aclosing(self._rest(offset, stop)) as rest:
+                    async for chunk in rest:
+                        yield chunk
+                return
+            if self._file is None:
+                assert self._fill.file is not None, "readable bytes are in a file"
+                self._file = duplicate(self._fill.file)
+            yield FilePiece(self._file, offset, limit - offset)
+            offset = limit
+
+    def report_damage(self) -> None:
+        """Do nothing: the fill's own task meets the same error."""
+
+    def close(self) -> None:
+        """Leave the fill."""
+        if self._file is not None:
+            self._file.close()
+        self._fill.release()
+
+    async def _rest(self, offset: int, stop: int) -> AsyncGenerator[bytes]:
+        assert self._fill.stopped is not None, "there is a rest only if storing stopped"
+        download = self._resumable(self.size)
+        try:
+            async with aclosing(pass_through(download, self._fill.stopped, offset, stop)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        except UpstreamError as error:
+            registry = download.remote.source.registry
+            raise to_registry_error(error, registry, ErrorCode.BLOB_UNKNOWN) from error

@@ -1,4 +1,4 @@
-"""A blob that is coming in: how far it is, for everyone who reads it meanwhile."""
+"""State of a running fill: one blob download, shared by the task that writes it and the clients that read it."""
 
 from __future__ import annotations
 
@@ -16,128 +16,125 @@ if TYPE_CHECKING:
     from registry_proxy.oci.digest import Digest
     from registry_proxy.oci.reference import Source
 
+# Minimum time between two wake-ups of the readers, in seconds: each wake-up costs time for every reader.
+_MIN_WAKE_INTERVAL = 0.02
+
 
 def duplicate(file: FileIO) -> FileIO:
-    """Another handle on the open file; reading at explicit offsets, the two don't disturb each other."""
+    """Return a second handle on the open file. Both read at explicit offsets and do not affect each other."""
     return FileIO(os.dup(file.fileno()))
 
 
-# Readers are woken no more often than this (seconds): each time costs, and there may be many of them.
-_PACE = 0.02
-
-
 @dataclass(frozen=True, slots=True)
-class Spill:
-    """Where the store took no more bytes, and the hash of all bytes before."""
+class StoreStopped:
+    """The offset at which storing stopped, and the hash state of all bytes before it."""
 
     offset: int
     hasher: _Hash
 
 
 class Fill:
-    """The state of one incoming blob. One task drives it (`filler.Filler`), any number of bodies read it.
+    """State of one blob download. One task writes it (`Download`), any number of bodies read it.
 
-    `available` bytes are in the file. Until the digest is verified the last byte counts as not readable.
+    `available` is the number of bytes in the file. The last byte is not readable until the digest is verified.
     """
 
-    def __init__(self, digest: Digest, source: Source, size: int | None) -> None:
+    def __init__(self, digest: Digest, source: Source) -> None:
         self.digest = digest
         self.source = source
-        self.size = size
+        self.size: int | None = None
         self.available = 0
         self.started = False
         self.verified = False
-        self.spill: Spill | None = None
+        self.stopped: StoreStopped | None = None
+        self.file: FileIO | None = None
         self._error: Exception | None = None
-        self._file: FileIO | None = None
-        self._users = 1  # the driver
+        self._users = 1  # the task that writes
         self._waiting: list[asyncio.Future[None]] = []
         self._woken_at = 0.0
         self._wake_up: asyncio.TimerHandle | None = None
 
-    # For readers.
+    def __str__(self) -> str:
+        return f"{self.source}@{self.digest}"
+
+    # Reader interface.
 
     async def wait_started(self) -> None:
-        """Until the upstream has answered and the size is known. Raises what ended the fill before."""
-        self._raise_failure()
+        """Wait until the upstream has responded and the size is known. Raise the error if the fill has failed."""
         while not (self.started and self.size is not None):
             await self._change()
-            self._raise_failure()
+        if self._error is not None:
+            raise self._error
 
     async def readable(self, offset: int) -> int:
-        """Wait for bytes after `offset`, and tell up to where there are some; `offset` itself: the rest is not stored.
+        """Wait for bytes after `offset` and return the end of the readable range.
 
-        Raises what ended the fill.
+        Return `offset` if storing stopped there. Raise the error if the fill has failed.
         """
         while True:
-            limit = self._limit()
-            if limit > offset:
-                return limit
-            self._raise_failure()
-            if self.spill is not None:
-                return offset
+            if self.verified:
+                limit = self.available
+            else:
+                limit = min(self.available, self.size - 1) if self.size is not None else 0
+            if limit > offset or (self.stopped is not None and self._error is None):
+                return max(limit, offset)
             await self._change()
 
-    def view(self) -> FileIO:
-        """A file of one's own on the incoming bytes."""
-        assert self._file is not None, "nothing was written yet"
-        return duplicate(self._file)
-
     def retain(self) -> None:
-        """One more user: the file stays open until each has called `release`."""
+        """Add a user. The file stays open until every user has called `release`."""
         self._users += 1
 
     def release(self) -> None:
-        """One user less."""
+        """Remove a user. The last one closes the file."""
         self._users -= 1
-        if self._users == 0 and self._file is not None:
-            self._file.close()
+        if self._users == 0 and self.file is not None:
+            self.file.close()
 
-    # For the driver.
+    # Writer interface.
 
     def attach(self, file: FileIO) -> None:
-        """The file that the bytes are in; it is closed after the last user."""
-        if self._file is not None:
-            self._file.close()
-        self._file = file
+        """Set the file that holds the bytes and close the previous one. The last user closes it."""
+        if self.file is not None:
+            self.file.close()
+        self.file = file
 
     def start(self, size: int | None) -> None:
-        """The upstream has answered; `size` where it is known by now."""
-        if size is None or self._keeps_promise(size):
+        """Record that the upstream has responded, and the size if it is known."""
+        if size is None or self._matches_size(size):
             self.size = self.size if size is None else size
             self.started = True
             self._notify()
 
     def advance(self, available: int) -> None:
-        """So many bytes are in the file now."""
+        """Set the number of bytes in the file and wake the readers."""
         self.available = available
         loop = asyncio.get_running_loop()
-        pause = self._woken_at + _PACE - loop.time()
+        pause = self._woken_at + _MIN_WAKE_INTERVAL - loop.time()
         if pause <= 0:
             self._notify()
         elif self._wake_up is None:
             self._wake_up = loop.call_later(pause, self._notify)
 
     def verify(self) -> None:
-        """All bytes are there and have the digest."""
-        if self._keeps_promise(self.available):
+        """Mark the blob as complete, with its digest verified."""
+        if self._matches_size(self.available):
             self.size = self.available
             self.verified = self.started = True
             self._notify()
 
-    def stop_storing(self, spill: Spill) -> None:
-        """The store takes no more: each reader fetches the rest for itself."""
-        self.available = spill.offset
-        self.spill = spill
+    def stop_storing(self, stopped: StoreStopped) -> None:
+        """Record that the store accepts no more bytes. Each reader downloads the rest itself."""
+        self.available = stopped.offset
+        self.stopped = stopped
         self._notify()
 
     def fail(self, error: Exception) -> None:
-        """It won't be completed."""
+        """End the fill with `error`."""
         self._error = error
         self._notify()
 
-    def _keeps_promise(self, size: int) -> bool:
-        """Whether that is the size that readers were told, if they were; else it is over for them.
+    def _matches_size(self, size: int) -> bool:
+        """Return whether `size` equals the size announced to readers, if any. Otherwise fail the fill.
 
         An upstream that announces a wrong size, and then another one, makes them differ.
         """
@@ -147,16 +144,10 @@ class Fill:
         self.fail(RegistryError(ErrorCode.UPSTREAM_BROKEN, text))
         return False
 
-    def _limit(self) -> int:
-        if self.verified or self.size is None:
-            return self.available if self.verified else 0
-        return min(self.available, self.size - 1)
-
-    def _raise_failure(self) -> None:
+    async def _change(self) -> None:
+        """Wait for the next change. Raise the error if the fill has failed."""
         if self._error is not None:
             raise self._error
-
-    async def _change(self) -> None:
         future = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         await future

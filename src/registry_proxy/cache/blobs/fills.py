@@ -1,4 +1,4 @@
-"""All fills of this process: one a digest."""
+"""The running fills of this process: one per digest."""
 
 from __future__ import annotations
 
@@ -6,95 +6,105 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from registry_proxy.cache.blobs.download import Download
 from registry_proxy.cache.blobs.fill import Fill
-from registry_proxy.cache.blobs.filler import Filler, FillPorts
-from registry_proxy.cache.failures import recorded_if_possible, to_registry_error
+from registry_proxy.cache.blobs.resumable import ResumableDownload
+from registry_proxy.cache.content import log_index_errors
+from registry_proxy.cache.failures import to_registry_error
 from registry_proxy.oci.errors import ErrorCode
 from registry_proxy.oci.manifest import Descriptor
 from registry_proxy.storage.base import StoreError
 from registry_proxy.upstream.base import UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from registry_proxy.aio.tasks import BackgroundTasks
-    from registry_proxy.cache.blobs.resumable import ResumableDownload
-    from registry_proxy.cache.links import FillAccess
+    from registry_proxy.cache.blobs.download import Tools
     from registry_proxy.oci.digest import Digest
-    from registry_proxy.oci.reference import Source
     from registry_proxy.storage.base import Ingest
-    from registry_proxy.upstream.base import Upstream
+    from registry_proxy.upstream.base import RemoteRepository
 
 log = logging.getLogger(__name__)
 
 
 class Fills:
-    """Running fills, by digest. They are the service's: a client that leaves doesn't end one."""
+    """Running fills by digest. They outlive the requests that started them."""
 
-    def __init__(self, ports: FillPorts, background: BackgroundTasks, clock: Callable[[], float]) -> None:
-        self._ports = ports
+    def __init__(
+        self,
+        tools: Tools,
+        background: BackgroundTasks,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        self._tools = tools
         self._background = background
         self._clock = clock
+        self._sleep = sleep
         self._running: dict[Digest, Fill] = {}
 
     def running(self, digest: Digest) -> Fill | None:
-        """The fill of this digest, if one is under way."""
+        """Return the running fill of the digest."""
         return self._running.get(digest)
 
-    def start(
-        self,
-        upstream: Upstream,
-        source: Source,
-        digest: Digest,
-        transfer: ResumableDownload,
-        access: FillAccess,
-    ) -> Fill:
-        """Begin a fill. There is no other one: no `await` lies between `running` and this call."""
-        assert digest not in self._running, "one fill a digest"
-        fill = Fill(digest, source, transfer.size)
-        self._running[digest] = fill
-        filler = Filler(fill, transfer, access, self._ports)
-        task = self._background.spawn(self._drive(upstream, fill, filler), f"fill {transfer.name}")
-        # Also where it is cancelled before it began.
-        stopped = ConnectionAbortedError("the server stops")
-        task.add_done_callback(lambda task: self._end(fill, stopped if task.cancelled() else None))
-        return fill
+    def join(self, remote: RemoteRepository, digest: Digest) -> tuple[Fill, bool]:
+        """Return the running fill of the digest, or a new one through `remote`, and whether it is new.
 
-    async def _drive(self, upstream: Upstream, fill: Fill, filler: Filler) -> None:
+        Look-up and registration are one step without an `await`: that is why there is one fill per digest.
+        """
+        fill = self._running.get(digest)
+        if fill is not None:
+            return fill, False
+        fill = self._running[digest] = Fill(digest, remote.source)
+        task = self._background.spawn(self._run(fill, remote), f"fill of {remote.source}@{digest}")
+        # This also ends a fill whose task was cancelled before its first step.
+        task.add_done_callback(lambda _: self._end(fill, ConnectionAbortedError("the server stops")))
+        return fill, True
+
+    def resumable(
+        self, remote: RemoteRepository, digest: Digest, size: int | None = None
+    ) -> ResumableDownload:
+        """Return a download of the blob through `remote`."""
+        return ResumableDownload(remote, digest, self._sleep, size)
+
+    async def _run(self, fill: Fill, remote: RemoteRepository) -> None:
         try:
-            ingest = await filler.run()
+            ingest = await Download(fill, self.resumable(remote, fill.digest), self._tools).run()
             if ingest is not None:
                 await self._commit(fill, ingest)
         except UpstreamError as error:
             log.warning("the fill of %s from %s failed: %s", fill.digest, fill.source, error)
-            self._end(fill, to_registry_error(error, upstream, ErrorCode.BLOB_UNKNOWN))
+            self._end(fill, to_registry_error(error, fill.source.registry, ErrorCode.BLOB_UNKNOWN))
         except Exception as error:
             self._end(fill, error)
             raise
+        else:
+            self._end(fill, None)
 
     def _end(self, fill: Fill, error: Exception | None) -> None:
-        """Nobody joins it any more; those who wait get the error. A second time it does nothing."""
-        if self._running.get(fill.digest) is not fill:
-            return
-        del self._running[fill.digest]
-        if error is not None:
-            fill.fail(error)
-        fill.release()
+        """Remove the fill and give its readers the error. Do nothing the second time."""
+        if self._running.get(fill.digest) is fill:
+            del self._running[fill.digest]
+            if error is not None:
+                fill.fail(error)
+            fill.release()
 
     async def _commit(self, fill: Fill, ingest: Ingest) -> None:
-        assert fill.size is not None, "a verified fill knows its size"
+        assert fill.size is not None, "the size of a verified fill is known"
         commit = asyncio.get_running_loop().run_in_executor(None, ingest.commit)
-        # A wait that is cancelled, as when the service stops, leaves the thread to complete its work.
+        # A cancelled wait, as when the service stops, leaves the thread to complete its work.
         commit.add_done_callback(lambda done: done.cancelled() or done.exception())
         await asyncio.wait([commit])
         try:
             commit.result()
         except StoreError as error:
-            # The clients have all bytes, verified; only the cache doesn't keep them.
+            # The clients have all bytes, verified; only the cache does not keep them.
             log.error("%s was not stored: %s. Check the disk under the storage path.", fill.digest, error)  # noqa: TRY400
-            with recorded_if_possible(f"the end of the fill of {fill.digest}"):
-                await self._ports.index.release(fill.digest)
+            with log_index_errors(f"ending the fill of {fill.digest}"):
+                await self._tools.index.release(fill.digest)
             return
-        descriptor = Descriptor(fill.digest, fill.size)
-        with recorded_if_possible(f"{fill.digest} of {fill.source}"):
-            await self._ports.index.record_blob(fill.source, descriptor, self._clock())
+        with log_index_errors(f"recording {fill.digest} of {fill.source}"):
+            await self._tools.index.record_blob(
+                fill.source, Descriptor(fill.digest, fill.size), self._clock()
+            )

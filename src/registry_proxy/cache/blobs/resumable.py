@@ -1,95 +1,114 @@
-"""A blob's bytes from upstream, resumed when they break off."""
+"""The download of a blob from its registry, resumed when it breaks off."""
 
 from __future__ import annotations
 
 import logging
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from registry_proxy.policy.retry import RetryState
 from registry_proxy.upstream.base import UpstreamBrokenError, UpstreamLimitedError, UpstreamTimeoutError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
-    from registry_proxy.upstream.base import BlobStream, Chunk, UpstreamError
+    from registry_proxy.oci.digest import Digest
+    from registry_proxy.upstream.base import BlobStream, Chunk, RemoteRepository, UpstreamError
 
 log = logging.getLogger(__name__)
 
+_RETRIED = (UpstreamBrokenError, UpstreamTimeoutError, UpstreamLimitedError)
+
+
+class WrongSizeError(UpstreamBrokenError):
+    """The upstream's length is not the blob's: a retry cannot help."""
+
 
 class ResumableDownload:
-    """One blob's way from upstream. `size` is the blob's size in bytes as soon as it is known."""
+    """One blob of a remote repository. `size` is the blob's size in bytes as soon as it is known."""
 
     def __init__(
         self,
-        name: str,
-        connect: Callable[[int], AbstractAsyncContextManager[BlobStream]],
-        size: int | None,
+        remote: RemoteRepository,
+        digest: Digest,
         sleep: Callable[[float], Awaitable[None]],
+        size: int | None = None,
     ) -> None:
-        self.name = name
+        self.remote = remote
+        self.digest = digest
         self.size = size
-        self._connect = connect
         self._sleep = sleep
+        self._retries = RetryState()
 
-    async def chunks(self, offset: int) -> AsyncGenerator[Chunk]:
-        """The bytes from `offset` to the end. The first chunk is empty: it says that the upstream has answered,
-        and `size` is known if it ever will be before the end.
+    def __str__(self) -> str:
+        return f"{self.remote.source}@{self.digest}"
 
-        Raises UpstreamError when the upstream doesn't have the blob, sends a wrong length, or brings nothing in several
-        attempts.
+    @asynccontextmanager
+    async def open(self, offset: int) -> AsyncIterator[AsyncGenerator[Chunk]]:
+        """Connect, and yield the chunks from `offset` to the end of the blob.
+
+        Once it is open the upstream has responded, and `size` is set if it is known before the end. Raise UpstreamError
+        if the upstream does not have the blob, sends a wrong length, or sends nothing in several attempts.
         """
-        attempts = RetryState()
+        self._retries = RetryState()
+        async with AsyncExitStack() as connection:
+            stream = await self._connect(connection, offset)
+            async with aclosing(self._chunks(connection, stream, offset)) as chunks:
+                yield chunks
+
+    async def _connect(self, connection: AsyncExitStack, offset: int) -> BlobStream:
         while True:
-            begun_at = offset
             try:
-                async with self._connect(offset) as stream, aclosing(self._read(stream, offset)) as chunks:
-                    self._check_size(stream)
-                    yield b""
-                    async for chunk in chunks:
-                        offset += len(chunk)
+                stream = await connection.enter_async_context(self.remote.blob(self.digest, offset))
+                self._check_size(stream)
+            except _RETRIED as error:
+                await self._pause(connection, offset, error, progressed=False)
+            else:
+                return stream
+
+    async def _chunks(
+        self, connection: AsyncExitStack, stream: BlobStream, offset: int
+    ) -> AsyncGenerator[Chunk]:
+        while True:
+            begin = offset
+            try:
+                skip = offset - stream.offset  # an upstream that ignores `Range` sends the whole blob
+                async for received in stream.chunks():
+                    chunk = received[skip:] if skip else received
+                    skip = max(0, skip - len(received))
+                    offset += len(chunk)
+                    if self.size is not None and offset > self.size:
+                        raise WrongSizeError(f"the upstream sent more than the {self.size} bytes of {self}")
+                    if chunk:
                         yield chunk
-                self._check_end(offset)
-            except (UpstreamBrokenError, UpstreamTimeoutError, UpstreamLimitedError) as error:
-                attempts = attempts.after(progressed=offset > begun_at)
-                await self._pause(attempts, offset, error)
+                if self.size is not None and offset < self.size:
+                    raise UpstreamBrokenError(
+                        f"the transfer of {self} ended after {offset} of {self.size} bytes"
+                    )
+            except _RETRIED as error:
+                await self._pause(connection, offset, error, progressed=offset > begin)
+                stream = await self._connect(connection, offset)
             else:
                 return
-
-    async def _read(self, stream: BlobStream, offset: int) -> AsyncGenerator[Chunk]:
-        skip = offset - stream.offset
-        async for chunk in stream.chunks():
-            if skip >= len(chunk):
-                skip -= len(chunk)
-                continue
-            kept = chunk[skip:] if skip else chunk
-            skip = 0
-            offset += len(kept)
-            if self.size is not None and offset > self.size:
-                raise WrongSizeError(f"it sent more than the {self.size} bytes of {self.name}")
-            yield kept
 
     def _check_size(self, stream: BlobStream) -> None:
         if self.size is None:
             self.size = stream.size
         elif stream.size is not None and stream.size != self.size:
             raise WrongSizeError(
-                f"it offers {stream.size} bytes for {self.name}, which has {self.size} bytes by its manifest"
+                f"the upstream offers {stream.size} bytes for {self}, which has {self.size} bytes by its manifest"
             )
 
-    def _check_end(self, offset: int) -> None:
-        if self.size is not None and offset < self.size:
-            raise UpstreamBrokenError(f"it ended {self.name} after {offset} of {self.size} bytes")
-
-    async def _pause(self, attempts: RetryState, offset: int, error: UpstreamError) -> None:
-        # While no byte has come, somebody waits for the headers: one quick second try, then the honest answer.
-        hopeless = offset == 0 and (attempts.fruitless > 1 or not isinstance(error, UpstreamBrokenError))
-        if attempts.pause is None or hopeless or isinstance(error, WrongSizeError):
+    async def _pause(
+        self, connection: AsyncExitStack, offset: int, error: UpstreamError, *, progressed: bool
+    ) -> None:
+        """Close the connection and wait before the next attempt. Raise `error` if there is none."""
+        await connection.aclose()
+        self._retries = self._retries.after(progressed=progressed)
+        pause = self._retries.pause
+        # Before the first byte a client is waiting for headers: retry once quickly, then return the error.
+        hopeless = offset == 0 and (self._retries.fruitless > 1 or not isinstance(error, UpstreamBrokenError))
+        if pause is None or hopeless or isinstance(error, WrongSizeError):
             raise error
-        log.warning("%s: %s; resuming at byte %d in %.1f s", self.name, error, offset, attempts.pause)
-        await self._sleep(attempts.pause)
-
-
-class WrongSizeError(UpstreamBrokenError):
-    """The upstream's length is not the blob's: asking again won't help."""
+        log.warning("%s: %s; resuming at byte %d in %.1f s", self, error, offset, pause)
+        await self._sleep(pause)

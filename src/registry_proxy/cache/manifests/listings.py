@@ -12,26 +12,29 @@ from registry_proxy.cache.results import Outcome, ServedManifest
 from registry_proxy.oci import media_types
 from registry_proxy.oci.errors import ErrorCode
 from registry_proxy.oci.manifest import parse_manifest
-from registry_proxy.oci.reference import Repository, Source
 from registry_proxy.policy.freshness import UpstreamFailure
 from registry_proxy.upstream.base import FetchedManifest, TagPage, UpstreamError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from registry_proxy.aio.singleflight import SingleFlight
     from registry_proxy.cache.breakers import CircuitBreakers
+    from registry_proxy.cache.manifests.intake import Intake
     from registry_proxy.cache.manifests.revalidation import Revalidator
-    from registry_proxy.index.base import Index
+    from registry_proxy.index.base import Index, TagRecord
     from registry_proxy.oci.digest import Digest
-    from registry_proxy.upstream.base import Upstream
+    from registry_proxy.oci.reference import Source
+    from registry_proxy.upstream.base import RemoteRepository
 
 log = logging.getLogger(__name__)
 
-# The most names in one page, whatever is asked for (CVE-2023-2253, distribution).
+# The maximum number of names in one page, whatever the client requests (CVE-2023-2253, distribution).
 MAX_PAGE = 1000
 
 
 class Tags:
-    """Tag lists are the upstream's own, page by page; in an outage, the tags that are cached."""
+    """Tag lists: the upstream's own, page by page; in an outage, the tags in the cache."""
 
     def __init__(self, index: Index, breakers: CircuitBreakers, single_flight: SingleFlight[TagPage]) -> None:
         self._index = index
@@ -39,26 +42,27 @@ class Tags:
         self._single_flight = single_flight
 
     async def get(
-        self, upstream: Upstream, repository: Repository, limit: int | None, last: str | None
+        self, remote: RemoteRepository, limit: int | None, last: str | None
     ) -> tuple[TagPage, Outcome]:
-        """One page of at most `limit` tags after the tag `last`. Raises RegistryError."""
-        source = Source(upstream.registry, repository)
-        if not self._breakers.may_ask(upstream) and (cached := self._cached(source, limit, last)) is not None:
+        """Return one page of at most `limit` tags after the tag `last`. Raise RegistryError."""
+        source = remote.source
+        if (
+            not self._breakers.may_ask(source.registry)
+            and (cached := self._cached(source, limit, last)) is not None
+        ):
             return cached, Outcome.STALE
+
+        def request() -> Awaitable[TagPage]:
+            return self._breakers.ask(source.registry, remote.tags(limit, last))
+
         try:
-            page = await self._single_flight.do(
-                (source, limit, last),
-                lambda: self._breakers.ask(upstream, upstream.tags(repository, limit, last)),
-            )
+            page = await self._single_flight.do((source, limit, last), request)
         except UpstreamError as error:
-            cached = (
-                self._cached(source, limit, last)
-                if classify_failure(error) is UpstreamFailure.OUTAGE
-                else None
-            )
+            is_outage = classify_failure(error) is UpstreamFailure.OUTAGE
+            cached = self._cached(source, limit, last) if is_outage else None
             if cached is None:
-                raise to_registry_error(error, upstream, ErrorCode.NAME_UNKNOWN) from error
-            log.warning("the tags of %s are answered from the cache: %s", source, error)
+                raise to_registry_error(error, source.registry, ErrorCode.NAME_UNKNOWN) from error
+            log.warning("the tags of %s are served from the cache: %s", source, error)
             return cached, Outcome.STALE
         return page, Outcome.ASKED
 
@@ -71,43 +75,62 @@ class Tags:
         return TagPage(tuple(page), more=len(page) < len(rest) and bool(page))
 
 
-class Referrers:
-    """What refers to a manifest. The upstream's answer is kept like a tag, so that it outlives an outage."""
+class ReferrersList:
+    """The referrers of one digest (see `MutableReference`)."""
 
-    def __init__(self, index: Index, breakers: CircuitBreakers, revalidator: Revalidator) -> None:
+    def __init__(
+        self,
+        remote: RemoteRepository,
+        subject: Digest,
+        index: Index,
+        breakers: CircuitBreakers,
+        intake: Intake,
+    ) -> None:
+        self.source = remote.source
+        self.key = f"referrers:{subject}"  # no tag has a colon
+        self._remote = remote
+        self._subject = subject
         self._index = index
         self._breakers = breakers
+        self._intake = intake
+
+    async def request(self, known: TagRecord | None) -> ServedManifest:  # noqa: ARG002
+        raw = await self._breakers.ask(self.source.registry, self._remote.referrers(self._subject))
+        if _is_empty(raw) and self._index.link(self.source, self._subject) is None:
+            # No upstream has confirmed that the repository exists: requests alone must not fill the index.
+            return ServedManifest(parse_manifest(raw, media_types.OCI_INDEX), Outcome.ASKED)
+        return await self._intake.accept(self.source, FetchedManifest(raw, media_types.OCI_INDEX), self.key)
+
+
+class Referrers:
+    """The manifests that refer to a manifest. The upstream's list is kept like a tag, so that it outlives an outage."""
+
+    def __init__(
+        self, index: Index, breakers: CircuitBreakers, intake: Intake, revalidator: Revalidator
+    ) -> None:
+        self._index = index
+        self._breakers = breakers
+        self._intake = intake
         self._revalidator = revalidator
 
     async def get(
-        self, upstream: Upstream, repository: Repository, subject: Digest, artifact_type: str | None
+        self, remote: RemoteRepository, subject: Digest, artifact_type: str | None
     ) -> tuple[bytes, Outcome]:
-        """An image index of the referrers, of one artifact type if given. Raises RegistryError."""
-        source = Source(upstream.registry, repository)
-
-        async def ask(_: object) -> ServedManifest:
-            raw = await self._breakers.ask(upstream, upstream.referrers(repository, subject))
-            if _is_empty(raw) and self._index.link(source, subject) is None:
-                # No upstream has said that there is such a repository: nobody can fill the index by asking.
-                return ServedManifest(parse_manifest(raw, media_types.OCI_INDEX), Outcome.ASKED)
-            return await self._revalidator.accept(
-                source, FetchedManifest(raw, media_types.OCI_INDEX), None, name
-            )
-
-        name = f"referrers:{subject}"  # no tag has a colon
-        served = await self._revalidator.get(upstream, source, name, ask)
+        """Return an image index of the referrers, of one artifact type if given. Raise RegistryError."""
+        referrers = ReferrersList(remote, subject, self._index, self._breakers, self._intake)
+        served = await self._revalidator.get(referrers)
         raw = served.manifest.raw
         return (_of_type(raw, artifact_type) if artifact_type else raw), served.outcome
 
 
 class Catalog:
-    """The repositories that are cached."""
+    """The repositories in the cache."""
 
     def __init__(self, index: Index) -> None:
         self._index = index
 
     def get(self, registry: str | None, limit: int, last: str) -> tuple[list[Source], bool]:
-        """At most `limit` repositories after the full name `last`, and whether there are more."""
+        """Return at most `limit` repositories after the full name `last`, and whether there are more."""
         found = self._index.repositories(registry, last, limit + 1)
         return found[:limit], len(found) > limit
 

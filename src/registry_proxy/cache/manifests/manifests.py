@@ -1,109 +1,142 @@
-"""Manifests, by tag and by digest."""
+"""Reads of manifests, by tag and by digest."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from registry_proxy.cache.failures import recorded_if_possible, to_registry_error
+from registry_proxy.cache.failures import to_registry_error
 from registry_proxy.cache.results import Outcome, ServedManifest
 from registry_proxy.oci.errors import ErrorCode
-from registry_proxy.oci.reference import Reference, Repository, Source, Tag
+from registry_proxy.oci.reference import Reference, Tag
 from registry_proxy.upstream.base import UpstreamError
 
 if TYPE_CHECKING:
-    from registry_proxy.cache.manifests.revalidation import ManifestPorts, Revalidator
+    from collections.abc import Callable
+
+    from registry_proxy.aio.locks import NamedLocks
+    from registry_proxy.aio.singleflight import SingleFlight
+    from registry_proxy.cache.breakers import CircuitBreakers
+    from registry_proxy.cache.links import Links
+    from registry_proxy.cache.manifests.intake import Intake
+    from registry_proxy.cache.manifests.revalidation import Revalidator
+    from registry_proxy.cache.manifests.store import ManifestStore
     from registry_proxy.index.base import TagRecord
     from registry_proxy.oci.digest import Digest
     from registry_proxy.oci.manifest import Manifest
-    from registry_proxy.upstream.base import Upstream
+    from registry_proxy.upstream.base import RemoteRepository
 
-# How long a digest's answer may be repeated from the server's memory, in seconds: what another process withdraws is
-# seen after it.
-_DIGEST_MEMO = 10.0
+# How long the server may repeat the response for a digest from memory, in seconds: after that it notices that another
+# process withdrew the access.
+_DIGEST_TTL = 10.0
+
+
+class Fetcher:
+    """Requests for manifests, past the circuit breakers; what they bring goes to the intake."""
+
+    def __init__(self, breakers: CircuitBreakers, intake: Intake, store: ManifestStore) -> None:
+        self._breakers = breakers
+        self._intake = intake
+        self._store = store
+
+    async def fetch(
+        self, remote: RemoteRepository, reference: Reference, key: str | None = None
+    ) -> ServedManifest:
+        """Download a manifest. Raise UpstreamError."""
+        fetched = await self._breakers.ask(remote.source.registry, remote.manifest(reference))
+        expected = None if isinstance(reference, Tag) else reference
+        return await self._intake.accept(remote.source, fetched, key, expected)
+
+    async def revalidate(self, remote: RemoteRepository, tag: Tag, known: Digest) -> ServedManifest:
+        """Find where a known tag points now: by a HEAD, which Docker Hub does not count. A GET follows if it has moved.
+
+        Raise UpstreamError.
+        """
+        digest = await self._breakers.ask(remote.source.registry, remote.resolve(tag))
+        manifest = await self._store.load(digest) if digest else None
+        if digest is None or manifest is None:
+            return await self.fetch(remote, digest or tag, tag.name)
+        if digest == known:
+            return await self._intake.refresh(remote.source, manifest, tag.name)
+        return await self._intake.link(remote.source, manifest, tag.name)
+
+    async def confirm(self, remote: RemoteRepository, manifest: Manifest) -> ServedManifest:
+        """Have the upstream confirm that the repository holds the manifest; link it and its children.
+
+        Raise UpstreamError.
+        """
+        digest = await self._breakers.ask(remote.source.registry, remote.resolve(manifest.digest))
+        if digest != manifest.digest:
+            # A HEAD without a digest confirms nothing.
+            return await self.fetch(remote, manifest.digest)
+        return await self._intake.link(remote.source, manifest, None)
+
+
+class RemoteTag:
+    """A tag of a remote repository (see `MutableReference`)."""
+
+    def __init__(self, remote: RemoteRepository, tag: Tag, fetcher: Fetcher) -> None:
+        self.source = remote.source
+        self.key = tag.name
+        self._remote = remote
+        self._tag = tag
+        self._fetcher = fetcher
+
+    async def request(self, known: TagRecord | None) -> ServedManifest:
+        if known is None:
+            return await self._fetcher.fetch(self._remote, self._tag, self.key)
+        return await self._fetcher.revalidate(self._remote, self._tag, known.digest)
 
 
 class Manifests:
-    """Reads of manifests through a repository."""
+    """Reads of manifests through a repository. `clock` returns Unix seconds."""
 
-    def __init__(self, ports: ManifestPorts, revalidator: Revalidator) -> None:
-        self._ports = ports
+    def __init__(
+        self,
+        *,
+        store: ManifestStore,
+        fetcher: Fetcher,
+        revalidator: Revalidator,
+        links: Links,
+        locks: NamedLocks,
+        single_flight: SingleFlight[ServedManifest],
+        clock: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._fetcher = fetcher
         self._revalidator = revalidator
+        self._links = links
+        self._locks = locks
+        self._single_flight = single_flight
+        self._clock = clock
 
-    async def get(self, upstream: Upstream, repository: Repository, reference: Reference) -> ServedManifest:
-        """The manifest. Raises RegistryError."""
-        source = Source(upstream.registry, repository)
+    async def get(self, remote: RemoteRepository, reference: Reference) -> ServedManifest:
+        """Return the manifest. Raise RegistryError."""
         if isinstance(reference, Tag):
-            return await self._revalidator.get(
-                upstream,
-                source,
-                reference.name,
-                lambda record: self._ask(upstream, source, reference, record),
-            )
-        return await self._by_digest(upstream, source, reference)
+            return await self._revalidator.get(RemoteTag(remote, reference, self._fetcher))
+        return await self._by_digest(remote, reference)
 
-    async def _ask(
-        self, upstream: Upstream, source: Source, tag: Tag, record: TagRecord | None
-    ) -> ServedManifest:
-        """A tag that is known costs a HEAD, which Docker Hub doesn't count, and a GET only where it has moved."""
-        digest: Digest | None = None
-        if record is not None:
-            digest = await self._ports.breakers.ask(upstream, upstream.resolve(source.repository, tag))
-        manifest = await self._ports.manifests.load(digest) if digest else None
-        if record is None or digest is None or manifest is None:
-            return await self._fetch(upstream, source, digest or tag, tag)
-        now = self._ports.clock()
-        with recorded_if_possible(f"{source}:{tag}"):
-            if digest == record.digest:
-                await self._ports.index.refresh_tag(source, tag.name, digest, now)
-            else:
-                await self._ports.index.record_manifest(source, manifest, tag.name, now)
-        return ServedManifest(manifest, Outcome.REVALIDATED, now + self._ports.rules.tag_ttl)
-
-    async def _fetch(
-        self, upstream: Upstream, source: Source, reference: Reference, tag: Tag | None
-    ) -> ServedManifest:
-        fetched = await self._ports.breakers.ask(upstream, upstream.manifest(source.repository, reference))
-        expected = None if isinstance(reference, Tag) else reference
-        return await self._revalidator.accept(source, fetched, expected, tag.name if tag else None)
-
-    async def _by_digest(self, upstream: Upstream, source: Source, digest: Digest) -> ServedManifest:
-        """What a digest stands for can't be out of date; only the access to it can."""
-        manifest = await self._ports.manifests.load(digest)
+    async def _by_digest(self, remote: RemoteRepository, digest: Digest) -> ServedManifest:
+        """The content of a digest cannot be out of date; only the access to it can."""
+        manifest = await self._store.load(digest)
         if manifest is None:
-            return await self._ports.single_flight.do(
-                (source, digest), lambda: self._fetch_digest(upstream, source, digest)
-            )
-        outcome = await self._ports.access.permit(
-            upstream,
-            source,
-            digest,
-            ErrorCode.MANIFEST_UNKNOWN,
-            lambda: self._ports.single_flight.start(
-                (source, digest, "access"), lambda: self._confirm(upstream, source, manifest)
-            ),
-        )
-        memo = self._ports.clock() + _DIGEST_MEMO if outcome is Outcome.HIT else 0.0
-        return ServedManifest(manifest, outcome, memo)
+            fetch = partial(self._fetch_digest, remote, digest)
+            return await self._single_flight.do((remote.source, digest), fetch)
+        key = (remote.source, digest, "access")
+        confirm = partial(self._fetcher.confirm, remote, manifest)
+        probe = partial(self._single_flight.start, key, confirm)
+        outcome = await self._links.check_access(remote, digest, ErrorCode.MANIFEST_UNKNOWN, probe)
+        fresh_until = self._clock() + _DIGEST_TTL if outcome is Outcome.HIT else 0.0
+        return ServedManifest(manifest, outcome, fresh_until)
 
-    async def _confirm(self, upstream: Upstream, source: Source, manifest: Manifest) -> ServedManifest:
-        """Have the upstream say that the repository holds this manifest; link it and its children."""
-        resolved = await self._ports.breakers.ask(
-            upstream, upstream.resolve(source.repository, manifest.digest)
-        )
-        if resolved != manifest.digest:
-            # A HEAD that tells no digest says nothing.
-            return await self._fetch(upstream, source, manifest.digest, None)
-        with recorded_if_possible(f"the link of {source}@{manifest.digest}"):
-            await self._ports.index.record_manifest(source, manifest, None, self._ports.clock())
-        return ServedManifest(manifest, Outcome.REVALIDATED)
-
-    async def _fetch_digest(self, upstream: Upstream, source: Source, digest: Digest) -> ServedManifest:
-        async with self._ports.locks.hold(f"{source}@{digest}"):
-            manifest = await self._ports.manifests.load(digest)
-            link = self._ports.access.link(source, digest)
-            if manifest is not None and self._ports.access.is_trusted(link):
-                return ServedManifest(manifest, Outcome.JOINED)  # another process has just fetched it
+    async def _fetch_digest(self, remote: RemoteRepository, digest: Digest) -> ServedManifest:
+        async with self._locks.hold(f"{remote.source}@{digest}"):
+            manifest = await self._store.load(digest)
+            link = self._links.get(remote.source, digest)
+            if manifest is not None and self._links.is_trusted(link):
+                return ServedManifest(manifest, Outcome.JOINED)  # another process has fetched it meanwhile
             try:
-                return await self._fetch(upstream, source, digest, None)
+                return await self._fetcher.fetch(remote, digest)
             except UpstreamError as error:
-                raise to_registry_error(error, upstream, ErrorCode.MANIFEST_UNKNOWN) from error
+                registry = remote.source.registry
+                raise to_registry_error(error, registry, ErrorCode.MANIFEST_UNKNOWN) from error

@@ -1,162 +1,148 @@
-"""Manifests under a name that the upstream may point elsewhere: fresh, confirmed anew, or stale."""
+"""Mutable references, such as tags: fresh, revalidated, or stale (RFC 9111, sections 4.2 and 4.3)."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
-from registry_proxy.cache.failures import classify_failure, recorded_if_possible, to_registry_error
+from registry_proxy.cache.content import log_index_errors
+from registry_proxy.cache.failures import classify_failure, to_registry_error
 from registry_proxy.cache.results import Outcome, ServedManifest
 from registry_proxy.oci.errors import ErrorCode
-from registry_proxy.oci.manifest import InvalidManifestError, parse_manifest
 from registry_proxy.policy.freshness import Decision, Fallback, Freshness, decide, fall_back
-from registry_proxy.upstream.base import FetchedManifest, UpstreamBrokenError, UpstreamError
+from registry_proxy.upstream.base import UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from registry_proxy.aio.locks import NamedLocks
     from registry_proxy.aio.singleflight import SingleFlight
     from registry_proxy.cache.breakers import CircuitBreakers
-    from registry_proxy.cache.links import Links
     from registry_proxy.cache.manifests.store import ManifestStore
     from registry_proxy.index.base import Index, TagRecord
-    from registry_proxy.oci.digest import Digest
     from registry_proxy.oci.reference import Source
-    from registry_proxy.upstream.base import Upstream
 
 log = logging.getLogger(__name__)
 
-# How long a client waits for an upstream that has failed before, where there is a copy. Seconds.
-_GLANCE = 0.5
+# How long a client waits for an upstream that failed before, if there is a copy. Seconds.
+_STALE_WAIT = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class ManifestPorts:
-    """What manifests are served with. `clock` gives Unix seconds."""
+class MutableReference(Protocol):
+    """A reference that the upstream may move to another manifest, and the request that finds the present one."""
 
-    index: Index
-    manifests: ManifestStore
-    access: Links
-    breakers: CircuitBreakers
-    locks: NamedLocks
-    single_flight: SingleFlight[ServedManifest]
-    rules: Freshness
-    clock: Callable[[], float]
+    @property
+    def source(self) -> Source: ...
+    @property
+    def key(self) -> str:
+        """Its key in the index: the tag, or a key that cannot be a tag."""
+        ...
+
+    async def request(self, known: TagRecord | None) -> ServedManifest:
+        """Ask the upstream, and record the response. `known` is the index's record. Raise UpstreamError."""
+        ...
 
 
 class Revalidator:
-    """The freshness of names, and the coalescing of the questions that it takes."""
+    """Serves mutable references: one request to the upstream for all who ask. `clock` returns Unix seconds."""
 
-    def __init__(self, ports: ManifestPorts) -> None:
-        self._ports = ports
-
-    async def get(
+    def __init__(
         self,
-        upstream: Upstream,
-        source: Source,
-        name: str,
-        ask: Callable[[TagRecord | None], Awaitable[ServedManifest]],
-    ) -> ServedManifest:
-        """The manifest that `name` stands for. Raises RegistryError.
+        *,
+        index: Index,
+        store: ManifestStore,
+        breakers: CircuitBreakers,
+        locks: NamedLocks,
+        single_flight: SingleFlight[ServedManifest],
+        rules: Freshness,
+        clock: Callable[[], float],
+    ) -> None:
+        self._index = index
+        self._store = store
+        self._breakers = breakers
+        self._locks = locks
+        self._single_flight = single_flight
+        self._rules = rules
+        self._clock = clock
 
-        `ask` asks the upstream for it, given what is known; it may raise UpstreamError.
-        """
-        record = self._ports.index.tag(source, name)
+    async def get(self, reference: MutableReference) -> ServedManifest:
+        """Return the manifest that the reference points to. Raise RegistryError."""
+        source, key = reference.source, reference.key
+        record = self._index.tag(source, key)
         served = await self._fresh(record)
         if served is not None:
             return served
-        question = self._ports.single_flight
-        if record is not None and self._ports.breakers.is_failing(upstream):
-            # An outage must not slow down what is here: the next try, when it is due, gets a moment, so that the end of
-            # the outage shows, and then runs on behind the client's back.
+        request = partial(self._revalidate, reference)
+        if record is not None and self._breakers.is_open(source.registry):
+            # An outage must not delay cached content. A request that is due gets a moment, so that the end of the
+            # outage shows, and then continues in the background.
             stale = await self._stale(record)
             if stale is not None:
-                if not self._ports.breakers.may_ask(upstream):
+                if not self._breakers.may_ask(source.registry):
                     return stale
-                refresh = question.start((source, name), lambda: self._refresh(upstream, source, name, ask))
-                await asyncio.wait([refresh], timeout=_GLANCE)
-                return await refresh if refresh.done() else stale
-        return await question.do((source, name), lambda: self._refresh(upstream, source, name, ask))
-
-    async def accept(
-        self, source: Source, fetched: FetchedManifest, expected: Digest | None, name: str | None
-    ) -> ServedManifest:
-        """Verify, store and link a manifest that the upstream sent. Raises UpstreamBrokenError when it is wrong."""
-        try:
-            manifest = parse_manifest(fetched.raw, fetched.content_type, expected or fetched.digest)
-        except InvalidManifestError as error:
-            raise UpstreamBrokenError(
-                f"the manifest it sent for {source}, {name or expected}, is refused: {error}"
-            ) from None
-        if not await self._ports.manifests.save(manifest):
-            return ServedManifest(manifest, Outcome.PASSED)
-        now = self._ports.clock()
-        with recorded_if_possible(f"{source}, {name or expected}"):
-            await self._ports.index.record_manifest(source, manifest, name, now)
-        return ServedManifest(manifest, Outcome.MISS, now + self._ports.rules.tag_ttl if name else 0.0)
+                running = self._single_flight.start((source, key), request)
+                await asyncio.wait([running], timeout=_STALE_WAIT)
+                return await running if running.done() else stale
+        return await self._single_flight.do((source, key), request)
 
     async def _fresh(self, record: TagRecord | None) -> ServedManifest | None:
-        rules = self._ports.rules
-        if record is None or decide(record.checked_at, self._ports.clock(), rules) is not Decision.SERVE:
+        if record is None or decide(record.checked_at, self._clock(), self._rules) is not Decision.SERVE:
             return None
-        manifest = await self._ports.manifests.load(record.digest)
+        return await self._stored(record, Outcome.HIT)
+
+    async def _stored(self, record: TagRecord, outcome: Outcome) -> ServedManifest | None:
+        """Return the recorded manifest, if it is stored, as good for the rest of its freshness."""
+        manifest = await self._store.load(record.digest)
         if manifest is None:
             return None
-        return ServedManifest(manifest, Outcome.HIT, record.checked_at + rules.tag_ttl)
+        return ServedManifest(manifest, outcome, record.checked_at + self._rules.tag_ttl)
 
-    async def _asked_for(self, record: TagRecord | None, begun_at: float) -> ServedManifest | None:
-        """What another process has asked for since `begun_at`, or in vain: nobody waits for that twice."""
+    async def _stale(self, record: TagRecord) -> ServedManifest | None:
+        manifest = await self._store.load(record.digest)
+        return None if manifest is None else ServedManifest(manifest, Outcome.STALE)
+
+    async def _revalidate(self, reference: MutableReference) -> ServedManifest:
+        begun_at = self._clock()
+        async with self._locks.hold(f"{reference.source}:{reference.key}") as waited:
+            record = self._index.tag(reference.source, reference.key)
+            served = await (self._other_process(record, begun_at) if waited else self._fresh(record))
+            if served is not None:
+                return served
+            try:
+                return await reference.request(record)
+            except UpstreamError as error:
+                return await self._fall_back(reference, record, error)
+
+    async def _other_process(self, record: TagRecord | None, begun_at: float) -> ServedManifest | None:
+        """Return the manifest that another process revalidated since `begun_at`, or the stale copy if it failed.
+
+        This saves a second wait.
+        """
         if record is None:
             return None
         if record.checked_at < begun_at:
             return await self._stale(record)
-        manifest = await self._ports.manifests.load(record.digest)
-        if manifest is None:
-            return None
-        fresh_until = record.checked_at + self._ports.rules.tag_ttl
-        return ServedManifest(manifest, Outcome.REVALIDATED, fresh_until)
-
-    async def _stale(self, record: TagRecord) -> ServedManifest | None:
-        manifest = await self._ports.manifests.load(record.digest)
-        return None if manifest is None else ServedManifest(manifest, Outcome.STALE)
-
-    async def _refresh(
-        self,
-        upstream: Upstream,
-        source: Source,
-        name: str,
-        ask: Callable[[TagRecord | None], Awaitable[ServedManifest]],
-    ) -> ServedManifest:
-        begun_at = self._ports.clock()
-        async with self._ports.locks.hold(f"{source}:{name}") as waited:
-            record = self._ports.index.tag(source, name)
-            served = await (self._asked_for(record, begun_at) if waited else self._fresh(record))
-            if served is not None:
-                return served
-            try:
-                return await ask(record)
-            except UpstreamError as error:
-                return await self._fall_back(upstream, source, name, record, error)
+        return await self._stored(record, Outcome.REVALIDATED)
 
     async def _fall_back(
-        self, upstream: Upstream, source: Source, name: str, record: TagRecord | None, error: UpstreamError
+        self, reference: MutableReference, record: TagRecord | None, error: UpstreamError
     ) -> ServedManifest:
-        failure = to_registry_error(error, upstream, ErrorCode.MANIFEST_UNKNOWN)
+        source, key = reference.source, reference.key
+        failure = to_registry_error(error, source.registry, ErrorCode.MANIFEST_UNKNOWN)
         if record is None:
             raise failure from error
-        match fall_back(classify_failure(error), record.checked_at, self._ports.clock(), self._ports.rules):
+        match fall_back(classify_failure(error), record.checked_at, self._clock(), self._rules):
             case Fallback.SERVE_STALE:
                 stale = await self._stale(record)
                 if stale is not None:
-                    log.warning("%s:%s is served stale: %s", source, name, error)
+                    log.warning("%s:%s is served stale: %s", source, key, error)
                     return stale
             case Fallback.FORGET:
-                with recorded_if_possible(f"the loss of {source}:{name}"):
-                    await self._ports.index.drop_tag(source, name)
-                    await self._ports.index.drop_link(source, record.digest)
+                with log_index_errors(f"removing {source}:{key}"):
+                    await self._index.drop_tag(source, key)
+                    await self._index.drop_link(source, record.digest)
             case Fallback.REPORT:
                 pass
         raise failure from error

@@ -1,4 +1,4 @@
-"""Manifests in the store: small content that is parsed when it is read and kept in memory for a while."""
+"""Manifests in the store: small content, parsed when it is read and kept in memory for a while."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from registry_proxy.cache.manifests.recent import RecentManifests
+from cachetools import LRUCache
+
 from registry_proxy.index.base import IndexFailedError
 from registry_proxy.oci.manifest import MAX_MANIFEST_SIZE, InvalidManifestError, Manifest, parse_manifest
 from registry_proxy.storage.base import StoreError, StoreFullError
@@ -20,39 +21,44 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class ManifestStore:
-    """Reads and writes manifests. What can't be stored is still served."""
+# Bytes of the recently used manifests in memory.
+_RECENT = 16 * 1024 * 1024
 
-    def __init__(self, store: BlobStore, content_store: ContentStore, evictor: Evictor) -> None:
+
+class ManifestStore:
+    """Reads and writes manifests. A manifest that cannot be stored is still served."""
+
+    def __init__(self, store: BlobStore, content: ContentStore, evictor: Evictor) -> None:
         self._store = store
-        self._content_store = content_store
+        self._content = content
         self._evictor = evictor
-        self._recent = RecentManifests()
+        # The content of a digest cannot be out of date.
+        self._recent: LRUCache[Digest, Manifest] = LRUCache(_RECENT, _size)
 
     async def load(self, digest: Digest) -> Manifest | None:
-        """The manifest, or None when it isn't here; damaged ones are removed."""
+        """Return the manifest, if it is stored. Remove a damaged one."""
         manifest = self._recent.get(digest)
-        # What was evicted, by whichever process, must not live on in memory alone: a restart would lose it.
-        if manifest is None or not await self._content_store.has(digest):
+        # A manifest that any process has evicted must not live on in memory alone: a restart would lose it.
+        if manifest is None or not await self._content.has(digest):
             manifest = await self._read(digest)
         if manifest is not None:
-            self._content_store.touch(digest)
+            self._content.touch(digest)
         return manifest
 
     def forget(self) -> None:
-        """Keep nothing in memory: something may have been removed from the store."""
+        """Drop the manifests in memory: some may have been removed from the store."""
         self._recent.clear()
 
     async def save(self, manifest: Manifest) -> bool:
-        """Store it; False when the store can't."""
-        self._recent.put(manifest)
+        """Store the manifest. Return False if the store cannot."""
+        self._recent[manifest.digest] = manifest
         try:
             if not await self._evictor.reserve(manifest.digest, len(manifest.raw)):
                 return False
             await self._write_with_room(manifest)
         except (StoreError, IndexFailedError) as error:
             log.warning("manifest %s is not stored: %s. Check the disk.", manifest.digest, error)
-            await self._content_store.end_reservation(manifest.digest)
+            await self._content.end_reservation(manifest.digest)
             return False
         return True
 
@@ -67,7 +73,7 @@ class ManifestStore:
     def _write(self, manifest: Manifest) -> None:
         ingest = self._store.begin(manifest.digest)
         if ingest is None:
-            return  # another process is just storing it
+            return  # another process is storing it
         try:
             ingest.truncate()
             ingest.append([manifest.raw])
@@ -77,7 +83,7 @@ class ManifestStore:
             raise
 
     async def _read(self, digest: Digest) -> Manifest | None:
-        stored = await self._content_store.open(digest)
+        stored = await self._content.open(digest)
         if stored is None:
             return None
         try:
@@ -85,22 +91,26 @@ class ManifestStore:
                 return None
             raw = await asyncio.to_thread(_read_all, stored)
         except OSError as error:
-            log.error("manifest %s can't be read and is fetched anew: %s", digest, error)  # noqa: TRY400
+            log.error("cannot read manifest %s, downloading it again: %s", digest, error)  # noqa: TRY400
             return None
         finally:
             stored.close()
         if not digest.matches(raw):
-            log.error("manifest %s is damaged on disk and is fetched anew", digest)
-            await self._content_store.remove(digest)
+            log.error("manifest %s is damaged on disk, downloading it again", digest)
+            await self._content.remove(digest)
             return None
-        known = self._content_store.known(digest)
+        known = self._content.known(digest)
         try:
             manifest = parse_manifest(raw, (known and known.media_type) or "", digest)
         except InvalidManifestError:
-            return None  # a blob's digest, asked for as a manifest
-        self._recent.put(manifest)
+            return None  # a blob that was requested as a manifest
+        self._recent[manifest.digest] = manifest
         return manifest
 
 
 def _read_all(stored: StoredBlob) -> bytes:
     return stored.file.readall()
+
+
+def _size(manifest: Manifest) -> int:
+    return len(manifest.raw)

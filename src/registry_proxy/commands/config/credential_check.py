@@ -41,7 +41,7 @@ async def try_credentials(preset: Preset, credentials: Credentials) -> Outcome:
         page = home.with_path("/v2/")
         if await _is_open(transport, page):
             return Outcome(True, f"{preset.registry} asks for no login at first, so they couldn't be tried.")
-        client = RegistryClient(home.origin(), transport, rule, StaticCredentials(credentials), time.time)
+        client = RegistryClient(transport, rule, StaticCredentials(credentials), time.time)
         async with client.open("GET", page, _ANY, {}) as answer:
             if answer.status == 200:
                 return Outcome(True, f"{preset.registry} accepts the credentials of {credentials.username}.")

@@ -147,7 +147,8 @@ async def _pulls(
     upstream = RegistryUpstream(preset_of(name, settings), transport, credentials=provider)
     more = f"Wait, or log in with an account that may pull more: upstreams.{name}. What is cached is served meanwhile."
     try:
-        await upstream.resolve(*_SAMPLE)
+        repository, tag = _SAMPLE
+        await upstream.repository(repository).resolve(tag)
     except UpstreamLimitedError as error:
         return fail(subject, f"no pull is left: {error}", more)
     except UpstreamDeniedError as error:

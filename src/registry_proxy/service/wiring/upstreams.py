@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from yarl import URL
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from registry_proxy.config import Settings, UpstreamSettings
-    from registry_proxy.observe.counters import Counters
+    from registry_proxy.observe.observer import Observer
     from registry_proxy.upstream.auth.expiring import Spawn
     from registry_proxy.upstream.base import Upstream
 
@@ -37,12 +38,12 @@ def preset_of(name: str, settings: UpstreamSettings) -> Preset:
     )
 
 
-def build_upstreams(settings: Settings, counters: Counters, spawn: Spawn) -> dict[str, RegistryUpstream]:
+def build_upstreams(settings: Settings, observer: Observer, spawn: Spawn) -> dict[str, RegistryUpstream]:
     """The upstreams that are on, by their name in the configuration. `spawn` runs what gets their passwords."""
     upstreams = {}
     for name, upstream in settings.upstreams.items():
         preset = preset_of(name, upstream)
-        transport = Transport(URL(preset.url), received=counters.of(preset.registry).receive)
+        transport = Transport(URL(preset.url), received=partial(observer.fetched, preset.registry))
         credentials = build_provider(name, upstream, spawn)
         upstreams[name] = RegistryUpstream(preset, transport, credentials=credentials)
     return upstreams

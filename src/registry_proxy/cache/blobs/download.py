@@ -1,0 +1,195 @@
+"""The task of one fill: download the blob into the store, or follow the process that does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from registry_proxy.cache.blobs.fill import StoreStopped
+from registry_proxy.cache.blobs.follow import WrongBytesError, follow
+from registry_proxy.cache.blobs.resumable import WrongSizeError
+from registry_proxy.cache.blobs.writer import IngestWriter
+from registry_proxy.cache.content import log_index_errors
+from registry_proxy.index.base import Index, IndexFailedError
+from registry_proxy.storage.base import StoreError, StoreFullError
+from registry_proxy.upstream.base import UpstreamBrokenError, UpstreamError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+    from concurrent.futures import Executor
+
+    from registry_proxy.cache.blobs.fill import Fill
+    from registry_proxy.cache.blobs.resumable import ResumableDownload
+    from registry_proxy.cache.evictor import Evictor
+    from registry_proxy.cache.links import Links
+    from registry_proxy.storage.base import BlobStore, Ingest
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The parts of the cache that downloads share. The executor's threads write and hash."""
+
+    store: BlobStore
+    index: Index
+    links: Links
+    evictor: Evictor
+    executor: Executor
+
+
+class Download:
+    """One fill: the owner of its ingest, or the follower of the process that owns it."""
+
+    def __init__(self, fill: Fill, source: ResumableDownload, tools: Tools) -> None:
+        self._fill = fill
+        self._source = source
+        self._tools = tools
+
+    async def run(self) -> Ingest | None:
+        """Work until the fill is verified, or storing stopped. Return the ingest to commit if this process owns it.
+
+        Raise UpstreamError if the upstream does not deliver. A failure of the store becomes a pass-through, no error.
+        """
+        link = self._tools.links.get(self._fill.source, self._fill.digest)
+        self._fill.size = self._source.size = link.size if link else None
+        try:
+            ingest = await self._acquire()
+        except StoreError as error:
+            await self._stop_storing(StoreStopped(0, self._fill.digest.hasher()), error)
+            return None
+        if ingest is None:
+            return None
+        try:
+            return await self._fill_ingest(ingest)
+        except UpstreamError as error:
+            if not ingest.size or isinstance(error, WrongSizeError):
+                await self._discard(ingest)
+            ingest.close()
+            raise
+        except BaseException:
+            # The bytes stay for the next attempt, in this process or in another one.
+            ingest.close()
+            raise
+
+    async def _acquire(self) -> Ingest | None:
+        """Return the ingest, once this process owns it; None if another process has completed the blob."""
+        store, fill = self._tools.store, self._fill
+        ingest = store.begin(fill.digest)
+        if ingest is None:
+            await self._tools.links.ensure(self._source.remote, fill.digest)
+            followed = await follow(fill, store, self._known_size)
+            if isinstance(followed, StoreStopped):
+                await self._stop_storing(followed, StoreError("another process could not store it"))
+                return None
+            ingest = followed
+        if ingest is None:
+            return None
+        try:
+            stored = store.open(fill.digest)
+        except StoreError:
+            stored = None  # unreadable content is replaced
+        if stored is None:
+            return ingest
+        # Another process committed the blob after this one looked for it and before it got the lock.
+        ingest.discard()
+        fill.attach(stored.file)
+        await self._tools.links.ensure(self._source.remote, fill.digest)
+        fill.advance(stored.size)
+        fill.verify()
+        return None
+
+    def _known_size(self) -> int | None:
+        return self._source.size or self._tools.index.reserved().get(self._fill.digest)
+
+    async def _fill_ingest(self, ingest: Ingest) -> Ingest | None:
+        links, remote = self._tools.links, self._source.remote
+        await self._trim(ingest)
+        self._fill.attach(ingest.view())
+        if ingest.size and links.is_trusted(links.get(remote.source, ingest.digest)):
+            # Hashing a large leftover takes a while; its readers can begin.
+            self._fill.start(self._source.size)
+        writer = IngestWriter(ingest, self._tools.executor, self._fill.advance)
+        try:
+            await writer.hash_existing()
+            if ingest.size and ingest.size == self._source.size:
+                # A crash came after the last byte: only access has to be confirmed.
+                await links.ensure(remote, ingest.digest)
+            else:
+                await self._download(ingest, writer)
+        except (StoreError, IndexFailedError) as error:
+            await writer.abandon()
+            await self._stop_storing(StoreStopped(writer.hashed, writer.hasher), error)
+            await self._discard(ingest)
+            return None
+        finally:
+            await writer.abandon()
+        if writer.hasher.hexdigest() != ingest.digest.hex:
+            await self._discard(ingest)
+            raise UpstreamBrokenError(f"the upstream's bytes for {self._source} do not match the digest")
+        self._fill.verify()
+        return ingest
+
+    async def _trim(self, ingest: Ingest) -> None:
+        """Drop a leftover that cannot be the beginning of this blob."""
+        size = self._source.size = self._known_size()
+        if ingest.size and (size is None or ingest.size > size):
+            if self._fill.started:
+                raise WrongBytesError(self._source)
+            await asyncio.to_thread(ingest.truncate)
+            self._fill.advance(0)
+
+    async def _download(self, ingest: Ingest, writer: IngestWriter) -> None:
+        async with self._source.open(ingest.size) as chunks:
+            await self._begin(ingest)
+            async for chunk in chunks:
+                await self._with_room(writer.put(chunk), ingest, writer)
+        await self._with_room(writer.flush(), ingest, writer)
+
+    async def _begin(self, ingest: Ingest) -> None:
+        """Link the blob, since the upstream delivers it, and reserve its size."""
+        size = self._source.size
+        await self._tools.links.add(self._fill.source, ingest.digest)
+        if not await self._tools.evictor.reserve(ingest.digest, size or 0):
+            raise StoreFullError(f"its {size} bytes do not fit into the budget max_size")
+        self._fill.start(size)
+
+    async def _with_room(self, write: Awaitable[None], ingest: Ingest, writer: IngestWriter) -> None:
+        try:
+            await write
+        except StoreFullError:
+            missing = (self._source.size or ingest.size) - ingest.size
+            if not await self._tools.evictor.free(missing):
+                raise
+            await writer.retry()
+
+    async def _discard(self, ingest: Ingest) -> None:
+        try:
+            await asyncio.to_thread(ingest.discard)
+        except StoreError as error:
+            log.error("%s. Check the disk.", error)  # noqa: TRY400
+        with log_index_errors(f"ending the fill of {ingest.digest}"):
+            await self._tools.index.release(ingest.digest)
+
+    async def _stop_storing(self, stopped: StoreStopped, error: Exception) -> None:
+        """End the fill as a pass-through: the stored bytes stay readable, and each reader downloads the rest."""
+        log.warning(
+            "%s is passed through without caching: %s. Free space under the storage path, or lower max_size.",
+            self._source,
+            error,
+        )
+        if self._source.size is None:
+            await self._request_size()
+        self._fill.stop_storing(stopped)
+        self._fill.start(self._source.size)
+
+    async def _request_size(self) -> None:
+        async with self._source.open(0):
+            pass
+        if self._source.size is None:
+            raise UpstreamBrokenError(
+                f"the upstream does not report the size of {self._source}, and it cannot be stored to find out"
+            )
+        await self._tools.links.add(self._fill.source, self._fill.digest)

@@ -1,0 +1,218 @@
+"""One repository at its registry, over HTTP (OCI distribution-spec, "Pull" and "Content Discovery")."""
+
+from __future__ import annotations
+
+import re
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from registry_proxy.oci import media_types
+from registry_proxy.oci.digest import Digest, InvalidDigestError
+from registry_proxy.oci.manifest import MAX_MANIFEST_SIZE
+from registry_proxy.oci.ranges import parse_content_range
+from registry_proxy.oci.reference import referrers_tag
+from registry_proxy.upstream.base import (
+    FetchedManifest,
+    TagPage,
+    UpstreamBrokenError,
+    UpstreamNotFoundError,
+)
+from registry_proxy.upstream.failures import RedirectRefusedError
+from registry_proxy.upstream.listings import (
+    InvalidListingError,
+    cut_page,
+    next_link,
+    parse_referrers,
+    parse_tags,
+    referrers_index,
+)
+from registry_proxy.upstream.redirects import next_url
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from contextlib import AbstractAsyncContextManager
+
+    from yarl import URL
+
+    from registry_proxy.oci.reference import Reference, Source
+    from registry_proxy.upstream.base import Chunk
+    from registry_proxy.upstream.client import RegistryClient
+    from registry_proxy.upstream.response import UpstreamResponse
+
+_MAX_TAG_PAGE = 8 * 1024 * 1024
+_MAX_REFERRER_PAGES = 20
+_ACCEPT_MANIFEST = {"Accept": media_types.ACCEPT}
+_ACCEPT_INDEX = {"Accept": media_types.OCI_INDEX}
+# RFC 9110, section 14.4: what a 416 carries.
+_UNSATISFIED = re.compile(r"bytes \*/(\d{1,19})", re.ASCII | re.IGNORECASE)
+
+
+class NoReferrersError(UpstreamBrokenError):
+    """The response shows that the registry has no referrers API."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseStream:
+    """The bytes of a blob after `offset` (see `base.BlobStream`)."""
+
+    response: UpstreamResponse
+    offset: int
+    size: int | None
+
+    def chunks(self) -> AsyncIterator[Chunk]:
+        return self.response.chunks()
+
+
+class RegistryRepository:
+    """A repository of a registry (see `base.RemoteRepository`)."""
+
+    def __init__(self, client: RegistryClient, source: Source) -> None:
+        self.source = source
+        self._client = client
+
+    async def resolve(self, reference: Reference) -> Digest | None:
+        async with self._open("HEAD", f"manifests/{reference}", _ACCEPT_MANIFEST) as response:
+            if response.status in (405, 501):
+                return None
+            await self._expect(response, 200)
+            digest = digest_header(response)
+            return None if isinstance(reference, Digest) and digest != reference else digest
+
+    async def manifest(self, reference: Reference) -> FetchedManifest:
+        async with self._open("GET", f"manifests/{reference}", _ACCEPT_MANIFEST) as response:
+            await self._expect(response, 200)
+            raw = await response.read(MAX_MANIFEST_SIZE)
+            return FetchedManifest(raw, response.headers.get("Content-Type", ""), digest_header(response))
+
+    @asynccontextmanager
+    async def blob(self, digest: Digest, offset: int = 0) -> AsyncIterator[ResponseStream]:
+        path = f"blobs/{digest}"
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        async with self._open("GET", path, headers) as response:
+            if response.status != 416:
+                await self._expect(response, 200, 206)
+                yield response_stream(response, offset)
+                return
+            if offset and unsatisfied_size(response) == offset:
+                yield ResponseStream(response, offset, offset)
+                return
+        # The stored beginning is longer than the upstream's blob: only the whole blob shows which of them is wrong.
+        async with self._open("GET", path, {}) as response:
+            await self._expect(response, 200)
+            yield response_stream(response, 0)
+
+    async def probe_blob(self, digest: Digest) -> int | None:
+        path = f"blobs/{digest}"
+        async with self._open("GET", path, {"Range": "bytes=0-0"}) as response:
+            # 416: an empty blob has no first byte.
+            await self._expect(response, 200, 206, 416)
+            return probed_size(response)
+
+    async def tags(self, limit: int | None, last: str | None) -> TagPage:
+        query = {name: str(value) for name, value in {"n": limit, "last": last}.items() if value is not None}
+        async with self._open("GET", "tags/list", {}, query) as response:
+            await self._expect(response, 200)
+            try:
+                tags = parse_tags(await response.read(_MAX_TAG_PAGE))
+            except InvalidListingError as error:
+                raise UpstreamBrokenError(f"{response.what}: {error}") from None
+            more = next_link(response.headers.get("Link", "")) is not None
+            return cut_page(tags, limit, last, more=more)
+
+    async def referrers(self, subject: Digest) -> bytes:
+        descriptors = await self._listed_referrers(subject)
+        if descriptors is None:
+            descriptors = await self._tagged_referrers(subject)
+        return referrers_index(descriptors)
+
+    async def _listed_referrers(self, subject: Digest) -> list[bytes] | None:
+        """Return the descriptors of the referrers API, up to a limit; None if the registry has no such API."""
+        try:
+            found, page = await self._referrers_page(
+                self._client.home.with_path(f"/v2/{self.source.repository}/referrers/{subject}")
+            )
+        except (NoReferrersError, RedirectRefusedError):
+            return None
+        for _ in range(_MAX_REFERRER_PAGES - 1):
+            if page is None or sum(map(len, found)) > MAX_MANIFEST_SIZE:
+                break
+            more, page = await self._referrers_page(page)
+            found += more
+        return found
+
+    async def _referrers_page(self, url: URL) -> tuple[list[bytes], URL | None]:
+        async with self._client.open("GET", url, self.source.repository, _ACCEPT_INDEX) as response:
+            if lacks_referrers(response, url):
+                await response.discard()
+                raise NoReferrersError(f"{response.what}: no referrers API, status {response.status}")
+            await self._expect(response, 200)
+            try:
+                return parse_referrers(await response.read(MAX_MANIFEST_SIZE)), self._next_page(response)
+            except InvalidListingError as error:
+                raise NoReferrersError(f"{response.what}: {error}") from None
+
+    def _next_page(self, response: UpstreamResponse) -> URL | None:
+        link = next_link(response.headers.get("Link", ""))
+        target = next_url(response.url, link) if link else None
+        return target if target and target.origin() == self._client.home else None
+
+    async def _tagged_referrers(self, subject: Digest) -> list[bytes]:
+        """Return the descriptors of the tag that replaces the API (distribution-spec, "Referrers Tag Schema")."""
+        try:
+            fetched = await self.manifest(referrers_tag(subject))
+            return parse_referrers(fetched.raw)
+        except (UpstreamNotFoundError, InvalidListingError):
+            return []
+
+    def _open(
+        self, method: str, path: str, headers: Mapping[str, str], query: Mapping[str, str] | None = None
+    ) -> AbstractAsyncContextManager[UpstreamResponse]:
+        repository = self.source.repository
+        url = self._client.home.with_path(f"/v2/{repository}/{path}").with_query(query)
+        return self._client.open(method, url, repository, headers)
+
+    async def _expect(self, response: UpstreamResponse, *statuses: int) -> None:
+        if response.status not in statuses:
+            raise await response.refusal(self._client.clock())
+
+
+def response_stream(response: UpstreamResponse, asked: int) -> ResponseStream:
+    """Return the stream of a 200 or 206 to a request for the bytes after `asked`. Raise UpstreamBrokenError."""
+    if response.status == 200:
+        return ResponseStream(response, 0, response.length)
+    part = parse_content_range(response.headers.get("Content-Range"))
+    if part is None or part.start != asked or (part.size is not None and part.stop != part.size):
+        raise UpstreamBrokenError(f"{response.what}: not the requested range, which begins at byte {asked}")
+    return ResponseStream(response, asked, part.size)
+
+
+def unsatisfied_size(response: UpstreamResponse) -> int | None:
+    """Return the blob's size in bytes as a 416 reports it."""
+    match = _UNSATISFIED.fullmatch(response.headers.get("Content-Range", "").strip())
+    return int(match[1]) if match else None
+
+
+def probed_size(response: UpstreamResponse) -> int | None:
+    """Return the blob's size in bytes as a successful response to `Range: bytes=0-0` reports it."""
+    if response.status == 200:
+        return response.length
+    if response.status == 416:
+        return unsatisfied_size(response)
+    part = parse_content_range(response.headers.get("Content-Range"))
+    return part.size if part else None
+
+
+def digest_header(response: UpstreamResponse) -> Digest | None:
+    """Return the digest in the header; Amazon's public registry, for example, sends none in response to a HEAD."""
+    try:
+        return Digest.parse(response.headers.get("Docker-Content-Digest", ""))
+    except InvalidDigestError:
+        return None
+
+
+def lacks_referrers(response: UpstreamResponse, asked: URL) -> bool:
+    """Return whether the response shows that the registry has no referrers API."""
+    if response.status in (200, 408, 429):
+        return False
+    return 300 <= response.status < 500 or response.status == 501 or response.url != asked
