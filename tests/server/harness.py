@@ -63,7 +63,7 @@ class Wire:
 
     async def head(self) -> Answer:
         """The next answer's head. Raises IncompleteReadError when the connection ends."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             raw = await self.reader.readuntil(b"\r\n\r\n")
         first, *lines = raw.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
         version, status, reason = first.split(" ", 2)
@@ -80,11 +80,11 @@ class Wire:
         head = await self.head()
         has_body = method != "HEAD" and head.status != 304
         length = int(head.headers.get("content-length", "0")) if has_body else 0
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             body = await self.reader.readexactly(length)
         return Answer(head.status, head.reason, head.headers, body)
 
-    async def rest(self, seconds: float = 10) -> bytes:
+    async def rest(self, seconds: float = 60) -> bytes:
         """What comes until the server closes."""
         async with asyncio.timeout(seconds):
             try:

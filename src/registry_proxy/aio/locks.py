@@ -1,4 +1,4 @@
-"""Waiting for the locks that hold between worker processes."""
+"""Named locks between tasks and between processes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-# While it is held no row of the index goes before its file does.
-EVICTION = "evict"
 
 _FIRST_PAUSE = 0.002
 _LONGEST_PAUSE = 0.05
@@ -32,7 +29,7 @@ class NamedLocks:
 
     @asynccontextmanager
     async def hold(self, name: str) -> AsyncIterator[bool]:
-        """Have the lock `name` for the block; whether it had to be waited for."""
+        """Hold the lock `name` for the block. Yield whether it had to wait for it."""
         lock, holders = self._tasks.get(name, (asyncio.Lock(), 0))
         self._tasks[name] = (lock, holders + 1)
         try:
@@ -49,7 +46,7 @@ class NamedLocks:
                 self._tasks[name] = (lock, holders - 1)
 
     async def _acquire(self, name: str) -> bool:
-        # The kernel wakes nobody without a blocked thread, so other processes' locks are polled.
+        # The kernel wakes only blocked threads, so the locks of other processes are polled.
         pause = _FIRST_PAUSE
         while not self._processes.try_acquire(name):
             await asyncio.sleep(pause)

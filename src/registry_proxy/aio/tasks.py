@@ -1,4 +1,4 @@
-"""Work that belongs to the service and not to the request that began it."""
+"""Background tasks: they outlive the request that started them."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ log = logging.getLogger(__name__)
 
 
 class BackgroundTasks:
-    """Spawns into the service's one TaskGroup; a failure is logged and doesn't end the group."""
+    """Tasks of the service's one TaskGroup. A failure is logged and does not end the group."""
 
     def __init__(self, tasks: asyncio.TaskGroup) -> None:
         self._tasks = tasks
         self._running: set[asyncio.Task[None]] = set()
 
     def spawn(self, work: Coroutine[object, object, object], name: str) -> asyncio.Task[None]:
-        """Run `work` until it is done or the service stops."""
+        """Run `work` until it ends or the service stops."""
         task = self._tasks.create_task(_contained(work, name), name=name)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-        # One that is cancelled before its first step never awaits its work.
+        # A task that is cancelled before its first step never awaits its work.
         task.add_done_callback(lambda _: work.close())
         return task
 
     def cancel(self) -> None:
-        """End everything that is running."""
+        """Cancel all running tasks."""
         for task in list(self._running):
             task.cancel()
 
@@ -38,4 +38,4 @@ async def _contained(work: Coroutine[object, object, object], name: str) -> None
     try:
         await work
     except Exception:
-        log.exception("%s failed; the server goes on, please report this", name)
+        log.exception("background task %s failed, the server keeps running; please report this", name)

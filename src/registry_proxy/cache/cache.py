@@ -77,7 +77,7 @@ class Cache:
 
         tools = Tools(store, index, links, self.evictor, executor)
         self.fills = Fills(tools, background, timing.now, timing.sleep)
-        self.blobs = Blobs(content, links, self.fills)
+        self.blobs = Blobs(content, links, self.fills, timing.sleep)
 
         requests: SingleFlight[ServedManifest] = SingleFlight(background)
         self._manifests = ManifestStore(store, content, self.evictor)

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from registry_proxy.aio.locks import EVICTION
 from registry_proxy.policy.eviction import Candidate, Excess, excess, select_victims
 from registry_proxy.storage.base import StoreError
 
@@ -21,15 +20,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Reading and deleting goes by as much content at a time, so that neither the loop nor the index is held up.
+# The lock under which content is removed: while a process holds it, rows and files of content agree.
+EVICTION = "evict"
+
+# Content is read and deleted in steps of this size, so that neither the loop nor the index is blocked for long.
 _MOST_CANDIDATES = 10_000
-# Transfers that nobody resumed are deleted after this time, in seconds.
+# Ingests that no process has resumed are deleted after this time, in seconds.
 _ABANDONED_AFTER = 24 * 3600.0
 _BUDGET_IS_USED = "the budget max_size is used up"
 
 
 class Evictor:
-    """Decides about disk space, one process at a time. `max_size` is in bytes, 0 stands for no limit."""
+    """Disk space: one process at a time decides about it. `max_size` is in bytes, 0 means no limit."""
 
     def __init__(
         self,
@@ -48,29 +50,29 @@ class Evictor:
         self._clock = clock
 
     async def reserve(self, digest: Digest, size: int) -> bool:
-        """Set `size` bytes aside for a fill of `digest`, evicting others; False when they can't fit.
+        """Reserve `size` bytes for a fill of `digest`, evicting other content. Return False if they cannot fit.
 
-        The reservation is the fill's lease: until it ends the digest is not evicted. Raises StoreError or
+        The reservation is the fill's lease: until it ends, the digest is not evicted. Raise StoreError or
         IndexFailedError.
         """
         if self._max_size and size > self._max_size:
             return False
         async with self._locks.hold(EVICTION):
-            if not await self._make_room(digest, size):
+            if self._max_size and not await self._make_room(digest, size):
                 return False
             await self._index.reserve(digest, size, self._clock())
         return True
 
     async def free(self, size: int) -> bool:
-        """The disk is full before the budget is: evict `size` bytes; False when there is not so much to evict."""
+        """Evict `size` bytes, because the disk is full before the budget is. Return False if there is less to evict."""
         async with self._locks.hold(EVICTION):
             await self._remove_abandoned(0)
             return await self._evict(Excess(size, size), "the disk is full")
 
     async def clean_up(self) -> None:
-        """Clear up after processes that died, and come down to a budget that was lowered.
+        """Remove the leftovers of processes that died, and evict down to a budget that was lowered.
 
-        Raises StoreError or IndexFailedError.
+        Raise StoreError or IndexFailedError.
         """
         async with self._locks.hold(EVICTION):
             await self._remove_abandoned(_ABANDONED_AFTER)
@@ -79,11 +81,9 @@ class Evictor:
                 await self._evict(excess(self._index.used_bytes(), 0, self._max_size), _BUDGET_IS_USED)
 
     async def _make_room(self, digest: Digest, size: int) -> bool:
-        if not self._max_size:
-            return True
         if await self._fit(digest, size):
             return True
-        # What interrupted transfers have reserved is a wish for later.
+        # Reservations of interrupted transfers give way to a transfer that runs now.
         await self._remove_abandoned(0)
         await self._settle_reservations()
         return await self._fit(digest, size)
@@ -96,7 +96,7 @@ class Evictor:
         return await self._evict(surplus, _BUDGET_IS_USED, spared=digest)
 
     async def _evict(self, surplus: Excess, reason: str, *, spared: Digest | None = None) -> bool:
-        """Evict what is needed, and what is wished if it is there; nothing, and False, without what is needed."""
+        """Free at least `needed` bytes, up to `wished`. Free nothing and return False if `needed` cannot be reached."""
         if surplus.needed <= 0:
             return True
         await self._access_times.flush()
@@ -118,14 +118,14 @@ class Evictor:
         return freed >= surplus.needed
 
     def _evictable(self, kept: Iterable[Digest]) -> int:
-        """The bytes of all content but the `kept`."""
+        """Return the bytes of all content except the `kept` digests."""
         reserved = self._index.reserved()
         rows = {digest: self._index.content(digest) for digest in kept}
         sizes = (row.size if row else reserved.get(digest, 0) for digest, row in rows.items())
         return self._index.used_bytes() - sum(sizes)
 
     async def _remove(self, victims: list[Candidate]) -> None:
-        # Row first, file second. A crash in between leaves files that no row names: by the reservations they are found.
+        # Row first, file second. A crash in between leaves files without a row, which are found by the reservations.
         digests = [victim.digest for victim in victims]
         now = self._clock()
         await asyncio.gather(*(self._index.reserve(victim.digest, victim.size, now) for victim in victims))
@@ -141,16 +141,16 @@ class Evictor:
                 log.error("evicted content stays on the disk: %s. Check the disk.", error)  # noqa: TRY400
 
     async def _remove_abandoned(self, age: float) -> None:
-        """Delete transfers that nobody resumed for `age` seconds."""
+        """Delete ingests that no process has resumed for `age` seconds."""
         older_than = self._clock() - age
         removed = await asyncio.to_thread(self._store.remove_abandoned_ingests, older_than)
         for digest in removed:
             await self._index.release(digest)
 
     async def _settle_reservations(self) -> None:
-        """End reservations without a transfer: of processes that died between a file and its row, or could not write.
+        """End reservations without an ingest: of processes that died between a file and its row, or could not write.
 
-        One that is just between the two is met too, and takes no harm.
+        A reservation of a process that is between the two at this moment is ended too, which does no harm.
         """
         for digest in list(self._index.reserved()):
             transfer = self._store.follow(digest)

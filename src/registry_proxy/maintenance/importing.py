@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from registry_proxy.aio.locks import EVICTION
+from registry_proxy.cache.evictor import EVICTION
 from registry_proxy.index.base import Link
 from registry_proxy.oci.manifest import MAX_MANIFEST_SIZE, InvalidManifestError, parse_manifest
 from registry_proxy.oci.reference import Source

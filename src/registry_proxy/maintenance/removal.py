@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from registry_proxy.aio.locks import EVICTION
+from registry_proxy.cache.evictor import EVICTION
 from registry_proxy.index.base import IndexFailedError
 from registry_proxy.policy.removal import everything, select_removal
 

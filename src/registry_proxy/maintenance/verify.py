@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
 
-from registry_proxy.aio.locks import EVICTION
+from registry_proxy.cache.evictor import EVICTION
 from registry_proxy.storage.base import StoreError
 
 if TYPE_CHECKING:

@@ -65,6 +65,11 @@ class Source:
         return f"{self.registry}/{self.repository}"
 
 
+def official(name: Repository) -> Repository:
+    """Return the full name of one of Docker's official images: `library/alpine` for `alpine`."""
+    return name if "/" in name.name else Repository(f"library/{name}")
+
+
 def parse_reference(text: str) -> Reference:
     """A digest when there is a colon, else a tag; raises InvalidDigestError or InvalidTagError."""
     return Digest.parse(text) if ":" in text else Tag(text)

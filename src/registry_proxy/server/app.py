@@ -106,7 +106,7 @@ class App:
             case ManifestOf(reference=reference):
                 response = await self._manifests.get(request, remote, reference, extra)
             case BlobOf(digest=digest):
-                read = self._blobs.head if request.is_head else self._blobs.get
+                read = self._blobs.head if request.method == "HEAD" else self._blobs.get
                 response = await read(request, remote, digest, extra)
             case TagsOf(name=asked):
                 response = await self._listings.tags(asked, remote, query, extra)

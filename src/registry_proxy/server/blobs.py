@@ -36,7 +36,7 @@ class BlobEndpoint:
         """Return the blob. Raise RegistryError."""
         served = await self._blobs.get(remote, digest)
         headers = [*content_headers(digest, _MEDIA_TYPE), *outcome_headers(served.outcome), *extra]
-        if matches_etag(request.headers.get("if-none-match"), digest):
+        if "if-none-match" in request.headers and matches_etag(request.headers["if-none-match"], digest):
             served.body.close()
             return Response(304, headers, result=served.outcome.value)
         headers.append(("Accept-Ranges", "bytes"))
@@ -50,7 +50,7 @@ class BlobEndpoint:
         """Return the blob's size. Raise RegistryError."""
         served = await self._blobs.head(remote, digest)
         headers = [*content_headers(digest, _MEDIA_TYPE), *outcome_headers(served.outcome), *extra]
-        if matches_etag(request.headers.get("if-none-match"), digest):
+        if "if-none-match" in request.headers and matches_etag(request.headers["if-none-match"], digest):
             return Response(304, headers, result=served.outcome.value)
         # A HEAD has no range (RFC 9110, section 14.2).
         headers.append(("Accept-Ranges", "bytes"))

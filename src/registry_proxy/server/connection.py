@@ -240,7 +240,7 @@ class Connection(asyncio.Protocol):
         if self._closing or response.close:
             request.keep_alive = False
         head = self._head(request, response, length)
-        body = b"" if request.is_head or response.status == 304 else response.body
+        body = b"" if request.method == "HEAD" or response.status == 304 else response.body
         self._transport.write(head + body)
         self._observer.answered(response.registry, response.result, response.status, len(body))
         await self._drain()

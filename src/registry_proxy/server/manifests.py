@@ -40,7 +40,8 @@ class ManifestEndpoint:
         if served.fresh_until:
             self._keep(request, remote.source.registry, served, described)
         headers = [*described, *outcome_headers(served.outcome)]
-        if matches_etag(request.headers.get("if-none-match"), served.manifest.digest):
+        etags = request.headers.get("if-none-match")
+        if etags is not None and matches_etag(etags, served.manifest.digest):
             return Response(304, headers, result=served.outcome.value)
         return Response(200, headers, served.manifest.raw, result=served.outcome.value)
 

@@ -20,7 +20,7 @@ _READ_METHODS = frozenset({"GET", "HEAD"})
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """The other end of a connection: its address, and the names in its certificate if TLS has verified one."""
+    """The other end of a connection: its address, and the names in its verified certificate, if there is one."""
 
     address: Address | None
     certificate_names: tuple[str, ...] = ()
@@ -28,7 +28,7 @@ class Client:
 
 @dataclass(slots=True)
 class Request:
-    """One request without its body, which no read of a registry has. Header names are in lower case."""
+    """One request without its body, which reads of a registry do not have. Header names are in lower case."""
 
     method: str
     target: str
@@ -37,13 +37,9 @@ class Request:
     keep_alive: bool
     client: Client
 
-    @property
-    def is_head(self) -> bool:
-        return self.method == "HEAD"
-
 
 class RefusedRequestError(Exception):
-    """The bytes are no request that is answered; nothing after them can be read either."""
+    """The bytes are not an acceptable request; nothing after them can be read either."""
 
 
 class RequestReader:
@@ -65,22 +61,23 @@ class RequestReader:
         self.is_idle = True
 
     def feed(self, data: bytes) -> None:
-        """Take bytes of the connection. Raises RefusedRequestError."""
+        """Read bytes of the connection. Raise RefusedRequestError."""
         if self._ended:
             return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            pass  # the request was taken for the connection's last one
+            pass  # the request is the last one of the connection
         except httptools.HttpParserError as error:
             if not self._ended:
                 self._ended = True
                 raise RefusedRequestError(self._refusal or f"the request is malformed: {error}") from None
         if not self.is_idle and not self._ended:
-            # Of the data that a request began in, most may belong to those before it.
+            # Most of the data in which a request begins may belong to the requests before it.
             self._head_bytes += 0 if self._has_just_begun else len(data)
             self._has_just_begun = False
-            self._check(self._head_bytes <= 2 * _MAX_HEAD, "the request's headers are too large")
+            if self._head_bytes > 2 * _MAX_HEAD:
+                raise self._refused("the request's headers are too large")
 
     # httptools' callbacks.
 
@@ -95,19 +92,19 @@ class RequestReader:
 
     def on_url(self, url: bytes) -> None:
         self._target += url
-        self._check(len(self._target) <= _MAX_TARGET, "the request's target is too long")
+        if len(self._target) > _MAX_TARGET:
+            raise self._refused("the request's target is too long")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._header_count += 1
         self._head_bytes += len(name) + len(value)
-        self._check(
-            self._header_count <= _MAX_HEADERS and self._head_bytes <= _MAX_HEAD,
-            "the request's headers are too large",
-        )
+        if self._header_count > _MAX_HEADERS or self._head_bytes > _MAX_HEAD:
+            raise self._refused("the request's headers are too large")
         key = name.lower().decode("latin-1")
         if key == "host":
             # RFC 9112, section 3.2: two hosts, and none in HTTP/1.1, are errors.
-            self._check(self._host is None, "the request has two Host headers")
+            if self._host is not None:
+                raise self._refused("the request has two Host headers")
             self._host = value.decode("latin-1").lower()
         elif key in self._headers:
             self._headers[key] += ", " + value.decode("latin-1")
@@ -116,8 +113,10 @@ class RequestReader:
 
     def on_headers_complete(self) -> None:
         version = self._parser.get_http_version()
-        self._check(version in {"1.0", "1.1"}, "HTTP/1.1 is spoken here")
-        self._check(self._host is not None or version == "1.0", "the request has no Host header")
+        if version not in {"1.0", "1.1"}:
+            raise self._refused("this server speaks HTTP/1.1")
+        if self._host is None and version != "1.0":
+            raise self._refused("the request has no Host header")
         method = self._parser.get_method().decode("latin-1")
         has_body = "transfer-encoding" in self._headers or self._headers.get("content-length", "0") != "0"
         # Upgrades may be ignored (RFC 9110, section 7.8), but the parser goes no further after one.
@@ -130,7 +129,7 @@ class RequestReader:
         self._ended = last
         self._receive(request)
 
-    def _check(self, holds: bool, otherwise: str) -> None:
-        if not holds:
-            self._refusal = otherwise
-            raise RefusedRequestError(otherwise)
+    def _refused(self, reason: str) -> RefusedRequestError:
+        """Return the error to raise, and keep its reason, which the parser drops."""
+        self._refusal = reason
+        return RefusedRequestError(reason)

@@ -199,10 +199,8 @@ def internal_error() -> Response:
     return Response(500, headers, msgspec.json.encode({"errors": [entry]}), result="UNKNOWN")
 
 
-def matches_etag(header: str | None, digest: Digest) -> bool:
+def matches_etag(header: str, digest: Digest) -> bool:
     """Return whether an `If-None-Match` names this content (RFC 9110, section 13.1.2)."""
-    if header is None:
-        return False
     tags = [tag.strip().removeprefix("W/").strip('"') for tag in header.split(",")]
     return "*" in tags or str(digest) in tags
 

@@ -93,22 +93,18 @@ def _endpoint(path: str) -> Endpoint:
         case ["", "v2", "_catalog"]:
             return CatalogOf()
         case ["", "v2", *name, "manifests", reference] if name:
-            return ManifestOf(_repository(name), parse_reference(reference))
+            return ManifestOf(Repository("/".join(name)), parse_reference(reference))
         case ["", "v2", *name, "blobs", digest] if name:
-            return BlobOf(_repository(name), Digest.parse(digest))
+            return BlobOf(Repository("/".join(name)), Digest.parse(digest))
         case ["", "v2", *name, "tags", "list"] if name:
-            return TagsOf(_repository(name))
+            return TagsOf(Repository("/".join(name)))
         case ["", "v2", *name, "referrers", digest] if name:
-            return ReferrersOf(_repository(name), Digest.parse(digest))
+            return ReferrersOf(Repository("/".join(name)), Digest.parse(digest))
         case _:
             raise RegistryError(
                 ErrorCode.NAME_UNKNOWN,
                 "this server has only the registry API: manifests, blobs, tags/list, referrers, _catalog under /v2/",
             )
-
-
-def _repository(parts: list[str]) -> Repository:
-    return Repository("/".join(parts))
 
 
 class Routable(Protocol):

@@ -64,7 +64,8 @@ class BodyWriter:
         try:
             async for piece in pieces:
                 if isinstance(piece, FilePiece):
-                    await self._flush()
+                    if self._transport.get_write_buffer_size():
+                        await self._flush()
                     await sender.send(piece)
                 else:
                     await self._write(piece)
@@ -73,11 +74,10 @@ class BodyWriter:
 
     async def _flush(self) -> None:
         """Until the transport has nothing left to send, which must not be overtaken."""
-        if self._transport.get_write_buffer_size():
-            low, high = self._transport.get_write_buffer_limits()
-            self._transport.set_write_buffer_limits(high=0)
-            await self._drain()
-            self._transport.set_write_buffer_limits(high, low)
+        low, high = self._transport.get_write_buffer_limits()
+        self._transport.set_write_buffer_limits(high=0)
+        await self._drain()
+        self._transport.set_write_buffer_limits(high, low)
 
     async def _send_encrypted(self, pieces: AsyncIterator[FilePiece | bytes]) -> None:
         async for piece in pieces:
@@ -88,7 +88,8 @@ class BodyWriter:
             while offset < stop:
                 chunk = _read(piece.file.fileno(), min(_TLS_WRITE, stop - offset), offset)
                 offset += len(chunk)
-                _read_ahead(piece.file.fileno(), offset, stop, _TLS_WRITE)
+                if offset < stop:
+                    _read_ahead(piece.file.fileno(), offset, stop, _TLS_WRITE)
                 await self._write(chunk)
 
     async def _write(self, chunk: bytes) -> None:
@@ -134,7 +135,8 @@ class SocketSender:
                 raise DamagedFileError(f"the file ends at byte {offset}")
             offset += sent
             self._sent(sent)
-            _read_ahead(file, offset, stop, _WINDOW)
+            if offset < stop:
+                _read_ahead(file, offset, stop, _WINDOW)
 
     def close(self) -> None:
         """Give the duplicate back."""
@@ -164,5 +166,4 @@ def _read(file: int, length: int, offset: int) -> bytes:
 
 
 def _read_ahead(file: int, offset: int, stop: int, length: int) -> None:
-    if offset < stop:
-        os.posix_fadvise(file, offset, min(length, stop - offset), os.POSIX_FADV_WILLNEED)
+    os.posix_fadvise(file, offset, min(length, stop - offset), os.POSIX_FADV_WILLNEED)

@@ -89,7 +89,7 @@ class BlobStream(Protocol):
 
 
 class RemoteRepository(Protocol):
-    """One repository at its registry, under the registry's own name for it. Every method may raise any UpstreamError."""
+    """One repository at its registry, under its own name there. Every method may raise any UpstreamError."""
 
     @property
     def source(self) -> Source:
@@ -106,7 +106,7 @@ class RemoteRepository(Protocol):
     async def manifest(self, reference: Reference) -> FetchedManifest: ...
     def blob(self, digest: Digest, offset: int = 0) -> AbstractAsyncContextManager[BlobStream]: ...
     async def probe_blob(self, digest: Digest) -> int | None:
-        """Confirm by one small request that the repository holds the blob. Return its size in bytes if it is reported."""
+        """Confirm by one small request that the repository holds the blob. Return its size if it is reported."""
         ...
 
     async def tags(self, limit: int | None, last: str | None) -> TagPage: ...

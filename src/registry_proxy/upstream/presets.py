@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from yarl import URL
 
-from registry_proxy.oci.reference import Repository
+from registry_proxy.oci.reference import official
+
+if TYPE_CHECKING:
+    from registry_proxy.oci.reference import Repository
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +42,7 @@ class Preset:
 
     def canonical(self, repository: Repository) -> Repository:
         """The name that the registry itself uses: `alpine` is `library/alpine` on Docker Hub."""
-        if self.library and "/" not in repository.name:
-            return Repository(f"library/{repository.name}")
-        return repository
+        return official(repository) if self.library else repository
 
 
 PRESETS = (

@@ -16,6 +16,7 @@ from registry_proxy.upstream.base import (
     FetchedManifest,
     TagPage,
     UpstreamBrokenError,
+    UpstreamError,
     UpstreamNotFoundError,
 )
 from registry_proxy.upstream.failures import RedirectRefusedError
@@ -64,24 +65,26 @@ class ResponseStream:
         return self.response.chunks()
 
 
+@dataclass(frozen=True, slots=True)
 class RegistryRepository:
     """A repository of a registry (see `base.RemoteRepository`)."""
 
-    def __init__(self, client: RegistryClient, source: Source) -> None:
-        self.source = source
-        self._client = client
+    source: Source
+    _client: RegistryClient
 
     async def resolve(self, reference: Reference) -> Digest | None:
         async with self._open("HEAD", f"manifests/{reference}", _ACCEPT_MANIFEST) as response:
             if response.status in (405, 501):
                 return None
-            await self._expect(response, 200)
+            if response.status != 200:
+                raise await self._refusal(response)
             digest = digest_header(response)
             return None if isinstance(reference, Digest) and digest != reference else digest
 
     async def manifest(self, reference: Reference) -> FetchedManifest:
         async with self._open("GET", f"manifests/{reference}", _ACCEPT_MANIFEST) as response:
-            await self._expect(response, 200)
+            if response.status != 200:
+                raise await self._refusal(response)
             raw = await response.read(MAX_MANIFEST_SIZE)
             return FetchedManifest(raw, response.headers.get("Content-Type", ""), digest_header(response))
 
@@ -91,7 +94,8 @@ class RegistryRepository:
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         async with self._open("GET", path, headers) as response:
             if response.status != 416:
-                await self._expect(response, 200, 206)
+                if response.status not in (200, 206):
+                    raise await self._refusal(response)
                 yield response_stream(response, offset)
                 return
             if offset and unsatisfied_size(response) == offset:
@@ -99,20 +103,23 @@ class RegistryRepository:
                 return
         # The stored beginning is longer than the upstream's blob: only the whole blob shows which of them is wrong.
         async with self._open("GET", path, {}) as response:
-            await self._expect(response, 200)
+            if response.status != 200:
+                raise await self._refusal(response)
             yield response_stream(response, 0)
 
     async def probe_blob(self, digest: Digest) -> int | None:
         path = f"blobs/{digest}"
         async with self._open("GET", path, {"Range": "bytes=0-0"}) as response:
             # 416: an empty blob has no first byte.
-            await self._expect(response, 200, 206, 416)
+            if response.status not in (200, 206, 416):
+                raise await self._refusal(response)
             return probed_size(response)
 
     async def tags(self, limit: int | None, last: str | None) -> TagPage:
         query = {name: str(value) for name, value in {"n": limit, "last": last}.items() if value is not None}
         async with self._open("GET", "tags/list", {}, query) as response:
-            await self._expect(response, 200)
+            if response.status != 200:
+                raise await self._refusal(response)
             try:
                 tags = parse_tags(await response.read(_MAX_TAG_PAGE))
             except InvalidListingError as error:
@@ -146,7 +153,8 @@ class RegistryRepository:
             if lacks_referrers(response, url):
                 await response.discard()
                 raise NoReferrersError(f"{response.what}: no referrers API, status {response.status}")
-            await self._expect(response, 200)
+            if response.status != 200:
+                raise await self._refusal(response)
             try:
                 return parse_referrers(await response.read(MAX_MANIFEST_SIZE)), self._next_page(response)
             except InvalidListingError as error:
@@ -172,9 +180,8 @@ class RegistryRepository:
         url = self._client.home.with_path(f"/v2/{repository}/{path}").with_query(query)
         return self._client.open(method, url, repository, headers)
 
-    async def _expect(self, response: UpstreamResponse, *statuses: int) -> None:
-        if response.status not in statuses:
-            raise await response.refusal(self._client.clock())
+    async def _refusal(self, response: UpstreamResponse) -> UpstreamError:
+        return await response.refusal(self._client.clock())
 
 
 def response_stream(response: UpstreamResponse, asked: int) -> ResponseStream:

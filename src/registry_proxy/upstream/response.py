@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from registry_proxy.upstream.base import UpstreamBrokenError, UpstreamError, UpstreamTimeoutError
-from registry_proxy.upstream.bulk import set_low_water, take_over
+from registry_proxy.upstream.bulk import LARGE, set_low_water, take_over
 from registry_proxy.upstream.failures import describe, excerpt, reason, refusal, retry_after
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class UpstreamResponse:
         self.status = response.status
         self.url = response.url
         self.headers: CIMultiDictProxy[str] = response.headers
+        self.length = response.content_length  # of the body, in bytes
         # The target of a redirect (RFC 9110, section 15.4).
         self.location = self.headers.get("Location") if self.status in _REDIRECTS else None
 
@@ -67,14 +68,10 @@ class UpstreamResponse:
     def www_authenticate(self) -> str:
         return ", ".join(self.headers.getall("WWW-Authenticate", ()))
 
-    @property
-    def length(self) -> int | None:
-        """The `Content-Length`, where there is one."""
-        return self._response.content_length
-
     async def chunks(self) -> AsyncIterator[Chunk]:
         """The body as it comes in, not decompressed. Raises UpstreamError when it breaks off or stalls."""
-        if large := take_over(self._response, self._timeouts.stall):
+        is_large = self.length is not None and self.length >= LARGE
+        if is_large and (large := take_over(self._response, self._timeouts.stall)):
             with closing(large):
                 while chunk := await self._read(large):
                     yield chunk

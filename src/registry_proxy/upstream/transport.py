@@ -71,7 +71,7 @@ class Transport:
         self._received = received
         self.home = home.origin()
         self.timeouts = timeouts or Timeouts()
-        self._answered_from: set[AddressClass] = set()
+        self._peers: dict[str, AddressClass] = {}  # the addresses from which its own host has responded
         # By default aiohttp's one context for all, of the operating system's authorities or SSL_CERT_FILE: each
         # further one would cost 1 MB and 35 ms.
         trust = ssl_context or True
@@ -87,8 +87,8 @@ class Transport:
                 response = await session.request(method, url, headers=headers, allow_redirects=False)
         except (aiohttp.ClientError, OSError, UnicodeError) as error:  # UnicodeError: of odd host names
             raise self._failure(error, method, url) from None
-        if is_own and isinstance(response, _Response) and response.peer:
-            self._answered_from.add(classify(response.peer))
+        if is_own and isinstance(response, _Response) and response.peer and response.peer not in self._peers:
+            self._peers[response.peer] = classify(response.peer)
         return UpstreamResponse(response, self.timeouts, self._received)
 
     async def close(self) -> None:
@@ -122,7 +122,7 @@ class Transport:
         """A socket to connect to `info` with: called for each address, literal or resolved, at each connection."""
         family, kind, protocol, _, address = info
         found = classify(str(address[0]))
-        if found is not AddressClass.PUBLIC and found not in self._answered_from:
+        if found is not AddressClass.PUBLIC and found not in self._peers.values():
             raise _AddressRefusedError(found)
         return socket.socket(family, kind, protocol)
 

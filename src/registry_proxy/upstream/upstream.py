@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from registry_proxy.oci.reference import Source
+from registry_proxy.oci.reference import Source, official
 from registry_proxy.upstream.auth.credentials import StaticCredentials
 from registry_proxy.upstream.auth.realms import PublicSuffixes, RealmRule
 from registry_proxy.upstream.client import RegistryClient
@@ -35,7 +35,7 @@ class RegistryUpstream:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.registry = preset.registry
-        self._preset = preset
+        self._has_library = preset.library
         self._transport = transport
         rule = RealmRule(transport.home, preset.realm_hosts, domains or PublicSuffixes())
         self._client = RegistryClient(transport, rule, credentials or StaticCredentials(), clock)
@@ -46,7 +46,9 @@ class RegistryUpstream:
         return RateLimit.parse(self._client.rate_limit_headers)
 
     def repository(self, name: Repository) -> RegistryRepository:
-        return RegistryRepository(self._client, Source(self.registry, self._preset.canonical(name)))
+        if self._has_library:
+            name = official(name)
+        return RegistryRepository(Source(self.registry, name), self._client)
 
     async def close(self) -> None:
         await self._transport.close()

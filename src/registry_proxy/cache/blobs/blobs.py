@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING
 
 from registry_proxy.cache.blobs.fill import duplicate
 from registry_proxy.cache.blobs.pass_through import pass_through
+from registry_proxy.cache.blobs.resumable import ResumableDownload
 from registry_proxy.cache.failures import to_registry_error
 from registry_proxy.cache.results import FilePiece, Outcome, ServedBlob, ServedSize
 from registry_proxy.oci.errors import ErrorCode, RegistryError
 from registry_proxy.upstream.base import UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
     from io import FileIO
 
     from registry_proxy.cache.blobs.fill import Fill
     from registry_proxy.cache.blobs.fills import Fills
-    from registry_proxy.cache.blobs.resumable import ResumableDownload
     from registry_proxy.cache.content import ContentStore
     from registry_proxy.cache.links import Links
     from registry_proxy.oci.digest import Digest
     from registry_proxy.storage.base import StoredBlob
     from registry_proxy.upstream.base import RemoteRepository
-
-log = logging.getLogger(__name__)
 
 # How long the headers wait for the upstream's response if the size is known, in seconds. An honest error is worth the
 # wait, but containerd 2.3 gives up after 30 s without headers.
@@ -38,8 +35,11 @@ _HEADERS_TIMEOUT = 20.0
 class Blobs:
     """Reads of blobs through a repository."""
 
-    def __init__(self, content: ContentStore, links: Links, fills: Fills) -> None:
+    def __init__(
+        self, content: ContentStore, links: Links, fills: Fills, sleep: Callable[[float], Awaitable[None]]
+    ) -> None:
         self._content = content
+        self._sleep = sleep
         self._links = links
         self._fills = fills
 
@@ -89,7 +89,7 @@ class Blobs:
                 return await self.get(remote, digest)
         fill.retain()
         try:
-            await self._wait_started(fill)
+            await fill.wait_started(_HEADERS_TIMEOUT)
         except RegistryError:
             fill.release()
             if fill.source == remote.source or self._fills.running(digest) is fill:
@@ -99,19 +99,9 @@ class Blobs:
         except BaseException:
             fill.release()
             raise
-        body = FillBody(fill, partial(self._fills.resumable, remote, digest))
+        body = FillBody(fill, partial(ResumableDownload, remote, digest, self._sleep))
         outcome = Outcome.PASSED if fill.stopped else Outcome.MISS if is_new else Outcome.JOINED
         return ServedBlob(digest, body, outcome)
-
-    async def _wait_started(self, fill: Fill) -> None:
-        try:
-            async with asyncio.timeout(_HEADERS_TIMEOUT):
-                await fill.wait_started()
-        except TimeoutError:
-            if fill.size is None:
-                await fill.wait_started()
-            else:
-                log.warning("%s: the upstream is slow, sending the headers before its response", fill)
 
 
 class StoredBody:

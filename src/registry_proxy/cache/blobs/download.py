@@ -40,13 +40,13 @@ class Tools:
     executor: Executor
 
 
+@dataclass(frozen=True, slots=True)
 class Download:
     """One fill: the owner of its ingest, or the follower of the process that owns it."""
 
-    def __init__(self, fill: Fill, source: ResumableDownload, tools: Tools) -> None:
-        self._fill = fill
-        self._source = source
-        self._tools = tools
+    _fill: Fill
+    _source: ResumableDownload
+    _tools: Tools
 
     async def run(self) -> Ingest | None:
         """Work until the fill is verified, or storing stopped. Return the ingest to commit if this process owns it.
@@ -106,14 +106,17 @@ class Download:
 
     async def _fill_ingest(self, ingest: Ingest) -> Ingest | None:
         links, remote = self._tools.links, self._source.remote
-        await self._trim(ingest)
+        self._source.size = self._known_size()
+        if ingest.size:
+            await self._trim(ingest)
         self._fill.attach(ingest.view())
         if ingest.size and links.is_trusted(links.get(remote.source, ingest.digest)):
             # Hashing a large leftover takes a while; its readers can begin.
             self._fill.start(self._source.size)
         writer = IngestWriter(ingest, self._tools.executor, self._fill.advance)
         try:
-            await writer.hash_existing()
+            if ingest.size:
+                await writer.hash_existing()
             if ingest.size and ingest.size == self._source.size:
                 # A crash came after the last byte: only access has to be confirmed.
                 await links.ensure(remote, ingest.digest)
@@ -134,8 +137,8 @@ class Download:
 
     async def _trim(self, ingest: Ingest) -> None:
         """Drop a leftover that cannot be the beginning of this blob."""
-        size = self._source.size = self._known_size()
-        if ingest.size and (size is None or ingest.size > size):
+        size = self._source.size
+        if size is None or ingest.size > size:
             if self._fill.started:
                 raise WrongBytesError(self._source)
             await asyncio.to_thread(ingest.truncate)

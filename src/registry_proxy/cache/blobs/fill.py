@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from dataclasses import dataclass
 from io import FileIO
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from registry_proxy.oci.digest import Digest
     from registry_proxy.oci.reference import Source
+
+log = logging.getLogger(__name__)
 
 # Minimum time between two wake-ups of the readers, in seconds: each wake-up costs time for every reader.
 _MIN_WAKE_INTERVAL = 0.02
@@ -59,10 +62,19 @@ class Fill:
 
     # Reader interface.
 
-    async def wait_started(self) -> None:
-        """Wait until the upstream has responded and the size is known. Raise the error if the fill has failed."""
-        while not (self.started and self.size is not None):
-            await self._change()
+    async def wait_started(self, patience: float) -> None:
+        """Wait until the upstream has responded and the size is known. Raise the error if the fill has failed.
+
+        After `patience` seconds a size that is known by the manifest is enough.
+        """
+        try:
+            async with asyncio.timeout(patience):
+                while not (self.started and self.size is not None):
+                    await self._change()
+        except TimeoutError:
+            while self.size is None:
+                await self._change()
+            log.warning("%s: the upstream is slow, sending the headers before its response", self)
         if self._error is not None:
             raise self._error
 

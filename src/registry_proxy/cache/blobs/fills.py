@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from registry_proxy.cache.blobs.download import Download
@@ -59,18 +60,14 @@ class Fills:
         fill = self._running[digest] = Fill(digest, remote.source)
         task = self._background.spawn(self._run(fill, remote), f"fill of {remote.source}@{digest}")
         # This also ends a fill whose task was cancelled before its first step.
-        task.add_done_callback(lambda _: self._end(fill, ConnectionAbortedError("the server stops")))
+        task.add_done_callback(partial(self._end, fill, ConnectionAbortedError("the server stops")))
         return fill, True
-
-    def resumable(
-        self, remote: RemoteRepository, digest: Digest, size: int | None = None
-    ) -> ResumableDownload:
-        """Return a download of the blob through `remote`."""
-        return ResumableDownload(remote, digest, self._sleep, size)
 
     async def _run(self, fill: Fill, remote: RemoteRepository) -> None:
         try:
-            ingest = await Download(fill, self.resumable(remote, fill.digest), self._tools).run()
+            ingest = await Download(
+                fill, ResumableDownload(remote, fill.digest, self._sleep), self._tools
+            ).run()
             if ingest is not None:
                 await self._commit(fill, ingest)
         except UpstreamError as error:
@@ -82,7 +79,7 @@ class Fills:
         else:
             self._end(fill, None)
 
-    def _end(self, fill: Fill, error: Exception | None) -> None:
+    def _end(self, fill: Fill, error: Exception | None, _: object = None) -> None:
         """Remove the fill and give its readers the error. Do nothing the second time."""
         if self._running.get(fill.digest) is fill:
             del self._running[fill.digest]

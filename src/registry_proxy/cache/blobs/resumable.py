@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from registry_proxy.policy.retry import RetryState
@@ -24,21 +25,15 @@ class WrongSizeError(UpstreamBrokenError):
     """The upstream's length is not the blob's: a retry cannot help."""
 
 
+@dataclass(slots=True)
 class ResumableDownload:
     """One blob of a remote repository. `size` is the blob's size in bytes as soon as it is known."""
 
-    def __init__(
-        self,
-        remote: RemoteRepository,
-        digest: Digest,
-        sleep: Callable[[float], Awaitable[None]],
-        size: int | None = None,
-    ) -> None:
-        self.remote = remote
-        self.digest = digest
-        self.size = size
-        self._sleep = sleep
-        self._retries = RetryState()
+    remote: RemoteRepository
+    digest: Digest
+    sleep: Callable[[float], Awaitable[None]]
+    size: int | None = None
+    _retries: RetryState = RetryState()  # noqa: RUF009 - immutable
 
     def __str__(self) -> str:
         return f"{self.remote.source}@{self.digest}"
@@ -111,4 +106,4 @@ class ResumableDownload:
         if pause is None or hopeless or isinstance(error, WrongSizeError):
             raise error
         log.warning("%s: %s; resuming at byte %d in %.1f s", self, error, offset, pause)
-        await self._sleep(pause)
+        await self.sleep(pause)

@@ -1,9 +1,10 @@
-"""Writing and hashing an incoming blob, in a thread, while its next bytes arrive."""
+"""Writing and hashing a blob in a thread, while its next bytes arrive."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 from registry_proxy.storage.base import StoreError
@@ -17,19 +18,19 @@ if TYPE_CHECKING:
     from registry_proxy.storage.base import Ingest
     from registry_proxy.upstream.base import Chunk
 
-# A hop to a thread costs about 100 µs: bytes are handed over in batches of this size, or after this time.
+# A hop to a thread costs about 100 µs: bytes are handed over in batches of this size, or after this time (seconds).
 _BATCH = 2 * 1024 * 1024
 _LONGEST_DELAY = 0.02
-# More than this never waits in memory: the upstream's transfer pauses until the disk has caught up.
+# At most this many bytes wait in memory: the transfer pauses until the disk has caught up.
 _LIMIT = 4 * 1024 * 1024
 _READ_SIZE = 1024 * 1024
 
 
 class IngestWriter:
-    """Appends to an ingest, in order, and keeps the hash of just the bytes that are in it.
+    """Appends to an ingest, in order, and hashes the bytes that are in it.
 
-    `hasher` has seen the first `hashed` bytes. `on_written` is called in the loop, with the ingest's size, after each
-    batch.
+    `hasher` has seen the first `hashed` bytes. After each batch, `on_written` is called in the loop with the size of
+    the ingest.
     """
 
     def __init__(self, ingest: Ingest, executor: Executor, on_written: Callable[[int], None]) -> None:
@@ -46,36 +47,40 @@ class IngestWriter:
         self._error: Exception | None = None
 
     async def hash_existing(self) -> None:
-        """Hash what an earlier process left in the ingest, so that the transfer resumes after it. Raises StoreError."""
-        if self._ingest.size:
-            await self._loop.run_in_executor(self._executor, self._hash_existing)
-            self.hashed = self._ingest.size
-            self._on_written(self.hashed)
+        """Hash the bytes that an earlier process left in the ingest; the transfer resumes after them.
+
+        Raise StoreError.
+        """
+        await self._loop.run_in_executor(self._executor, self._hash_existing)
+        self.hashed = self._ingest.size
+        self._on_written(self.hashed)
 
     async def put(self, chunk: Chunk) -> None:
-        """Take a chunk; waits while too much is pending. Raises StoreError (then see `retry`)."""
+        """Accept a chunk. Wait while too much is pending. Raise StoreError (then see `retry`)."""
         self._pending.append(chunk)
         self._pending_bytes += len(chunk)
         self._start_soon()
-        self._raise_failure()
+        if self._error is not None:
+            raise self._error
         while self._pending_bytes >= _LIMIT:
             await self._settled()
 
     async def flush(self) -> None:
-        """Wait until everything is written and hashed. Raises StoreError (then see `retry`)."""
+        """Wait until everything is written and hashed. Raise StoreError (then see `retry`)."""
         self._start()
         while self._job is not None:
             await self._settled()
             self._start()
-        self._raise_failure()
+        if self._error is not None:
+            raise self._error
 
     async def retry(self) -> None:
-        """After a StoreError: try once more to write what is pending. Raises StoreError."""
+        """Write the pending chunks again after a StoreError. Raise StoreError."""
         self._error = None
         await self.flush()
 
     async def abandon(self) -> None:
-        """Drop what is pending, and wait for the batch in the thread: nothing touches the ingest afterwards."""
+        """Drop the pending chunks, and wait for the batch in the thread: nothing touches the ingest afterwards."""
         self._pending = []
         self._pending_bytes = 0
         if self._timer is not None:
@@ -96,10 +101,10 @@ class IngestWriter:
         if self._job is None and self._pending and self._error is None:
             chunks, self._pending = self._pending, []
             self._job = self._loop.run_in_executor(self._executor, self._write, chunks)
-            self._job.add_done_callback(lambda job: self._finish(job, chunks))
+            self._job.add_done_callback(partial(self._finish, chunks))
 
     def _write(self, chunks: list[Chunk]) -> None:
-        # Each chunk is hashed while the processor's cache still has it.
+        # Each chunk is hashed while it is still in the processor's cache.
         for chunk in chunks:
             before = self._ingest.size
             try:
@@ -107,7 +112,7 @@ class IngestWriter:
             finally:
                 self.hasher.update(memoryview(chunk)[: self._ingest.size - before])
 
-    def _finish(self, job: asyncio.Future[None], chunks: list[Chunk]) -> None:
+    def _finish(self, chunks: list[Chunk], job: asyncio.Future[None]) -> None:
         self._job = None
         if not job.cancelled():
             self._error = job.exception()  # type: ignore[assignment]  # the thread raises no BaseException
@@ -117,7 +122,7 @@ class IngestWriter:
             self._pending[:0] = _bytes_after(chunks, written)
         self._pending_bytes -= written
         self._on_written(self._ingest.size)
-        # Also a rest smaller than a batch: its own delay may have passed while the thread was busy.
+        # Also a rest that is smaller than a batch: its own delay may have passed while the thread was busy.
         self._start_soon()
 
     async def _settled(self) -> None:
@@ -125,9 +130,6 @@ class IngestWriter:
             self._start()
         if self._job is not None:
             await asyncio.wait([self._job])
-        self._raise_failure()
-
-    def _raise_failure(self) -> None:
         if self._error is not None:
             raise self._error
 
@@ -137,13 +139,11 @@ class IngestWriter:
                 hash_beginning(file, self._ingest.size, self.hasher)
         except OSError as error:
             self.hasher = self._ingest.digest.hasher()
-            raise StoreError(
-                f"can't read what there is of {self._ingest.digest}: {error.strerror}"
-            ) from error
+            raise StoreError(f"cannot read the ingest of {self._ingest.digest}: {error.strerror}") from error
 
 
 def hash_beginning(file: FileIO, length: int, hasher: _Hash) -> None:
-    """Hash the file's first `length` bytes; its position, which others may share, is left alone. Blocks."""
+    """Hash the first `length` bytes of the file without moving its position, which may be shared. Blocks."""
     offset = 0
     while offset < length and (block := os.pread(file.fileno(), min(_READ_SIZE, length - offset), offset)):
         hasher.update(block)

@@ -71,8 +71,7 @@ class Revalidator:
         """Return the manifest that the reference points to. Raise RegistryError."""
         source, key = reference.source, reference.key
         record = self._index.tag(source, key)
-        served = await self._fresh(record)
-        if served is not None:
+        if record is not None and (served := await self._fresh(record)) is not None:
             return served
         request = partial(self._revalidate, reference)
         if record is not None and self._breakers.is_open(source.registry):
@@ -87,8 +86,8 @@ class Revalidator:
                 return await running if running.done() else stale
         return await self._single_flight.do((source, key), request)
 
-    async def _fresh(self, record: TagRecord | None) -> ServedManifest | None:
-        if record is None or decide(record.checked_at, self._clock(), self._rules) is not Decision.SERVE:
+    async def _fresh(self, record: TagRecord) -> ServedManifest | None:
+        if decide(record.checked_at, self._clock(), self._rules) is not Decision.SERVE:
             return None
         return await self._stored(record, Outcome.HIT)
 
@@ -107,21 +106,20 @@ class Revalidator:
         begun_at = self._clock()
         async with self._locks.hold(f"{reference.source}:{reference.key}") as waited:
             record = self._index.tag(reference.source, reference.key)
-            served = await (self._other_process(record, begun_at) if waited else self._fresh(record))
-            if served is not None:
-                return served
+            if record is not None:
+                served = await (self._other_process(record, begun_at) if waited else self._fresh(record))
+                if served is not None:
+                    return served
             try:
                 return await reference.request(record)
             except UpstreamError as error:
                 return await self._fall_back(reference, record, error)
 
-    async def _other_process(self, record: TagRecord | None, begun_at: float) -> ServedManifest | None:
+    async def _other_process(self, record: TagRecord, begun_at: float) -> ServedManifest | None:
         """Return the manifest that another process revalidated since `begun_at`, or the stale copy if it failed.
 
         This saves a second wait.
         """
-        if record is None:
-            return None
         if record.checked_at < begun_at:
             return await self._stale(record)
         return await self._stored(record, Outcome.REVALIDATED)

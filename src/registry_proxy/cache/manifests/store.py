@@ -55,27 +55,25 @@ class ManifestStore:
         try:
             if not await self._evictor.reserve(manifest.digest, len(manifest.raw)):
                 return False
-            await self._write_with_room(manifest)
+            try:
+                await asyncio.to_thread(self._write, manifest)
+            except StoreFullError:
+                if not await self._evictor.free(len(manifest.raw)):
+                    raise
+                await asyncio.to_thread(self._write, manifest)
         except (StoreError, IndexFailedError) as error:
             log.warning("manifest %s is not stored: %s. Check the disk.", manifest.digest, error)
             await self._content.end_reservation(manifest.digest)
             return False
         return True
 
-    async def _write_with_room(self, manifest: Manifest) -> None:
-        try:
-            await asyncio.to_thread(self._write, manifest)
-        except StoreFullError:
-            if not await self._evictor.free(len(manifest.raw)):
-                raise
-            await asyncio.to_thread(self._write, manifest)
-
     def _write(self, manifest: Manifest) -> None:
         ingest = self._store.begin(manifest.digest)
         if ingest is None:
             return  # another process is storing it
         try:
-            ingest.truncate()
+            if ingest.size:
+                ingest.truncate()
             ingest.append([manifest.raw])
             ingest.commit()
         except BaseException:
