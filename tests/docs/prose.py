@@ -10,6 +10,7 @@ import re
 import sys
 import tokenize
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,12 +43,14 @@ def search_source(pattern: str, paths: Iterable[Path]) -> Iterator[tuple[Path, i
                     yield path, number, line.strip()
 
 
-def prose(path: Path) -> Iterator[tuple[int, str]]:
+@cache
+def prose(path: Path) -> tuple[tuple[int, str], ...]:
     """Return the lines of prose in a file, with their numbers. Files of other kinds have none."""
     if path.suffix == ".py":
-        yield from _prose_of_python(path.read_text())
-    elif path.suffix in {".md", ".j2"}:
-        yield from enumerate(without_code_blocks(path.read_text()).splitlines(), 1)
+        return tuple(_prose_of_python(path.read_text()))
+    if path.suffix in {".md", ".j2"}:
+        return tuple(enumerate(without_code_blocks(path.read_text()).splitlines(), 1))
+    return ()
 
 
 def without_code_blocks(markdown: str) -> str:
