@@ -22,7 +22,7 @@ from tests.kit.clock import ManualClock
 from tests.kit.upstream import SimulatedUpstream
 from yarl import URL
 
-from registry_proxy.aio.tasks import BackgroundTasks
+from registry_proxy.aio.tasks import BackgroundTasks, background_tasks
 from registry_proxy.cache.cache import Cache, Timing
 from registry_proxy.index.sqlite import SqliteIndex
 from registry_proxy.oci.digest import Digest
@@ -205,6 +205,7 @@ class Site:
         self._stack = AsyncExitStack()
         self._descriptors = descriptors()
         self._tasks = asyncio.all_tasks()
+        self._background = await self._stack.enter_async_context(background_tasks())
         return self
 
     async def __aexit__(
@@ -241,6 +242,7 @@ class Site:
         upstream = RegistryUpstream(
             Preset("simulated", registry, simulated.url),
             Transport(URL(simulated.url), timeouts=timeouts),
+            self._background,
             credentials=StaticCredentials(Credentials(*login) if login else None),
         )
         self._stack.push_async_callback(upstream.close)
@@ -252,9 +254,8 @@ class Site:
         settings = dataclasses.replace(self, **changes)  # type: ignore[arg-type]
         index, locks = SqliteIndex(self.root / "index.db"), FileLocks(self.root / "locks")
         executor = ThreadPoolExecutor(4)
-        group = asyncio.TaskGroup()
-        await group.__aenter__()
-        background = BackgroundTasks(group)
+        stack = AsyncExitStack()
+        background = await stack.enter_async_context(background_tasks())
         store = FilesystemStore(self.root)
         cache = Cache(
             store=store,
@@ -269,8 +270,7 @@ class Site:
         try:
             yield Worker(self, cache, index, store, background)
         finally:
-            background.cancel()
-            await group.__aexit__(None, None, None)
+            await stack.aclose()
             await asyncio.to_thread(executor.shutdown)
             await index.close()
             locks.close()

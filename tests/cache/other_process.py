@@ -21,8 +21,9 @@ from registry_proxy.upstream.upstream import RegistryUpstream
 
 
 async def pull(root: Path, url: str, repository: str, digest: str) -> None:
-    upstream = RegistryUpstream(Preset("simulated", "registry.test", url), Transport(URL(url)))
     async with Site(root) as site, site.worker() as worker:
+        preset = Preset("simulated", "registry.test", url)
+        upstream = RegistryUpstream(preset, Transport(URL(url)), worker.background)
         served = await worker.cache.blobs.get(
             upstream.repository(Repository(repository)), Digest.parse(digest)
         )

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.kit.clock import ManualClock
 
-from registry_proxy.aio.tasks import BackgroundTasks
+from registry_proxy.aio.tasks import background_tasks
 from registry_proxy.oci.reference import Repository
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from registry_proxy.aio.tasks import BackgroundTasks
 
 APP = Repository("acme/app")
 
@@ -50,7 +51,5 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 async def background() -> AsyncIterator[BackgroundTasks]:
-    async with asyncio.TaskGroup() as tasks:
-        background = BackgroundTasks(tasks)
+    async with background_tasks() as background:
         yield background
-        background.cancel()

@@ -70,15 +70,15 @@ class Provider:
 
     async def settle(self) -> None:
         """Let what runs in the background end."""
-        run = self.refreshed._run
-        if run is not None:
-            await asyncio.wait([run])
+        attempt = self.refreshed._single_flight.running("upstreams.corp")
+        if attempt is not None:
+            await asyncio.wait([attempt])
 
 
 @pytest.fixture
 def provider(background: BackgroundTasks, clock: ManualClock) -> Provider:
     source = Source()
-    refreshed = ExpiringCredentials(source, HOUR, what="upstreams.corp", spawn=background.spawn, clock=clock)
+    refreshed = ExpiringCredentials(source, HOUR, what="upstreams.corp", background=background, clock=clock)
     return Provider(refreshed, source, clock)
 
 

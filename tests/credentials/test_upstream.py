@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from tests.kit.clock import ManualClock
+
+    from registry_proxy.aio.tasks import BackgroundTasks
 
 APP = Repository("acme/app")
 OLD, NEW = Credentials("me", "old"), Credentials("me", "new")
@@ -44,8 +45,8 @@ class Rotating(StaticCredentials):
 
 
 @pytest.fixture
-async def connect(clock: ManualClock) -> AsyncIterator[Connector]:
-    connector = Connector(clock, AsyncExitStack())
+async def connect(clock: ManualClock, background: BackgroundTasks) -> AsyncIterator[Connector]:
+    connector = Connector(clock, background)
     async with connector.stack:
         yield connector
 

@@ -12,9 +12,12 @@ from tests.kit.clock import ManualClock
 from tests.kit.upstream import SimulatedUpstream
 from tests.upstream.connecting import HASTY, Connector, stored
 
+from registry_proxy.aio.tasks import background_tasks
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from registry_proxy.aio.tasks import BackgroundTasks
     from registry_proxy.oci.digest import Digest
     from registry_proxy.upstream.upstream import RegistryUpstream
 
@@ -25,8 +28,14 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-async def connect(clock: ManualClock) -> AsyncIterator[Connector]:
-    connector = Connector(clock)
+async def background() -> AsyncIterator[BackgroundTasks]:
+    async with background_tasks() as background:
+        yield background
+
+
+@pytest.fixture
+async def connect(clock: ManualClock, background: BackgroundTasks) -> AsyncIterator[Connector]:
+    connector = Connector(clock, background)
     async with connector.stack:
         yield connector
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tests.kit.clock import ManualClock
     from tests.kit.upstream import SimulatedUpstream
 
+    from registry_proxy.aio.tasks import BackgroundTasks
     from registry_proxy.upstream.auth.credentials import CredentialProvider
     from registry_proxy.upstream.base import Upstream
 
@@ -58,6 +59,7 @@ class Connector:
     """Makes upstream clients."""
 
     clock: ManualClock
+    background: BackgroundTasks
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     def __call__(
@@ -72,7 +74,7 @@ class Connector:
     ) -> RegistryUpstream:
         preset = Preset("simulated", "registry.test", url, realm_hosts=frozenset(realm_hosts))
         transport = Transport(URL(url), timeouts=timeouts, ssl_context=ssl_context, resolver=resolver)
-        made = RegistryUpstream(preset, transport, credentials=credentials, clock=self.clock)
+        made = RegistryUpstream(preset, transport, self.background, credentials=credentials, clock=self.clock)
         self.stack.push_async_callback(made.close)
         return made
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 import pytest
 from yarl import URL
@@ -23,6 +23,7 @@ from registry_proxy.upstream.auth.tokens import Token, TokenCache, TokenRequest
 from registry_proxy.upstream.base import UpstreamBrokenError
 
 if TYPE_CHECKING:
+    from registry_proxy.aio.tasks import BackgroundTasks
     from registry_proxy.upstream.auth.credentials import CredentialProvider
 
 HOME = URL("https://registry.example.com")
@@ -99,6 +100,8 @@ class Reply:
 class Exchange:
     """An authenticator between a scripted registry and a token service that hands out t1, t2, …"""
 
+    background: ClassVar[BackgroundTasks]
+
     def __init__(
         self,
         credentials: Credentials | None = None,
@@ -108,7 +111,7 @@ class Exchange:
         self.static = StaticCredentials(credentials)
         self.asked: list[TokenRequest] = []
         rule = RealmRule(HOME, frozenset(named), PublicSuffixes())
-        tokens = TokenCache(self._fetch, lambda: 0.0)
+        tokens = TokenCache(self._fetch, lambda: 0.0, self.background)
         self._authenticator = Authenticator(HOME, rule, provider or self.static, tokens)
 
     async def _fetch(self, request: TokenRequest) -> Token:
@@ -129,6 +132,11 @@ class Exchange:
         assert left == []
         assert [reply.discarded for reply in replies] == [reply is not answer for reply in replies]
         return sent, answer
+
+
+@pytest.fixture(autouse=True)
+async def _background(background: BackgroundTasks) -> None:
+    Exchange.background = background
 
 
 async def test_nothing_is_sent_before_it_is_demanded() -> None:

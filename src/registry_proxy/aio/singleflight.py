@@ -21,6 +21,10 @@ class SingleFlight(Generic[Result]):
         self._background = background
         self._running: dict[Hashable, asyncio.Future[Result]] = {}
 
+    def running(self, key: Hashable) -> asyncio.Future[Result] | None:
+        """Return the future of the running operation with this key, if there is one."""
+        return self._running.get(key)
+
     def start(self, key: Hashable, operation: Callable[[], Awaitable[Result]]) -> asyncio.Future[Result]:
         """Return the future of the running operation with this key; start one if there is none.
 

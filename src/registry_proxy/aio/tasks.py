@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Coroutine
+    from collections.abc import AsyncIterator, Coroutine
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,17 @@ class BackgroundTasks:
         """Cancel all running tasks."""
         for task in list(self._running):
             task.cancel()
+
+
+@asynccontextmanager
+async def background_tasks() -> AsyncIterator[BackgroundTasks]:
+    """Yield background tasks in a TaskGroup of their own, and cancel them at the end."""
+    async with asyncio.TaskGroup() as tasks:
+        background = BackgroundTasks(tasks)
+        try:
+            yield background
+        finally:
+            background.cancel()
 
 
 async def _contained(work: Coroutine[object, object, object], name: str) -> None:

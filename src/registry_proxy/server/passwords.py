@@ -12,6 +12,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 import bcrypt
+from cachetools import TTLCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +54,7 @@ class Passwords:
         self._clock = clock
         # A keyed hash (RFC 7693, section 2.9) that takes a microsecond: an HMAC takes several of each request.
         self._keyed = hashlib.blake2b(key=secrets.token_bytes(32), digest_size=32)
-        self._remembered: dict[bytes, float] = {}
+        self._accepted: TTLCache[bytes, None] = TTLCache(_MAX_REMEMBERED, _REMEMBERED, clock)
         self._state = self._stat()
         self._users = read_password_file(path)
         self._looked_at = clock()
@@ -63,7 +64,7 @@ class Passwords:
         if authorization is None:
             return False
         self._look()
-        return self._remembered.get(self._fingerprint(authorization), 0.0) > self._clock()
+        return self._fingerprint(authorization) in self._accepted
 
     async def check(self, authorization: str) -> bool:
         """Whether this `Authorization` value is a right login. Takes as long as bcrypt."""
@@ -76,9 +77,7 @@ class Passwords:
         right = await asyncio.to_thread(_matches, password, hashed or self._nobody())
         if not right or hashed is None or self._users.get(user) != hashed:  # it may have changed meanwhile
             return False
-        if len(self._remembered) >= _MAX_REMEMBERED:
-            self._remembered.clear()
-        self._remembered[self._fingerprint(authorization)] = self._clock() + _REMEMBERED
+        self._accepted[self._fingerprint(authorization)] = None
         return True
 
     def _nobody(self) -> bytes:
@@ -107,7 +106,7 @@ class Passwords:
         except PasswordFileError as error:
             log.error("the users stay as they were. %s", error)  # noqa: TRY400
             return
-        self._remembered.clear()
+        self._accepted.clear()
         log.info("%s was read anew: %d users", self._path, len(self._users))
 
     def _stat(self) -> tuple[int, int, int] | None:

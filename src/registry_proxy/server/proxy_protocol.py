@@ -11,10 +11,11 @@ import struct
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from registry_proxy.aio.descriptors import readable
 from registry_proxy.policy.access import Address, ipv4_of_mapped, parse_address
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
 _SIGNATURE_2 = b"\r\n\r\n\x00\r\nQUIT\n"
 # Section 2.1: the longest line of version 1, its line end included. Section 2.2: the fixed part of version 2.
@@ -73,12 +74,11 @@ async def read_header(sock: socket.socket) -> Address | None:
 
 async def _peek(sock: socket.socket, length: int, is_enough: Callable[[bytes], bool]) -> bytes:
     """Look at the first `length` bytes, or fewer that are enough, and leave them there."""
-    loop = asyncio.get_running_loop()
     seen = b""
     while len(seen) < length and not is_enough(seen):
         # A peek doesn't wait for more than there was before, so more is waited for by its low-water mark.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(seen) + 1)
-        await _readable(loop, sock)
+        await readable(sock.fileno())
         more = sock.recv(length, socket.MSG_PEEK)
         if not more:
             raise ConnectionResetError(
@@ -89,19 +89,6 @@ async def _peek(sock: socket.socket, length: int, is_enough: Callable[[bytes], b
         seen = more
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
     return seen
-
-
-def _readable(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> Awaitable[None]:
-    future: asyncio.Future[None] = loop.create_future()
-
-    def wake() -> None:
-        loop.remove_reader(sock)
-        if not future.done():
-            future.set_result(None)
-
-    loop.add_reader(sock, wake)
-    future.add_done_callback(lambda _: loop.remove_reader(sock))
-    return future
 
 
 async def _take(sock: socket.socket, length: int) -> bytes:

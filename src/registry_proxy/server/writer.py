@@ -9,6 +9,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING
 
+from registry_proxy.aio.descriptors import writable
 from registry_proxy.cache.results import FilePiece
 
 if TYPE_CHECKING:
@@ -112,7 +113,6 @@ class SocketSender:
         sent: Callable[[int], None],
     ) -> None:
         self._sent = sent
-        self._loop = asyncio.get_running_loop()
         self._stalled = stalled
         self._socket = os.dup(transport.get_extra_info("socket").fileno())
 
@@ -125,7 +125,7 @@ class SocketSender:
             try:
                 sent = os.sendfile(self._socket, file, offset, count)
             except BlockingIOError:
-                await self._stalled(self._writable())
+                await self._stalled(writable(self._socket))
                 continue
             except OSError as error:
                 if error.errno != errno.EIO:  # which no socket has
@@ -139,20 +139,9 @@ class SocketSender:
                 _read_ahead(file, offset, stop, _WINDOW)
 
     def close(self) -> None:
-        """Give the duplicate back."""
-        self._loop.remove_writer(self._socket)
+        """Close the duplicate."""
+        asyncio.get_running_loop().remove_writer(self._socket)
         os.close(self._socket)
-
-    def _writable(self) -> Awaitable[None]:
-        future: asyncio.Future[None] = self._loop.create_future()
-
-        def wake() -> None:
-            self._loop.remove_writer(self._socket)
-            if not future.done():
-                future.set_result(None)
-
-        self._loop.add_writer(self._socket, wake)
-        return future
 
 
 def _read(file: int, length: int, offset: int) -> bytes:

@@ -176,7 +176,7 @@ class Worker:
         log.info("upstreams, their credentials and who may pull were reloaded")
 
     def _build_upstreams(self) -> dict[str, RegistryUpstream]:
-        return build_upstreams(self._settings, self._counters, self._background.spawn)
+        return build_upstreams(self._settings, self._counters, self._background)
 
 
 def _rules(settings: Settings) -> Freshness:

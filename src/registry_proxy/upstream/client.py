@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from yarl import URL
 
+    from registry_proxy.aio.tasks import BackgroundTasks
     from registry_proxy.oci.reference import Repository
     from registry_proxy.upstream.auth.credentials import CredentialProvider
     from registry_proxy.upstream.auth.realms import RealmRule
@@ -47,12 +48,13 @@ class RegistryClient:
         rule: RealmRule,
         credentials: CredentialProvider,
         clock: Callable[[], float],
+        background: BackgroundTasks,
     ) -> None:
         self.home = transport.home
         self.clock = clock
         self.rate_limit_headers: Mapping[str, str] = {}
         self._transport = transport
-        tokens = TokenCache(self._fetch_token, clock)
+        tokens = TokenCache(self._fetch_token, clock, background)
         self._authenticator = Authenticator(self.home, rule, credentials, tokens)
 
     @asynccontextmanager

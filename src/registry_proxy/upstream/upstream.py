@@ -15,6 +15,7 @@ from registry_proxy.upstream.repository import RegistryRepository
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from registry_proxy.aio.tasks import BackgroundTasks
     from registry_proxy.oci.reference import Repository
     from registry_proxy.upstream.auth.credentials import CredentialProvider
     from registry_proxy.upstream.auth.realms import DomainRegistry
@@ -29,6 +30,7 @@ class RegistryUpstream:
         self,
         preset: Preset,
         transport: Transport,
+        background: BackgroundTasks,
         *,
         credentials: CredentialProvider | None = None,
         domains: DomainRegistry | None = None,
@@ -38,7 +40,7 @@ class RegistryUpstream:
         self._has_library = preset.library
         self._transport = transport
         rule = RealmRule(transport.home, preset.realm_hosts, domains or PublicSuffixes())
-        self._client = RegistryClient(transport, rule, credentials or StaticCredentials(), clock)
+        self._client = RegistryClient(transport, rule, credentials or StaticCredentials(), clock, background)
 
     @property
     def rate_limit(self) -> RateLimit | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from yarl import URL
 
+from registry_proxy.aio.tasks import background_tasks
 from registry_proxy.oci.reference import Repository
 from registry_proxy.upstream.auth.credentials import StaticCredentials
 from registry_proxy.upstream.auth.realms import PublicSuffixes, RealmRule
@@ -41,8 +42,12 @@ async def try_credentials(preset: Preset, credentials: Credentials) -> Outcome:
         page = home.with_path("/v2/")
         if await _is_open(transport, page):
             return Outcome(True, f"{preset.registry} asks for no login at first, so they couldn't be tried.")
-        client = RegistryClient(transport, rule, StaticCredentials(credentials), time.time)
-        async with client.open("GET", page, _ANY, {}) as answer:
+        async with (
+            background_tasks() as background,
+            RegistryClient(transport, rule, StaticCredentials(credentials), time.time, background).open(
+                "GET", page, _ANY, {}
+            ) as answer,
+        ):
             if answer.status == 200:
                 return Outcome(True, f"{preset.registry} accepts the credentials of {credentials.username}.")
             raise await answer.refusal(time.time())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from yarl import URL
 
+from registry_proxy.aio.tasks import background_tasks
 from registry_proxy.commands.config.credential_check import try_credentials
 from registry_proxy.commands.doctor.findings import Check, Finding, fail, ok, warn
 from registry_proxy.oci.reference import Repository, Tag
@@ -23,6 +24,7 @@ from registry_proxy.upstream.upstream import RegistryUpstream
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from registry_proxy.aio.tasks import BackgroundTasks
     from registry_proxy.config import Settings, UpstreamSettings
     from registry_proxy.upstream.auth.credentials import CredentialProvider, Credentials
 
@@ -88,14 +90,14 @@ async def _check(name: str, settings: UpstreamSettings, clocks: Clocks) -> list[
     if reached.remedy:
         return [reached]
     findings = [reached]
-    async with asyncio.TaskGroup() as tasks:
-        provider = build_provider(name, settings, lambda work, what: tasks.create_task(work, name=what))
+    async with background_tasks() as background:
+        provider = build_provider(name, settings, background)
         for path in ("", *settings.paths):
             finding = await _credentials(subject, name, settings, provider, path)
             if finding is not None:
                 findings.append(finding)
         if settings.registry == HUB:
-            findings.append(await _pulls(subject, name, settings, provider))
+            findings.append(await _pulls(subject, name, settings, provider, background))
     return findings
 
 
@@ -140,11 +142,15 @@ async def _credentials(
 
 
 async def _pulls(
-    subject: str, name: str, settings: UpstreamSettings, provider: CredentialProvider
+    subject: str,
+    name: str,
+    settings: UpstreamSettings,
+    provider: CredentialProvider,
+    background: BackgroundTasks,
 ) -> Finding:
     """The pulls that are left, which every answer about a manifest tells."""
     transport = Transport(URL(settings.url))
-    upstream = RegistryUpstream(preset_of(name, settings), transport, credentials=provider)
+    upstream = RegistryUpstream(preset_of(name, settings), transport, background, credentials=provider)
     more = f"Wait, or log in with an account that may pull more: upstreams.{name}. What is cached is served meanwhile."
     try:
         repository, tag = _SAMPLE

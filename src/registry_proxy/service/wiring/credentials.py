@@ -13,10 +13,10 @@ from registry_proxy.upstream.auth.expiring import ExpiringCredentials
 from registry_proxy.upstream.auth.password_files import FileCredentials
 
 if TYPE_CHECKING:
+    from registry_proxy.aio.tasks import BackgroundTasks
     from registry_proxy.config import UpstreamSettings
     from registry_proxy.config.settings import CredentialSettings
     from registry_proxy.upstream.auth.credentials import CredentialProvider
-    from registry_proxy.upstream.auth.expiring import Spawn
 
 _PROGRAM_TIMEOUT = 30.0
 # The programs need none of our settings, which may be secrets.
@@ -26,23 +26,23 @@ _HUB = "registry-1.docker.io"
 _HUB_SERVER = "https://index.docker.io/v1/"
 
 
-def build_provider(name: str, settings: UpstreamSettings, spawn: Spawn) -> CredentialProvider:
+def build_provider(name: str, settings: UpstreamSettings, background: BackgroundTasks) -> CredentialProvider:
     """The credentials of the upstream `name`. Programs are run by `spawn`, when their passwords are needed."""
-    general = _provider(f"upstreams.{name}", settings, settings, spawn)
+    general = _provider(f"upstreams.{name}", settings, settings, background)
     paths = {
-        path: _provider(f'upstreams.{name}.paths."{path}"', credentials, settings, spawn)
+        path: _provider(f'upstreams.{name}.paths."{path}"', credentials, settings, background)
         for path, credentials in settings.paths.items()
     }
     return CredentialsByPath(general, paths) if paths else general
 
 
 def _provider(
-    what: str, settings: CredentialSettings, upstream: UpstreamSettings, spawn: Spawn
+    what: str, settings: CredentialSettings, upstream: UpstreamSettings, background: BackgroundTasks
 ) -> CredentialProvider:
     fetch = _program(settings, upstream)
     if fetch is not None:
         return ExpiringCredentials(
-            fetch, settings.password_lifetime, what=what, spawn=spawn, clock=time.monotonic
+            fetch, settings.password_lifetime, what=what, background=background, clock=time.monotonic
         )
     if settings.username is None or settings.password is None:
         return StaticCredentials()

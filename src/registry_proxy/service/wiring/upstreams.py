@@ -16,9 +16,9 @@ from registry_proxy.upstream.upstream import RegistryUpstream
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from registry_proxy.aio.tasks import BackgroundTasks
     from registry_proxy.config import Settings, UpstreamSettings
     from registry_proxy.observe.observer import Observer
-    from registry_proxy.upstream.auth.expiring import Spawn
     from registry_proxy.upstream.base import Upstream
 
 # What a name without a registry means to every client.
@@ -38,14 +38,16 @@ def preset_of(name: str, settings: UpstreamSettings) -> Preset:
     )
 
 
-def build_upstreams(settings: Settings, observer: Observer, spawn: Spawn) -> dict[str, RegistryUpstream]:
+def build_upstreams(
+    settings: Settings, observer: Observer, background: BackgroundTasks
+) -> dict[str, RegistryUpstream]:
     """The upstreams that are on, by their name in the configuration. `spawn` runs what gets their passwords."""
     upstreams = {}
     for name, upstream in settings.upstreams.items():
         preset = preset_of(name, upstream)
         transport = Transport(URL(preset.url), received=partial(observer.fetched, preset.registry))
-        credentials = build_provider(name, upstream, spawn)
-        upstreams[name] = RegistryUpstream(preset, transport, credentials=credentials)
+        credentials = build_provider(name, upstream, background)
+        upstreams[name] = RegistryUpstream(preset, transport, background, credentials=credentials)
     return upstreams
 
 

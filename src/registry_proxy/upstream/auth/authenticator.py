@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from cachetools import LRUCache
 from yarl import URL
 
 from registry_proxy.oci.challenge import parse_challenges
@@ -138,7 +138,7 @@ class Authenticator:
         self._rule = rule
         self._credentials = credentials
         self._tokens = tokens
-        self._schemes: OrderedDict[URL, Scheme] = OrderedDict()
+        self._schemes: LRUCache[URL, Scheme] = LRUCache(_MAX_ORIGINS)
 
     async def send(
         self, url: URL, repository: Repository, attempt: Callable[[str | None], Awaitable[ResponseT]]
@@ -190,7 +190,7 @@ class Authenticator:
         grant = await self._grant(scheme, url, repository)
         if grant.authorization is None:
             return response, _NOTHING
-        self._remember(url.origin(), scheme)
+        self._schemes[url.origin()] = scheme
         await response.discard()
         response = await attempt(grant.authorization)
         if grant.is_refused(response.status):
@@ -248,9 +248,3 @@ class Authenticator:
     def _forget(self, grant: _Grant) -> None:
         if grant.token and grant.authorization:
             self._tokens.forget(grant.token, grant.authorization.removeprefix("Bearer "))
-
-    def _remember(self, origin: URL, scheme: Scheme) -> None:
-        self._schemes[origin] = scheme
-        self._schemes.move_to_end(origin)
-        while len(self._schemes) > _MAX_ORIGINS:
-            self._schemes.popitem(last=False)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from registry_proxy.aio.singleflight import SingleFlight
 from registry_proxy.policy.breaker import Breaker
 from registry_proxy.upstream.auth.commands import CommandError
 from registry_proxy.upstream.base import UpstreamDeniedError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable
 
+    from registry_proxy.aio.tasks import BackgroundTasks
     from registry_proxy.oci.reference import Repository
     from registry_proxy.upstream.auth.credentials import Credentials
 
@@ -22,12 +24,6 @@ log = logging.getLogger(__name__)
 _REFRESH_AT = 0.8
 # Refused credentials that are younger are not got anew: clients can ask for anything that is refused. Seconds.
 _LEAST_AGE = 60.0
-
-
-class Spawn(Protocol):
-    """Starts work that belongs to nobody who waits for it."""
-
-    def __call__(self, work: Coroutine[object, object, object], name: str) -> asyncio.Task[None]: ...
 
 
 class ExpiringCredentials:
@@ -43,19 +39,18 @@ class ExpiringCredentials:
         lifetime: float,
         *,
         what: str,
-        spawn: Spawn,
+        background: BackgroundTasks,
         clock: Callable[[], float],
     ) -> None:
         self._fetch = fetch
         self._lifetime = lifetime
         self._what = what
-        self._spawn = spawn
         self._clock = clock
         self._credentials: Credentials | None = None
         self._got_at = 0.0
         self._error = ""
         self._breaker = Breaker()
-        self._run: asyncio.Task[None] | None = None
+        self._single_flight: SingleFlight[None] = SingleFlight(background)
 
     async def get(self, repository: Repository) -> Credentials | None:  # noqa: ARG002
         """Those in use; waits only when there are none, or when they are too old and newer ones are likely."""
@@ -75,17 +70,19 @@ class ExpiringCredentials:
         return self._credentials
 
     async def _refresh(self) -> None:
-        """Wait for new ones, which may fail."""
-        if run := self._start():
-            await asyncio.wait([run])
+        """Wait for new credentials. The attempt may fail."""
+        if attempt := self._start():
+            await asyncio.wait([attempt])
 
-    def _start(self) -> asyncio.Task[None] | None:
-        """The run under way, or a new one unless the last one has just failed."""
-        if self._run is None and self._breaker.may_ask(self._clock()):
-            self._run = self._spawn(self._get(), f"the credentials of {self._what}")
-        return self._run
+    def _start(self) -> asyncio.Future[None] | None:
+        """Return the running attempt, or a new one unless the last one has just failed."""
+        if (running := self._single_flight.running(self._what)) is not None:
+            return running
+        if not self._breaker.may_ask(self._clock()):
+            return None
+        return self._single_flight.start(self._what, self._attempt)
 
-    async def _get(self) -> None:
+    async def _attempt(self) -> None:
         try:
             self._credentials = await self._fetch()
         except CommandError as error:
@@ -99,5 +96,3 @@ class ExpiringCredentials:
             self._breaker.succeeded()
             self._got_at = self._clock()
             log.info("new credentials for %s", self._what)
-        finally:
-            self._run = None

@@ -5,19 +5,22 @@ Source: the token authentication specification of the Docker registry (distribut
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
+from cachetools import LRUCache
+
+from registry_proxy.aio.singleflight import SingleFlight
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from yarl import URL
 
+    from registry_proxy.aio.tasks import BackgroundTasks
     from registry_proxy.upstream.auth.credentials import Credentials
 
 MAX_TOKEN_ANSWER = 64 * 1024
@@ -88,59 +91,37 @@ def _lifetime(expires_in: float | str | None) -> float:
     return min(seconds, _MAX_LIFETIME) if seconds > 0 else _DEFAULT_LIFETIME
 
 
-class _AbandonedError(Exception):
-    """Whoever asked for the token went away; another one has to."""
-
-
 class TokenCache:
-    """Tokens by request, and the one request under way for each."""
+    """Tokens by request, and one running request to the token service for each."""
 
-    def __init__(self, fetch: Callable[[TokenRequest], Awaitable[Token]], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        fetch: Callable[[TokenRequest], Awaitable[Token]],
+        clock: Callable[[], float],
+        background: BackgroundTasks,
+    ) -> None:
         self._fetch = fetch
         self._clock = clock
-        self._tokens: OrderedDict[TokenRequest, Token] = OrderedDict()
-        self._pending: dict[TokenRequest, asyncio.Future[Token]] = {}
+        # Clients choose the names in scopes: what they cause to be kept is bounded.
+        self._tokens: LRUCache[TokenRequest, Token] = LRUCache(_MAX_TOKENS)
+        self._single_flight: SingleFlight[Token] = SingleFlight(background)
 
     def get(self, request: TokenRequest) -> Token | None:
-        """A token that still serves."""
+        """Return a token that has not expired."""
         token = self._tokens.get(request)
-        if token is None or self._clock() >= token.expires_at:
-            return None
-        self._tokens.move_to_end(request)
-        return token
+        return token if token is not None and self._clock() < token.expires_at else None
 
     async def obtain(self, request: TokenRequest) -> Token:
-        """A new token; all who ask meanwhile share one request, its failure too. Raises UpstreamError."""
-        while pending := self._pending.get(request):
-            try:
-                return await asyncio.shield(pending)
-            except _AbandonedError:
-                continue
-        pending = asyncio.get_running_loop().create_future()
-        self._pending[request] = pending
-        try:
-            token = await self._fetch(request)
-        except BaseException as error:
-            shared = error if isinstance(error, Exception) else _AbandonedError()
-            pending.set_exception(shared)
-            pending.exception()  # nobody may be waiting for it
-            raise
-        else:
-            pending.set_result(token)
-            self._keep(request, token)
-            return token
-        finally:
-            del self._pending[request]
+        """Return a new token. All who ask at the same time share one request and its failure. Raise UpstreamError."""
+        return await self._single_flight.do(request, partial(self._obtain, request))
 
     def forget(self, request: TokenRequest, value: str) -> None:
-        """The registry refused this token. A newer one in its place stays."""
+        """Drop a token that the registry refused. A newer one in its place stays."""
         token = self._tokens.get(request)
         if token is not None and token.value == value:
             del self._tokens[request]
 
-    def _keep(self, request: TokenRequest, token: Token) -> None:
+    async def _obtain(self, request: TokenRequest) -> Token:
+        token = await self._fetch(request)
         self._tokens[request] = token
-        self._tokens.move_to_end(request)
-        # Names come from clients: what they cause to be remembered is bounded.
-        while len(self._tokens) > _MAX_TOKENS:
-            self._tokens.popitem(last=False)
+        return token
