@@ -220,7 +220,7 @@ def test_requests_on_one_connection_have_one_client(balanced: Program) -> None:
 
 
 def test_what_is_sent_on_to_tls_has_a_header_too(balanced: Program) -> None:
-    port = balanced.port("sent on to TLS")
+    port = balanced.port("redirects to HTTPS")
     connection = socket.create_connection(("127.0.0.1", port), timeout=30)
     connection.sendall(header("192.0.2.7"))
     assert ask(connection, "/v2/").status == 308

@@ -99,7 +99,7 @@ def test_sockets_of_systemd_are_served_by_all_workers(
 @pytest.mark.parametrize(
     ("names", "settings", "text"),
     [
-        ("web:tls:http", {}, 'socket 1 of 3 that systemd hands over is named "web"'),
+        ("web:tls:http", {}, 'socket 1 of 3 from systemd is named "web"'),
         (
             "plain:tls:http",
             {"tls_cert": "", "tls_key": "", "tls_listen": "", "tls_http": ""},

@@ -1,18 +1,18 @@
-"""Listening sockets, bound or inherited before there are workers."""
+"""Listening sockets, bound or inherited before the workers start."""
 
 from __future__ import annotations
 
 import errno
 import os
 import socket
-from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from registry_proxy.config import Address
 from registry_proxy.service.errors import StartError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+    from collections.abc import Mapping, MutableMapping, Sequence
 
     from registry_proxy.config import Settings
 
@@ -22,58 +22,57 @@ _FIRST_INHERITED = 3
 
 
 class ListenError(StartError):
-    """An address can't be listened on; the text says which, why, and what to do."""
+    """An address cannot be used; the text says which, why, and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sockets:
-    """What one worker listens on: the registry without TLS and with it, and what is sent on to HTTPS."""
+class Listener(StrEnum):
+    """The kinds of listening sockets. A value is the name of its sockets in a systemd unit (FileDescriptorName=)."""
 
-    plain: list[socket.socket] = field(default_factory=list)
-    tls: list[socket.socket] = field(default_factory=list)
-    http: list[socket.socket] = field(default_factory=list)
+    PLAIN = "plain"  # the registry without TLS
+    TLS = "tls"  # the registry with TLS
+    HTTP = "http"  # redirects to HTTPS, and answers ACME challenges
 
-    def __iter__(self) -> Iterator[socket.socket]:
-        yield from (*self.plain, *self.tls, *self.http)
 
-    def of(self, kind: str) -> list[socket.socket]:
-        """The sockets of `plain`, `tls` or `http`."""
-        kinds = {"plain": self.plain, "tls": self.tls, "http": self.http}
-        return kinds[kind]
+# What the log says of a kind's addresses.
+_REMARKS = {Listener.PLAIN: "", Listener.TLS: " (TLS)", Listener.HTTP: " (redirects to HTTPS)"}
+
+
+class Sockets(dict[Listener, list[socket.socket]]):
+    """The listening sockets of one worker, by kind. A kind without an address is missing."""
 
     def describe(self) -> str:
-        """The addresses, for the log."""
-        kinds = {"": self.plain, " (TLS)": self.tls, " (sent on to TLS)": self.http}
-        return ", ".join(f"{_name(sock)}{kind}" for kind, socks in kinds.items() for sock in socks)
+        """Return the addresses, for the log."""
+        return ", ".join(f"{_name(sock)}{_REMARKS[kind]}" for kind, socks in self.items() for sock in socks)
 
     def close(self) -> None:
         """Close this process's descriptors."""
-        for sock in self:
-            sock.close()
+        for socks in self.values():
+            for sock in socks:
+                sock.close()
 
 
 def bind(settings: Settings, workers: int, environ: MutableMapping[str, str]) -> list[Sockets]:
-    """For each worker its sockets.
+    """Return the sockets of each worker. Raise ListenError.
 
-    They share their ports (SO_REUSEPORT), and the supervisor keeps them open: connections that wait for a worker that
-    dies are accepted by its successor. Sockets that systemd hands over take the place of the addresses of their kind.
-    Raises ListenError.
+    Workers share their ports (SO_REUSEPORT), and the supervisor keeps the sockets open: when a worker dies, its
+    successor accepts the connections that wait. Sockets from systemd replace the addresses of their kind.
     """
     shares = [Sockets() for _ in range(workers)]
     inherited = _inherit(environ)
     kinds = _addresses(settings)
     if not inherited.keys() <= kinds.keys():
         raise ListenError(
-            "systemd hands over a socket named tls or http, but TLS is off. "
-            "Configure [tls], or take the socket unit out of Sockets=."
+            "systemd passes a socket named tls or http, but TLS is off. "
+            "Configure [tls], or remove the socket unit from Sockets=."
         )
     for kind, (key, addresses) in kinds.items():
+        lists: list[list[socket.socket]] = [share.setdefault(kind, []) for share in shares]
         if kind in inherited:
-            for share in shares:
-                share.of(kind).extend(sock.dup() for sock in inherited[kind])
+            for socks in lists:
+                socks.extend(sock.dup() for sock in inherited[kind])
         else:
             for address in addresses:
-                _bind(address, key, [share.of(kind) for share in shares])
+                _bind(address, key, lists)
     for socks in inherited.values():
         for sock in socks:
             sock.close()
@@ -85,32 +84,38 @@ def _name(sock: socket.socket) -> str:
     return str(Address(*name[:2])) if isinstance(name, tuple) else str(name)
 
 
-def _addresses(settings: Settings) -> Mapping[str, tuple[str, Sequence[Address]]]:
-    """By kind: the key that names the addresses, and the addresses."""
-    plain = {"plain": ("server.listen", settings.server.listen)}
-    if settings.tls is None:
-        return plain
-    return plain | {"tls": ("tls.listen", settings.tls.listen), "http": ("tls.http", settings.tls.http)}
+def _addresses(settings: Settings) -> Mapping[Listener, tuple[str, Sequence[Address]]]:
+    """Return the configuration key of each kind and its addresses."""
+    addresses: dict[Listener, tuple[str, Sequence[Address]]] = {
+        Listener.PLAIN: ("server.listen", settings.server.listen)
+    }
+    if settings.tls is not None:
+        addresses[Listener.TLS] = ("tls.listen", settings.tls.listen)
+        addresses[Listener.HTTP] = ("tls.http", settings.tls.http)
+    return addresses
 
 
-def _inherit(environ: MutableMapping[str, str]) -> dict[str, list[socket.socket]]:
-    """What systemd hands over, by kind (sd_listen_fds(3)). It is for this process alone, so `environ` loses it."""
+def _inherit(environ: MutableMapping[str, str]) -> dict[Listener, list[socket.socket]]:
+    """Return the sockets that systemd passes, by kind (sd_listen_fds(3)).
+
+    They are for this process alone, so the variables are removed from `environ`.
+    """
     process = environ.pop("LISTEN_PID", "")
     count = environ.pop("LISTEN_FDS", "0")
     names = environ.pop("LISTEN_FDNAMES", "").split(":")
-    inherited: dict[str, list[socket.socket]] = {}
+    inherited: dict[Listener, list[socket.socket]] = {}
     if process != str(os.getpid()):
         return inherited
     for number in range(int(count)):
         name = names[number] if number < len(names) else ""
-        if name not in {"plain", "tls", "http"}:
+        if name not in set(Listener):
             raise ListenError(
-                f'socket {number + 1} of {count} that systemd hands over is named "{name}". Set '
+                f'socket {number + 1} of {count} from systemd is named "{name}". Set '
                 "FileDescriptorName=plain, tls or http in its socket unit, one unit for each."
             )
         sock = socket.socket(fileno=_FIRST_INHERITED + number)
         sock.set_inheritable(False)
-        inherited.setdefault(name, []).append(sock)
+        inherited.setdefault(Listener(name), []).append(sock)
     return inherited
 
 
@@ -121,7 +126,7 @@ def _bind(address: Address, key: str, shares: Sequence[list[socket.socket]]) -> 
 
 
 def _free_port(address: Address, key: str) -> int:
-    """The port, after a look whether it is free: a shared port would silently be shared with a stranger."""
+    """Return the port, after a check that it is free: with SO_REUSEPORT another program could share it silently."""
     with _listen(address.host, address.port, address, key, shared=False) as probe:
         return int(probe.getsockname()[1])
 
@@ -135,7 +140,7 @@ def _listen(host: str, port: int, address: Address, key: str, *, shared: bool) -
         )
     except OSError as error:
         if error.errno == errno.EAFNOSUPPORT and host == "::":
-            # A kernel without IPv6: every address is then every IPv4 address.
+            # On a kernel without IPv6, "::" means all IPv4 addresses.
             return _listen("0.0.0.0", port, address, key, shared=shared)  # noqa: S104
         raise ListenError(
             f"cannot listen on {address}: {error.strerror or error}. {_remedy(error, key)}"
@@ -145,8 +150,8 @@ def _listen(host: str, port: int, address: Address, key: str, *, shared: bool) -
 def _remedy(error: OSError, key: str) -> str:
     if error.errno == errno.EACCES:
         return (
-            "Ports below 1024 take the capability CAP_NET_BIND_SERVICE (AmbientCapabilities= in a systemd unit), "
+            "Ports below 1024 require the capability CAP_NET_BIND_SERVICE (AmbientCapabilities= in a systemd unit), "
             f"a socket unit, or another address: {key}."
         )
-    without = f" (or {key} = [] to do without)" if key == "tls.http" else ""
+    without = f" (or disable it: {key} = [])" if key == "tls.http" else ""
     return f"Stop what uses the port (`ss -ltnp` shows it), or set another address: {key}{without}."

@@ -24,6 +24,7 @@ from registry_proxy.server.https_redirect import HttpsRedirect
 from registry_proxy.server.responses import Dates
 from registry_proxy.server.server import Server
 from registry_proxy.service.reload import merged_settings
+from registry_proxy.service.sockets import Listener
 from registry_proxy.service.wiring.gate import build_gate
 from registry_proxy.service.wiring.upstreams import build_router, build_upstreams
 from registry_proxy.storage.filesystem import FilesystemStore
@@ -136,12 +137,13 @@ class Worker:
     async def _accept(self, app: App) -> None:
         proxied = self._settings.access.proxy_protocol
         servers = [self._server(app)]
-        await servers[0].start(self._sockets.plain, behind_proxy=proxied)
+        await servers[0].start(self._sockets[Listener.PLAIN], behind_proxy=proxied)
         if self._tls is not None:
-            await servers[0].start(self._sockets.tls, self._tls.context, behind_proxy=proxied)
-            redirect = HttpsRedirect(self._sockets.tls[0].getsockname()[1], self._tls.challenges.over_http)
+            sockets = self._sockets[Listener.TLS]
+            await servers[0].start(sockets, self._tls.context, behind_proxy=proxied)
+            redirect = HttpsRedirect(sockets[0].getsockname()[1], self._tls.challenges.over_http)
             servers.append(self._server(redirect))
-            await servers[1].start(self._sockets.http, behind_proxy=proxied)
+            await servers[1].start(self._sockets[Listener.HTTP], behind_proxy=proxied)
         self._ready()
         await self._stop.wait()
         await asyncio.gather(*(server.drain(self._settings.server.grace_period) for server in servers))
