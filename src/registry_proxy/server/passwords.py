@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import bcrypt
 from cachetools import TTLCache
 
+from registry_proxy.aio.filestamp import FileStamp
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -55,7 +57,7 @@ class Passwords:
         # A keyed hash (RFC 7693, section 2.9) that takes a microsecond: an HMAC takes several of each request.
         self._keyed = hashlib.blake2b(key=secrets.token_bytes(32), digest_size=32)
         self._accepted: TTLCache[bytes, None] = TTLCache(_MAX_REMEMBERED, _REMEMBERED, clock)
-        self._state = self._stat()
+        self._stamp = FileStamp.read(path)
         self._users = read_password_file(path)
         self._looked_at = clock()
 
@@ -97,10 +99,10 @@ class Passwords:
         if now - self._looked_at < _LOOK_EVERY:
             return
         self._looked_at = now
-        state = self._stat()
-        if state == self._state:
+        stamp = FileStamp.read(self._path)
+        if stamp == self._stamp:
             return
-        self._state = state
+        self._stamp = stamp
         try:
             self._users = read_password_file(self._path)
         except PasswordFileError as error:
@@ -108,13 +110,6 @@ class Passwords:
             return
         self._accepted.clear()
         log.info("%s was read anew: %d users", self._path, len(self._users))
-
-    def _stat(self) -> tuple[int, int, int] | None:
-        try:
-            status = self._path.stat()
-        except OSError:
-            return None
-        return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def read_password_file(path: Path) -> dict[bytes, bytes]:

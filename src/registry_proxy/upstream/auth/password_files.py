@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from registry_proxy.aio.filestamp import FileStamp
 from registry_proxy.upstream.auth.commands import CommandError, checked_password
 from registry_proxy.upstream.auth.credentials import Credentials
 
@@ -22,7 +23,7 @@ class FileCredentials:
     def __init__(self, initial: Credentials, path: Path) -> None:
         self._credentials = initial
         self._path = path
-        self._state: tuple[int, int, int] | None = None
+        self._stamp: FileStamp | None = None
 
     async def get(self, repository: Repository) -> Credentials | None:  # noqa: ARG002
         self._look()
@@ -34,12 +35,11 @@ class FileCredentials:
 
     def _look(self) -> None:
         """Take over a change. A file that is missing for the moment, or can't be used, changes nothing."""
+        stamp = FileStamp.read(self._path)
+        if stamp is None or stamp == self._stamp:
+            return
+        self._stamp = stamp
         try:
-            status = self._path.stat()
-            state = (status.st_ino, status.st_mtime_ns, status.st_size)
-            if state == self._state:
-                return
-            self._state = state
             password = checked_password(self._path.read_bytes(), f"what {self._path} holds")
         except OSError:
             return
