@@ -38,12 +38,12 @@ def test_excess(used: int, wanted: int, budget: int, result: Excess) -> None:
 @given(BYTES, BYTES, BYTES)
 def test_what_is_left_fits_and_no_more_than_everything_goes(used: int, wanted: int, budget: int) -> None:
     surplus = excess(used, wanted, budget)
-    assert 0 <= surplus.needed <= surplus.wished
+    assert 0 <= surplus.needed <= surplus.target
     assert used + wanted - surplus.needed <= budget
     if wanted <= budget:
-        assert surplus.wished <= used
+        assert surplus.target <= used
     if surplus.needed and wanted <= budget * LOW_WATERMARK:
-        assert used + wanted - surplus.wished <= budget * LOW_WATERMARK
+        assert used + wanted - surplus.target <= budget * LOW_WATERMARK
 
 
 @pytest.mark.parametrize(

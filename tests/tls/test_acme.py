@@ -36,7 +36,7 @@ def test_each_hostname_gets_a_certificate_of_its_own(
             server.wait_for(hostname)
             assert server.visit(hostname).names == [hostname]
         # Two workers, but one of them is in charge.
-        assert server.logged(f"by {challenge}") == pebble.orders == 3
+        assert server.logged(f"({challenge})") == pebble.orders == 3
         # Answers are gone once they have been given, and what is kept is nobody else's.
         assert not list((server.store / "tls" / "challenges" / challenge).iterdir())
         for kept in (server.store / "tls").rglob("*"):
@@ -119,7 +119,7 @@ def test_short_lived_certificates_are_renewed_also_when_the_worker_in_charge_die
     ):
 
         def in_charge() -> set[int]:
-            return {int(each) for each in re.findall(r"custodian\[(\d+)\]: got", server.log.read_text())}
+            return {int(each) for each in re.findall(r"manager\[(\d+)\]: obtained", server.log.read_text())}
 
         server.wait_for(ONE)
         first = server.visit(ONE).certificate
@@ -141,18 +141,19 @@ def test_a_hostname_that_fails_is_explained_and_keeps_no_other_one_waiting(
         server.wait_for(HUB)
         server.wait_until(lambda: server.logged("attempt 1") == 1)
         line = next(line for line in server.log.read_text().splitlines() if "attempt 1" in line)
-        assert f"no certificate for {ASTRAY} from {DIRECTORY} by tls-alpn-01" in line
-        # The authority's own words, and what to do.
+        assert f"no certificate for {ASTRAY} from {DIRECTORY} (tls-alpn-01, attempt 1): " in line
+        # The CA's error message, and a fix.
         assert '"Failed to connect to 127.20.0.9:443' in line
         assert (
-            "Check that its A and AAAA records lead here, and that nothing else answers on port 443." in line
+            "Check that the A and AAAA records resolve to this machine, and that no other server uses port 443."
+            in line
         )
         with pytest.raises(ssl.SSLError, match="UNRECOGNIZED_NAME"):
             server.visit(ASTRAY)
         # A reload tries at once, and the other way.
         server.reload()
         server.wait_until(lambda: server.logged("attempt 2") == 1)
-        assert "by http-01, attempt 2" in server.log.read_text()
+        assert "(http-01, attempt 2)" in server.log.read_text()
         assert server.secure(HUB).status == 200
 
 
@@ -185,11 +186,15 @@ def test_an_external_account_is_bound(network: SealedNetwork, tmp_path: Path, au
     ("settings", "text", "step"),
     [
         ({}, "externalAccountRequired", "Set tls.eab_kid and tls.eab_hmac_key"),
-        ({"tls_agree_tos": "false"}, "asks for consent to data:text/plain", "set tls.agree_tos = true"),
-        ({"tls_acme": "https://acme.example.com:1/dir"}, "can't be reached: Connection refused", "tls.acme"),
-        ({"tls_acme": "https://nowhere.example.com/dir"}, "can't be reached: ", "tls.acme"),
-        ({"tls_acme": "https://acme.example.com:14000/nothing"}, "404", "its ACME directory"),
-        ({"tls_ca_root": "other.pem"}, "isn't trusted: unable to get local issuer", "Set tls.ca_root"),
+        (
+            {"tls_agree_tos": "false"},
+            "requires consent to its terms, data:text/plain",
+            "set tls.agree_tos = true",
+        ),
+        ({"tls_acme": "https://acme.example.com:1/dir"}, "is unreachable: Connection refused", "tls.acme"),
+        ({"tls_acme": "https://nowhere.example.com/dir"}, "is unreachable: ", "tls.acme"),
+        ({"tls_acme": "https://acme.example.com:14000/nothing"}, "404", "is an ACME directory"),
+        ({"tls_ca_root": "other.pem"}, "is not trusted: unable to get local issuer", "Set tls.ca_root"),
     ],
 )
 def test_what_the_authority_lacks_is_told_with_what_to_do(

@@ -69,15 +69,19 @@ def break_end(files: CertificateFiles) -> None:
 @pytest.mark.parametrize(
     ("damage", "text", "step"),
     [
-        (lambda files: files.cert.unlink(), "can't read the certificate", "Mend the path"),
-        (lambda files: files.key.unlink(), "can't read the key", "Mend the path"),
-        (lambda files: files.cert.write_text(""), "holds no certificate", "in PEM"),
-        (break_end, "holds no certificate", "in PEM"),
-        (lambda files: files.cert.write_bytes(b"\x30\x82"), "holds no certificate", "in PEM"),
-        (lambda files: files.key.write_text("x"), "holds no private key", "in PEM"),
-        (lambda files: files.key.write_bytes(files.cert.read_bytes()), "holds no private key", "in PEM"),
-        (encrypt, "is encrypted", "Write it unencrypted"),
-        (exchange_key, "is not that of the certificate", "belong together"),
+        (lambda files: files.cert.unlink(), "can't read the certificate", "Fix the path"),
+        (lambda files: files.key.unlink(), "can't read the key", "Fix the path"),
+        (lambda files: files.cert.write_text(""), "contains no readable certificate", "in PEM"),
+        (break_end, "contains no readable certificate", "in PEM"),
+        (lambda files: files.cert.write_bytes(b"\x30\x82"), "contains no readable certificate", "in PEM"),
+        (lambda files: files.key.write_text("x"), "contains no readable private key", "in PEM"),
+        (
+            lambda files: files.key.write_bytes(files.cert.read_bytes()),
+            "contains no readable private key",
+            "in PEM",
+        ),
+        (encrypt, "is encrypted", "Decrypt the file"),
+        (exchange_key, "does not match the certificate", "Use a matching pair"),
     ],
 )
 def test_what_cannot_be_served_is_told_with_what_to_do(
@@ -147,4 +151,4 @@ def test_missing_intermediates_are_warned_of_where_there_are_any(
     intermediate = authority.pem if whole else b""
     files.cert.write_bytes(leaf.public_bytes(serialization.Encoding.PEM) + intermediate)
     warnings = list(certificate_warnings([read_certificate(files)], [NAME], NOW.timestamp()))
-    assert ["without its intermediates" in warning for warning in warnings] == ([] if whole else [True])
+    assert ["lacks its intermediates" in warning for warning in warnings] == ([] if whole else [True])

@@ -20,7 +20,7 @@ def problem(code: str, detail: str, **fields: object) -> messages.Error:
 @pytest.mark.parametrize(
     ("error", "challenge", "said", "step"),
     [
-        (problem("dns", "NXDOMAIN looking up A"), "http-01", "NXDOMAIN", "Make an A or AAAA record"),
+        (problem("dns", "NXDOMAIN looking up A"), "http-01", "NXDOMAIN", "Create an A or AAAA record"),
         (problem("connection", "Timeout"), "http-01", "Timeout", "Make port 80 of this machine reachable"),
         (
             problem("connection", "Timeout"),
@@ -30,9 +30,9 @@ def problem(code: str, detail: str, **fields: object) -> messages.Error:
         ),
         (problem("caa", "CAA forbids"), "http-01", "CAA forbids", "CAA record"),
         (problem("rateLimited", "too many"), "http-01", "too many", "letsencrypt-staging"),
-        (problem("somethingNew", "no"), "http-01", "somethingNew", "what the authority says"),
+        (problem("somethingNew", "no"), "http-01", "somethingNew", "the CA's error message"),
         (errors.IssuanceError(problem("badCSR", "bad")), "http-01", '"bad"', "Check the host name"),
-        (errors.TimeoutError(), "http-01", "did not decide", "Nothing is to be done"),
+        (errors.TimeoutError(), "http-01", "did not finish the validation", "No action is required"),
         (errors.ClientError("odd"), "http-01", "odd", f"Check that {DIRECTORY}"),
         (KeyError("newOrder"), "http-01", "newOrder", f"Check that {DIRECTORY}"),
         (ConnectionRefusedError(111, "Connection refused"), "http-01", "Connection refused", "tls.acme"),

@@ -15,8 +15,7 @@ from registry_proxy.policy.renewal import Span
 from registry_proxy.tls.acme import AcmeClient
 from registry_proxy.tls.certificates import read_certificate
 from registry_proxy.tls.challenges import Challenges
-from registry_proxy.tls.issuer import Authority as AcmeAuthority
-from registry_proxy.tls.issuer import IssueError, Suggestion
+from registry_proxy.tls.issuer import CertificateAuthority, IssueError, RenewalSuggestion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +87,7 @@ def info(authority: Authority) -> Iterator[RenewalInfo]:
 def client(info: RenewalInfo, authority: Authority, tmp_path: Path) -> AcmeClient:
     root = tmp_path / "root.pem"
     root.write_bytes(authority.pem)
-    server = AcmeAuthority("test", f"{info.url}/directory", ca_root=root)
+    server = CertificateAuthority("test", f"{info.url}/directory", root=root)
     return AcmeClient(server, tmp_path / "account.json", Challenges(tmp_path / "challenges"))
 
 
@@ -101,7 +100,7 @@ def test_the_window_and_the_next_look_are_the_servers(
     info: RenewalInfo, client: AcmeClient, leaf: x509.Certificate
 ) -> None:
     info.headers["Retry-After"] = "3600"
-    assert client.suggestion(leaf) == Suggestion(Span(1798862400.0, 1798948800.0), 3600.0)
+    assert client.renewal_suggestion(leaf) == RenewalSuggestion(Span(1798862400.0, 1798948800.0), 3600.0)
     issuer, serial = info.asked[0].split(".")
     assert int.from_bytes(base64.urlsafe_b64decode(serial + "=="), "big", signed=True) == leaf.serial_number
     assert "=" not in issuer + serial
@@ -111,7 +110,7 @@ def test_a_server_that_has_no_say_is_not_asked(
     info: RenewalInfo, client: AcmeClient, leaf: x509.Certificate
 ) -> None:
     info.directory.clear()
-    assert client.suggestion(leaf) == Suggestion(None, None)
+    assert client.renewal_suggestion(leaf) == RenewalSuggestion(None, None)
     assert info.asked == []
 
 
@@ -132,5 +131,5 @@ def test_an_answer_that_cannot_be_used_is_an_error(
     info.status, info.answer = status, answer
     info.headers["Retry-After"] = "120"
     with pytest.raises(IssueError) as caught:
-        client.suggestion(leaf)
+        client.renewal_suggestion(leaf)
     assert caught.value.retry_after == 120

@@ -97,7 +97,7 @@ def remove(files: CertificateFiles, _: trustme.CA) -> None:
     [
         (expire, "has expired"),
         (postdate, "is not valid yet"),
-        (forge_key, "is not that of the certificate"),
+        (forge_key, "does not match the certificate"),
         (remove, "can't read the certificate"),
     ],
 )
@@ -117,7 +117,8 @@ def test_a_useless_file_leaves_the_old_certificate_in_force_and_is_told_once(
             store.refresh()
     (record,) = caplog.records
     assert text in record.getMessage()
-    assert f"Until then the certificate for {A}" in record.getMessage()
+    assert f"Serving the certificate for {A}" in record.getMessage()
+    assert record.getMessage().endswith(" until then.")
     assert store.select(A) is context
 
 
@@ -178,7 +179,7 @@ def test_issued_certificates_may_come_later(
 def test_further_files_can_be_looked_after(
     store: CertificateStore, authority: Authority, tmp_path: Path
 ) -> None:
-    store.look_after(issue(authority.ca, tmp_path, B))
+    store.watch_file(issue(authority.ca, tmp_path, B))
     store.refresh(at_once=True)
     assert store.select(B) is not None
 

@@ -104,12 +104,12 @@ class Evictor:
         if self._evictable(kept) < surplus.needed:
             return False
         freed = count = 0
-        while freed < surplus.wished:
+        while freed < surplus.target:
             candidates = (
                 Candidate(each.digest, each.size)
                 for each in self._index.least_recently_used(_MOST_CANDIDATES)
             )
-            victims, size = select_victims(candidates, surplus.wished - freed, kept)
+            victims, size = select_victims(candidates, surplus.target - freed, kept)
             if not victims:
                 break
             await self._remove(victims)

@@ -1,1 +1,1 @@
-"""Decisions as pure functions and values: times and facts go in as arguments, nothing is read or written."""
+"""Decisions as pure functions and values. Times and facts are arguments; nothing is read or written."""

@@ -1,4 +1,4 @@
-"""Who a client is, and whether an address or a name is among those allowed."""
+"""Client addresses, allowed addresses and names, and the login throttle."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Network = IPv4Network | IPv6Network
 
 @lru_cache(1024)
 def parse_address(text: str) -> Address | None:
-    """The address in `text`, which may be written with a port or a zone; None when it is none.
+    """Return the address in `text`, which may have a port or a zone, or None if `text` is not an address.
 
-    An IPv4 address in IPv6 form, as a dual-stack socket tells it, is the IPv4 address.
+    An IPv4-mapped IPv6 address, as a dual-stack socket reports it, becomes the IPv4 address.
     """
     text = text.strip().strip('"')
     if text.startswith("["):
@@ -34,14 +34,14 @@ def parse_address(text: str) -> Address | None:
 
 
 def ipv4_of_mapped(address: Address) -> Address:
-    """The IPv4 address that an address in IPv6 form stands for (RFC 4291, section 2.5.5.2), or the address itself."""
+    """Return the IPv4 address of an IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2), or the address itself."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
 
 
 @dataclass(frozen=True, slots=True)
 class AddressRanges:
-    """Networks, of IPv4 and IPv6."""
+    """A set of IPv4 and IPv6 networks."""
 
     networks: tuple[Network, ...] = ()
 
@@ -52,10 +52,10 @@ class AddressRanges:
 
 
 def client_address(peer: Address | None, forwarded_for: str | None, trusted: AddressRanges) -> Address | None:
-    """Who asks: the peer, or whom the proxies that are trusted name in `X-Forwarded-For`.
+    """Return the client's address: the peer's, or the one that trusted proxies report in `X-Forwarded-For`.
 
-    The header is read from its end: each trusted hop vouches for the one before it, and what an untrusted one wrote,
-    which may be anything, is never reached. None when a trusted proxy names something that is no address.
+    The header is read from its end. Each trusted hop vouches for the entry before it, so entries of untrusted hops,
+    which can be forged, are never read. Return None if a trusted proxy reports an entry that is not an address.
     """
     address = peer
     for hop in reversed(forwarded_for.split(",") if forwarded_for else []):
@@ -66,23 +66,23 @@ def client_address(peer: Address | None, forwarded_for: str | None, trusted: Add
 
 
 class NamePatterns:
-    """Names, in which `*` stands for any characters; capitals make no difference."""
+    """Patterns for names. `*` matches any characters, and case is ignored."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
         expressions = [".*".join(map(re.escape, pattern.split("*"))) for pattern in patterns]
-        nothing = "(?!)"
-        self._expression = re.compile("|".join(expressions or [nothing]), re.IGNORECASE | re.DOTALL)
+        never = "(?!)"
+        self._expression = re.compile("|".join(expressions or [never]), re.IGNORECASE | re.DOTALL)
 
     def allow(self, names: Iterable[str]) -> bool:
-        """Whether one of a certificate's names is among them."""
+        """Return whether one of a certificate's names matches a pattern."""
         return any(self._expression.fullmatch(name) for name in names)
 
 
 @dataclass(slots=True)
 class Throttle:
-    """Failed logins of an address: after `limit` of them within `window` seconds it has to wait for as long.
+    """Login throttle: after `limit` failed logins within `window` seconds, an address is blocked for `window` seconds.
 
-    Times are seconds of a steady clock. At most `capacity` addresses are remembered, the latest ones.
+    Times are seconds of a monotonic clock. At most `capacity` addresses are kept, the latest ones.
     """
 
     limit: int = 10
@@ -91,29 +91,29 @@ class Throttle:
     _failures: dict[int | None, tuple[int, float]] = field(default_factory=dict)
 
     def wait(self, address: Address | None, now: float) -> float:
-        """Seconds until this address may try again; 0 when it may now."""
+        """Return the seconds until this address may retry, or 0 if it is not blocked."""
         count, until = self._failures.get(_client_key(address), (0, 0.0))
         return until - now if count >= self.limit and until > now else 0.0
 
     def failed(self, address: Address | None, now: float) -> None:
-        """Note a failed login."""
-        site = _client_key(address)
-        count, until = self._failures.pop(site, (0, 0.0))
+        """Record a failed login."""
+        key = _client_key(address)
+        count, until = self._failures.pop(key, (0, 0.0))
         if until <= now:
             count = 0
         if count + 1 in (1, self.limit):
             until = now + self.window
-        self._failures[site] = (count + 1, until)
+        self._failures[key] = (count + 1, until)
         if len(self._failures) > self.capacity:
             del self._failures[next(iter(self._failures))]
 
     def succeeded(self, address: Address | None) -> None:
-        """Note a login: the count begins anew."""
+        """Record a successful login: the count restarts at zero."""
         self._failures.pop(_client_key(address), None)
 
 
 def _client_key(address: Address | None) -> int | None:
-    """One number for all addresses that one host can have: an IPv6 host has a /64 of its own (RFC 7421, section 1)."""
+    """Return one number for all addresses of a host: an IPv6 host can have a whole /64 (RFC 7421, section 1)."""
     if address is None:
         return None
     return int(address) if address.version == 4 else -(int(address) >> 64) - 1

@@ -1,4 +1,4 @@
-"""A circuit breaker: an upstream that failed isn't asked again for a moment."""
+"""Circuit breaker: after a failure, upstream gets no requests for a while."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ LONGEST_PAUSE = 60.0
 
 @dataclass(slots=True)
 class Breaker:
-    """The state of one upstream. Times are seconds of any steady clock."""
+    """State of one upstream. Times are seconds of any monotonic clock."""
 
     failures: int = 0
     paused_until: float = 0.0
 
     @property
     def failing(self) -> bool:
-        """Whether the last answer was a failure: what is cached should not wait for the next one."""
+        """Whether the last request failed. Then cached content is served without waiting for the next request."""
         return self.failures > 0
 
     def may_ask(self, now: float) -> bool:
-        """Whether a try is due."""
+        """Return whether a request may be sent."""
         return now >= self.paused_until
 
     def failed(self, now: float, retry_after: float | None = None) -> None:
-        """Note a failure; pauses double from 5 s to a minute, or last as long as the upstream asks within that.
+        """Record a failed request. Pauses double from 5 s to 60 s; `retry_after` extends them up to 60 s.
 
-        What fails during a pause was asked before it, or all the same: it doesn't make the next pause longer.
+        A request that fails during a pause was sent before it, or regardless of it. It does not double the next pause.
         """
         if now >= self.paused_until:
             self.paused_until = now + min(FIRST_PAUSE * 2 ** min(self.failures, 10), LONGEST_PAUSE)
@@ -36,6 +36,6 @@ class Breaker:
             self.paused_until = max(self.paused_until, now + min(retry_after, LONGEST_PAUSE))
 
     def succeeded(self) -> None:
-        """Note an answer."""
+        """Record a successful request and close the breaker."""
         self.failures = 0
         self.paused_until = 0.0

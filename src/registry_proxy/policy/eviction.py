@@ -1,4 +1,4 @@
-"""Which content makes way when the disk budget is spent."""
+"""Selection of the content to evict when the disk budget is spent."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 
     from registry_proxy.oci.digest import Digest
 
-# Evicting a little more than needed keeps it from happening at every pull.
+# Evict a little more than needed, so that not every pull causes an eviction.
 LOW_WATERMARK = 0.95
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Content that might go: its digest and its size in bytes."""
+    """Content that may be evicted: its digest and its size in bytes."""
 
     digest: Digest
     size: int
@@ -24,14 +24,14 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Excess:
-    """How many bytes have to go, and how many should, since that costs little more. `wished` is never the smaller."""
+    """Bytes to evict at least (`needed`), and preferably (`target`). `target` is never smaller than `needed`."""
 
     needed: int
-    wished: int
+    target: int
 
 
 def excess(used: int, wanted: int, budget: int) -> Excess:
-    """What is in the way of `wanted` more bytes: nothing within the budget, else what is above the low watermark."""
+    """Return the bytes to evict so that `wanted` more bytes fit: none within the budget, else to the low watermark."""
     needed = used + wanted - budget
     if needed <= 0:
         return Excess(0, 0)
@@ -39,12 +39,15 @@ def excess(used: int, wanted: int, budget: int) -> Excess:
 
 
 def select_victims(
-    coldest_first: Iterable[Candidate], to_free: int, leased: Container[Digest]
+    candidates: Iterable[Candidate], to_free: int, leased: Container[Digest]
 ) -> tuple[list[Candidate], int]:
-    """The coldest content that frees `to_free` bytes, leased content excepted, and the bytes it frees."""
+    """Return the first `candidates` that together free `to_free` bytes, without leased ones, and the bytes they free.
+
+    `candidates` are ordered by access time, the least recently used first.
+    """
     victims: list[Candidate] = []
     freed = 0
-    for candidate in coldest_first:
+    for candidate in candidates:
         if freed >= to_free:
             break
         if candidate.digest not in leased:

@@ -1,4 +1,4 @@
-"""When a tag may be answered from what is known, and what to do when the upstream can't be asked."""
+"""Freshness of tags, and the fallback when upstream gives no usable response."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from enum import Enum
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """The rules, in seconds.
+    """The rules. Durations are seconds.
 
-    `tag_ttl`: how long a tag is answered without asking upstream.
-    `access_ttl`: how long the upstream's word that a repository holds a digest counts, once it refuses to say it again.
-    `keep_deleted`: whether what the upstream has deleted is still served.
+    `tag_ttl`: how long a tag is served without a request to upstream.
+    `access_ttl`: how long a link stays valid after upstream confirmed it, once upstream refuses access.
+    `keep_deleted`: whether content that upstream has deleted is still served.
     """
 
     tag_ttl: float
@@ -20,37 +20,30 @@ class Freshness:
     keep_deleted: bool
 
 
-class Decision(Enum):
-    """What to do about a tag."""
+def is_fresh(checked_at: float | None, now: float, rules: Freshness) -> bool:
+    """Return whether a tag may be served without a request to upstream.
 
-    SERVE = "serve"
-    REVALIDATE = "revalidate"
-    FETCH = "fetch"
-
-
-def decide(checked_at: float | None, now: float, rules: Freshness) -> Decision:
-    """What to do about a tag that was last checked at `checked_at` (None: never)."""
-    if checked_at is None:
-        return Decision.FETCH
-    # A check in the future means that the clock was set back: trust it no longer than one that is due.
-    return Decision.SERVE if 0 <= now - checked_at < rules.tag_ttl else Decision.REVALIDATE
+    `checked_at` is the time of the last check, None if there was none. A check in the future means that the clock was
+    set back: it counts as expired.
+    """
+    return checked_at is not None and 0 <= now - checked_at < rules.tag_ttl
 
 
 def access_is_trusted(confirmed_at: float, now: float, rules: Freshness) -> bool:
-    """Whether a link still counts without a word from upstream."""
+    """Return whether a link grants access without a new confirmation from upstream."""
     return now - confirmed_at < rules.access_ttl
 
 
 class UpstreamFailure(Enum):
-    """Why the upstream gave no answer to use."""
+    """Reason why upstream gave no usable response."""
 
-    OUTAGE = "outage"  # unreachable, timed out, 429 or 5xx: it says nothing about the content
-    REFUSED = "refused"  # 401 or 403: our credentials, or our access, are no longer good
+    OUTAGE = "outage"  # unreachable, timed out, 429 or 5xx: no statement about the content
+    REFUSED = "refused"  # 401 or 403: the upstream credentials, or their access, are no longer valid
     GONE = "gone"  # 404
 
 
 class Fallback(Enum):
-    """What to do with the copy that is there."""
+    """Treatment of the cached copy."""
 
     SERVE_STALE = "serve stale"
     REPORT = "report the failure"
@@ -58,10 +51,10 @@ class Fallback(Enum):
 
 
 def fall_back(failure: UpstreamFailure, confirmed_at: float, now: float, rules: Freshness) -> Fallback:
-    """What becomes of a copy, last confirmed at `confirmed_at`, when the upstream failed.
+    """Return what happens to a copy, last confirmed at `confirmed_at`, when upstream fails.
 
-    An access that was withdrawn must not live on for ever in the cache (CVE-2026-35172), but wrong credentials must
-    not stop a cluster at once either: a refusal counts after `access_ttl`.
+    Revoked access must not live on in the cache for ever (CVE-2026-35172), but wrong credentials must not stop a
+    cluster at once either. So a refusal takes effect after `access_ttl`.
     """
     match failure:
         case UpstreamFailure.OUTAGE:

@@ -1,4 +1,4 @@
-"""What goes with an image that is removed, and what stays because the rest of its repository needs it."""
+"""Selection of the content that is removed with an image, without what the rest of its repository needs."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """A repository: where its names point, what it holds, and what the manifests that it holds consist of.
+    """A repository: the digests of its names, its links, and the children of its manifests.
 
-    A name is a tag, or `referrers:DIGEST` for the list of what refers to a manifest.
+    A name is a tag, or `referrers:DIGEST` for the list of a manifest's referrers.
     """
 
     names: Mapping[str, Digest]
@@ -28,7 +28,7 @@ class Holdings:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """Names and digests that leave a repository; `unknown` was asked for and is not there."""
+    """Names and digests to remove from a repository. `unknown` are the requested references that it does not have."""
 
     names: frozenset[str]
     digests: frozenset[Digest]
@@ -36,15 +36,15 @@ class Removal:
 
 
 def everything(holdings: Holdings) -> Removal:
-    """The whole repository."""
+    """Return the removal of the whole repository."""
     return Removal(frozenset(holdings.names), frozenset(holdings.links))
 
 
 def select_removal(holdings: Holdings, references: Iterable[Reference]) -> Removal:
-    """What goes with these tags and digests.
+    """Return the removal of these tags and digests.
 
-    With a tag its manifest goes, unless another tag or an index needs it; with a digest all tags that point to it, too.
-    What a manifest consists of goes with the last one that needs it.
+    A tag's manifest is removed with it, unless another tag or an index needs it. A digest is removed with all tags that
+    point to it. A manifest's children are removed with the last manifest that needs them.
     """
     removing = _Removing(holdings)
     unknown = [reference for reference in references if not removing.remove(reference)]
@@ -53,21 +53,21 @@ def select_removal(holdings: Holdings, references: Iterable[Reference]) -> Remov
 
 
 class _Removing:
-    """A removal as it is put together."""
+    """A removal under construction."""
 
     def __init__(self, holdings: Holdings) -> None:
         self._holdings = holdings
         self.names: set[str] = set()
         self.digests: set[Digest] = set()
         self._suspects: list[Digest] = []
-        # How many names and manifests of the repository need each digest.
+        # Number of names and manifests of the repository that need each digest.
         self._needed = Counter(holdings.names.values())
         for manifest, children in holdings.children.items():
             if manifest in holdings.links:
                 self._needed.update(children)
 
     def remove(self, reference: Reference) -> bool:
-        """Take the reference out; whether it was there."""
+        """Remove the reference, and return whether the repository had it."""
         if isinstance(reference, Tag):
             digest = self._holdings.names.get(reference.name)
             if digest is None:
@@ -82,7 +82,7 @@ class _Removing:
         return bool(pointing) or reference in self._holdings.links
 
     def collect(self) -> None:
-        """Take out what nothing needs any more."""
+        """Remove the digests that no name or manifest needs any more."""
         while self._suspects:
             digest = self._suspects.pop()
             if not self._needed[digest] and digest in self._holdings.links:

@@ -1,21 +1,21 @@
-"""When a certificate is renewed, and when an attempt that failed is repeated. Times are seconds since the epoch."""
+"""Schedule of certificate renewal, and of retries after a failure. Times are seconds since the epoch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Let's Encrypt allows five failed validations of a name an hour.
+# Seconds. Let's Encrypt allows five failed validations per host name and hour.
 _PAUSES = (60.0, 300.0, 900.0, 1800.0, 3600.0)
 _SUSTAINABLE_PAUSE = 720.0
 _LONGEST_PAUSE = 86400.0
-# RFC 9773, section 4.3.2 and 4.3.3: how often to ask for the server's word on renewal.
-_LOOK_EVERY = 6 * 3600.0
-_SHORTEST_LOOK, _LONGEST_LOOK = 60.0, 86400.0
+# Seconds between requests for the renewal window (RFC 9773, sections 4.3.2 and 4.3.3).
+_RECHECK_INTERVAL = 6 * 3600.0
+_SHORTEST_INTERVAL, _LONGEST_INTERVAL = 60.0, 86400.0
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """From `start` to `stop`."""
+    """The time from `start` to `stop`."""
 
     start: float
     stop: float
@@ -25,35 +25,38 @@ class Span:
             raise ValueError("a span must end after its start")
 
     def at(self, part: float) -> float:
-        """The time at `part` of the span: 0 is its start, 1 its end."""
+        """Return the time at `part` of the span: 0 is its start, 1 its end."""
         return self.start + (self.stop - self.start) * part
 
 
-def renew_at(validity: Span, suggested: Span | None, chance: float) -> float:
-    """When to renew a certificate that is valid for `validity`; `chance`, 0 to 1, spreads many of them.
+def renew_at(validity: Span, suggested: Span | None, jitter: float) -> float:
+    """Return when to renew a certificate that is valid for `validity`. `jitter`, 0 to 1, spreads many renewals.
 
-    The server's suggestion counts (RFC 9773, section 4.2), unless it would let the certificate all but expire. Without
-    one it is the beginning of the last third.
+    The CA's suggested window takes precedence (RFC 9773, section 4.2), but not beyond 95 % of the validity. Without a
+    window, renewal is due at the start of the last third.
     """
     if suggested is not None:
-        return min(suggested.at(chance), validity.at(0.95))
-    return validity.at(2 / 3 + chance / 30)
+        return min(suggested.at(jitter), validity.at(0.95))
+    return validity.at(2 / 3 + jitter / 30)
 
 
-def try_again_at(failed_at: float, failures: int, retry_after: float | None, chance: float) -> float:
-    """When to try again after `failures` failures in a row, the last one at `failed_at`.
+def retry_at(failed_at: float, failures: int, retry_after: float | None, jitter: float) -> float:
+    """Return when to retry after `failures` consecutive failures, the last one at `failed_at`.
 
-    `retry_after` are the seconds that the server asks for; `chance`, 0 to 1, makes the pause up to a fifth longer.
+    `retry_after` is the CA's minimum pause in seconds. `jitter`, 0 to 1, extends the pause by up to a fifth.
     """
-    pause = _PAUSES[min(failures, len(_PAUSES)) - 1] * (1 + chance / 5)
+    pause = _PAUSES[min(failures, len(_PAUSES)) - 1] * (1 + jitter / 5)
     return failed_at + min(max(pause, retry_after or 0.0), _LONGEST_PAUSE)
 
 
-def try_again_after_start(failed_at: float, due: float) -> float:
-    """When to try again after a start: what failed may have been mended, but the start may be one of many, too."""
+def retry_at_after_start(failed_at: float, due: float) -> float:
+    """Return when to retry after a restart: earlier than `due`, since the cause may be fixed.
+
+    A server that restarts in a loop still keeps the CA's rate limit.
+    """
     return min(due, failed_at + _SUSTAINABLE_PAUSE)
 
 
-def look_again_after(retry_after: float | None) -> float:
-    """Seconds until the server is asked again when to renew; `retry_after` is what it asked for."""
-    return min(max(retry_after or _LOOK_EVERY, _SHORTEST_LOOK), _LONGEST_LOOK)
+def recheck_after(retry_after: float | None) -> float:
+    """Return the seconds until the next request for the renewal window. `retry_after` is the CA's `Retry-After`."""
+    return min(max(retry_after or _RECHECK_INTERVAL, _SHORTEST_INTERVAL), _LONGEST_INTERVAL)

@@ -1,23 +1,24 @@
-"""How often, and after what pause, a transfer that broke off is resumed."""
+"""Number of attempts to resume an interrupted download, and the pauses before them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+# Seconds.
 _PAUSES = (0.2, 1.0, 3.0, 8.0)
 
 
 @dataclass(frozen=True, slots=True)
 class RetryState:
-    """Attempts in a row that brought no byte."""
+    """Number of consecutive attempts that failed without progress."""
 
-    fruitless: int = 0
+    failures: int = 0
 
     def after(self, *, progressed: bool) -> RetryState:
-        """The state after an attempt broke off. One that brought bytes starts the count anew."""
-        return RetryState(1 if progressed else self.fruitless + 1)
+        """Return the state after a failed attempt. An attempt that received bytes restarts the count at one."""
+        return RetryState(1 if progressed else self.failures + 1)
 
     @property
     def pause(self) -> float | None:
-        """Seconds until the next attempt; None when it is time to give up."""
-        return _PAUSES[self.fruitless - 1] if 0 < self.fruitless <= len(_PAUSES) else None
+        """Seconds until the next attempt, or None if no attempts are left."""
+        return _PAUSES[self.failures - 1] if 0 < self.failures <= len(_PAUSES) else None

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from registry_proxy.config import Settings
     from registry_proxy.server.gate import Gate
     from registry_proxy.service.sockets import Sockets
-    from registry_proxy.service.wiring.tls import Tls
+    from registry_proxy.tls.service import CertificateService
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Supervisor:
         settings: Settings,
         load: Callable[[], Settings],
         shares: Sequence[Sockets],
-        tls: Tls | None,
+        tls: CertificateService | None,
         readiness: Readiness,
         gate: Gate,
     ) -> None:
@@ -113,7 +113,7 @@ class Supervisor:
             self._gate = build_gate(settings)
             self._settings = settings
             if self._tls is not None:
-                self._tls.reload(loaded)
+                self._tls.reconfigure(loaded.hostnames)
         self._signal(signal.SIGHUP)
 
     def _start(self, number: int) -> None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from registry_proxy.server.connection import Application
     from registry_proxy.server.gate import Gate
     from registry_proxy.service.sockets import Sockets
-    from registry_proxy.service.wiring.tls import Tls
+    from registry_proxy.tls.service import CertificateService
     from registry_proxy.upstream.upstream import RegistryUpstream
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class Worker:
         load: Callable[[], Settings],
         sockets: Sockets,
         lifeline: int,
-        tls: Tls | None,
+        tls: CertificateService | None,
         ready: Callable[[], None],
         *,
         gate: Gate,
@@ -141,7 +141,7 @@ class Worker:
         if self._tls is not None:
             sockets = self._sockets[Listener.TLS]
             await servers[0].start(sockets, self._tls.context, behind_proxy=proxied)
-            redirect = HttpsRedirect(sockets[0].getsockname()[1], self._tls.challenges.over_http)
+            redirect = HttpsRedirect(sockets[0].getsockname()[1], self._tls.challenges.key_authorization)
             servers.append(self._server(redirect))
             await servers[1].start(self._sockets[Listener.HTTP], behind_proxy=proxied)
         self._ready()
@@ -174,7 +174,7 @@ class Worker:
         app.reconfigure(build_router(changed, self._upstreams), gate)
         self._background.spawn(_close_later(old), "closing the old upstreams")
         if self._tls is not None:
-            self._tls.reload(settings)
+            self._tls.reconfigure(settings.hostnames)
         log.info("upstreams, their credentials and who may pull were reloaded")
 
     def _build_upstreams(self) -> dict[str, RegistryUpstream]:

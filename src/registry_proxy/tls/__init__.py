@@ -1,1 +1,1 @@
-"""Certificates: own files or an ACME server's, found by host name, renewed and reloaded under running connections."""
+"""TLS: certificates from files or a CA, selected by host name, and replaced without dropping connections."""

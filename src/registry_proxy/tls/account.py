@@ -1,4 +1,4 @@
-"""The account at an ACME server, kept on disk."""
+"""Account at a CA, stored on disk."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A key, and the address that the server has given it; None while it is not registered."""
+    """An account's key and URL (RFC 8555, section 7.3). `address` is None until the account is registered."""
 
     key: JWKEC
     address: str | None = None
 
     @classmethod
     def load(cls, path: Path) -> Account:
-        """The account in a file, or a new one, which is not registered. Raises OSError, ValueError."""
+        """Return the account stored in a file, or a new, unregistered one. Raise OSError or ValueError."""
         try:
             document = json.loads(path.read_text())
             key, address = JWKEC.from_json(document["key"]), document["address"]
@@ -33,10 +33,10 @@ class Account:
         except FileNotFoundError:
             return cls(JWKEC(key=ec.generate_private_key(ec.SECP256R1())))
         except (AssertionError, KeyError, TypeError, ValueError, DeserializationError):
-            raise ValueError(f"{path} holds no account; delete it to make a new one") from None
+            raise ValueError(f"{path} is not an account file; delete it to create a new account") from None
         return cls(key, address)
 
     def save(self, path: Path) -> None:
-        """Keep it. Raises OSError."""
+        """Write the account to a file. Raise OSError."""
         document = {"key": self.key.to_json(), "address": self.address}
         write_private(path, json.dumps(document).encode())

@@ -1,4 +1,4 @@
-"""An ACME server's client (RFC 8555) on certbot's library. It blocks: it is for threads."""
+"""ACME client (RFC 8555) on certbot's library. It blocks, so call it in a thread."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from registry_proxy import __version__
 from registry_proxy.policy.renewal import Span
 from registry_proxy.tls.account import Account
 from registry_proxy.tls.challenges import private_pem
-from registry_proxy.tls.issuer import Authority, IssueError, Suggestion
+from registry_proxy.tls.issuer import CertificateAuthority, IssueError, RenewalSuggestion
 from registry_proxy.tls.problems import explain
 
 if TYPE_CHECKING:
@@ -31,33 +31,33 @@ if TYPE_CHECKING:
 
     from registry_proxy.tls.challenges import Challenges
 
-# Seconds: one request's, and that of all polling for one certificate.
+# Seconds: for one request, and for all polling until one certificate is issued.
 _REQUEST_TIMEOUT = 30
 _ORDER_TIMEOUT = 120
-# RFC 8555, section 6.5: a nonce that is refused is no failure.
+# RFC 8555, section 6.5: repeat a request if the server rejects its nonce.
 _NONCE_ATTEMPTS = 5
-# What the library raises when an answer lacks a part, or has another in its place.
+# Raised by the library if a response lacks a field, or if a field has another type.
 _MALFORMED = (AttributeError, LookupError, TypeError, ValueError)
 
 
 class AcmeClient:
-    """Orders certificates; an `Issuer`. `account_file` keeps the account's key and address."""
+    """The `Issuer` for ACME. `account_file` stores the account's key and URL."""
 
-    def __init__(self, authority: Authority, account_file: Path, pending: Challenges) -> None:
-        self._authority = authority
+    def __init__(self, ca: CertificateAuthority, account_file: Path, pending: Challenges) -> None:
+        self._ca = ca
         self._account_file = account_file
         self._pending = pending
         self._account_lock = threading.Lock()
 
     def issue(self, hostname: str, challenge: str) -> bytes:
-        """Key, certificate and intermediates for `hostname` in PEM, proven by `challenge`. Raises IssueError."""
+        """Return key, certificate and intermediates in PEM. `challenge` validates the host name. Raise IssueError."""
         with self._connected(challenge) as network:
             key = ec.generate_private_key(ec.SECP256R1())
             session = self._session(network)
             order = self._order(session, _request_for(hostname, key))
             with contextlib.ExitStack() as answers:
                 for authorization in order.authorizations:
-                    # The server may remember that the name was proven before.
+                    # The CA may reuse an earlier validation of the host name.
                     if authorization.body.status == messages.STATUS_PENDING:
                         answers.callback(
                             self._answer(session, authorization.body, hostname, challenge).unlink
@@ -66,31 +66,33 @@ class AcmeClient:
                 order = session.poll_and_finalize(order, deadline)
             return private_pem(key) + order.fullchain_pem.encode()
 
-    def suggestion(self, certificate: x509.Certificate) -> Suggestion:
-        """When the server wants `certificate` renewed, if it has a say in that. Raises IssueError."""
+    def renewal_suggestion(self, certificate: x509.Certificate) -> RenewalSuggestion:
+        """Return when the CA suggests renewing `certificate`, if it supports that. Raise IssueError."""
         with self._connected("tls-alpn-01") as network:
-            directory = client.ClientV2.get_directory(self._authority.directory, network)
+            directory = client.ClientV2.get_directory(self._ca.directory, network)
             identifier = _renewal_identifier(certificate)
             if identifier is None or not hasattr(directory, "renewalInfo"):
-                return Suggestion(None, None)
-            answer = network.get(f"{directory['renewalInfo'].rstrip('/')}/{identifier}")
-            window = messages.RenewalInfo.from_json(answer.json()).suggested_window
-            return Suggestion(Span(window.start.timestamp(), window.end.timestamp()), network.retry_after)
+                return RenewalSuggestion(None, None)
+            response = network.get(f"{directory['renewalInfo'].rstrip('/')}/{identifier}")
+            window = messages.RenewalInfo.from_json(response.json()).suggested_window
+            return RenewalSuggestion(
+                Span(window.start.timestamp(), window.end.timestamp()), network.retry_after
+            )
 
     @contextlib.contextmanager
     def _connected(self, challenge: str) -> Iterator[_Network]:
-        """A connection of its own for each piece of work, and its errors as IssueError."""
-        network = _Network(self._authority.ca_root)
+        """Open a connection for one operation, and translate errors into IssueError."""
+        network = _Network(self._ca.root)
         try:
             yield network
         except (errors.Error, JoseError, OSError, *_MALFORMED) as error:
-            raise explain(error, self._authority.directory, challenge, network.retry_after) from error
+            raise explain(error, self._ca.directory, challenge, network.retry_after) from error
         finally:
             network.session.close()
 
     def _session(self, network: _Network) -> client.ClientV2:
-        """The server, with our account at it, which is made if there is none."""
-        session = client.ClientV2(client.ClientV2.get_directory(self._authority.directory, network), network)
+        """Return a session with the CA, with an account. Register the account if it is new."""
+        session = client.ClientV2(client.ClientV2.get_directory(self._ca.directory, network), network)
         with self._account_lock:
             account = Account.load(self._account_file)
             network.key = account.key
@@ -101,20 +103,20 @@ class AcmeClient:
         return session
 
     def _register(self, session: client.ClientV2, key: JWKEC) -> None:
-        authority, terms = self._authority, session.directory.meta.terms_of_service
-        if terms and not authority.agree_tos:
+        ca, terms = self._ca, session.directory.meta.terms_of_service
+        if terms and not ca.agree_tos:
             raise IssueError(
-                f"the authority asks for consent to {terms}. Read it and set tls.agree_tos = true."
+                f"the CA requires consent to its terms, {terms}. Read them and set tls.agree_tos = true."
             )
         binding = None
-        if authority.eab_kid is not None and authority.eab_hmac_key is not None:
+        if ca.eab_kid is not None and ca.eab_hmac_key is not None:
             binding = messages.ExternalAccountBinding.from_data(
-                key.public_key(), authority.eab_kid, authority.eab_hmac_key, session.directory
+                key.public_key(), ca.eab_kid, ca.eab_hmac_key, session.directory
             )
         registration = messages.NewRegistration.from_data(
-            email=authority.email,
+            email=ca.email,
             external_account_binding=binding,
-            terms_of_service_agreed=authority.agree_tos or None,
+            terms_of_service_agreed=ca.agree_tos or None,
         )
         session.net.account = None
         try:
@@ -130,7 +132,7 @@ class AcmeClient:
         except messages.Error as error:
             if error.code != "accountDoesNotExist":
                 raise
-        # The server has lost it, or was replaced by another one.
+        # The CA has lost the account, or another CA has replaced it.
         with self._account_lock:
             self._register(session, Account.load(self._account_file).key)
         return session.new_order(request)
@@ -138,10 +140,10 @@ class AcmeClient:
     def _answer(
         self, session: client.ClientV2, authorization: messages.Authorization, hostname: str, kind: str
     ) -> Path:
-        """Answer the challenge; the file that does it."""
+        """Answer the challenge and return its file."""
         body = next((each for each in authorization.challenges if each.chall.typ == kind), None)
         if body is None:
-            raise IssueError(f"the authority offers no {kind} for this name. Change tls.challenges.")
+            raise IssueError(f"the CA does not offer {kind} for this host name. Change tls.challenges.")
         key = session.net.key
         text = body.chall.key_authorization(key)
         if kind == "http-01":
@@ -163,7 +165,7 @@ class _TlsAlpn01Response(challenges.KeyAuthorizationChallengeResponse):
 
 @challenges.Challenge.register
 class _TlsAlpn01(challenges.KeyAuthorizationChallenge):
-    """RFC 8737; the library no longer has it."""
+    """The challenge of RFC 8737, which the library has dropped."""
 
     typ = "tls-alpn-01"
     response_cls = _TlsAlpn01Response
@@ -173,7 +175,7 @@ class _TlsAlpn01(challenges.KeyAuthorizationChallenge):
 
 
 class _Network(client.ClientNetwork):
-    """Signs with ES256, which every server knows (RFC 8555, section 6.2), and remembers what `Retry-After` said."""
+    """HTTP client that signs with ES256, which every CA supports (RFC 8555, section 6.2), and records `Retry-After`."""
 
     def __init__(self, ca_root: Path | None) -> None:
         super().__init__(alg=ES256, user_agent=f"registry-proxy/{__version__}", timeout=_REQUEST_TIMEOUT)
@@ -197,7 +199,7 @@ class _Network(client.ClientNetwork):
 
 
 def _system_trust() -> str | bool:
-    """The operating system's authorities; SSL_CERT_FILE and SSL_CERT_DIR are honoured."""
+    """Return the operating system's root certificates; SSL_CERT_FILE and SSL_CERT_DIR are honoured."""
     paths = ssl.get_default_verify_paths()
     return paths.cafile or paths.capath or True
 
@@ -213,7 +215,7 @@ def _request_for(hostname: str, key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def _renewal_identifier(certificate: x509.Certificate) -> str | None:
-    """RFC 9773, section 4.1: the issuer's key and the serial number, as DER has it."""
+    """Return the certificate's identifier: issuer key and DER serial number (RFC 9773, section 4.1)."""
     try:
         issuer = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
     except x509.ExtensionNotFound:

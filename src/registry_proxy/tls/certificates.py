@@ -1,4 +1,4 @@
-"""Certificates as they lie on disk: read, checked, and turned into what serves them."""
+"""Reading and checking of certificate files."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class CertificateError(Exception):
-    """A certificate or its key can't be used; the text says which file, why, and what to do."""
+    """A certificate or its key cannot be used. The text has the file, the reason and a fix."""
 
 
 @dataclass(frozen=True, slots=True)
 class CertificateFiles:
-    """Where a certificate with its intermediates is, and its key; it may be one file for both."""
+    """Paths of a certificate with its intermediates, and of its key. Both may be in one file."""
 
     cert: Path
     key: Path
@@ -33,7 +33,10 @@ class CertificateFiles:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A certificate that can be served. `names` are in lower case, and may begin with `*.`."""
+    """A certificate that can be served. `names` are in lower case and may begin with `*.`.
+
+    `complete`: the file contains the intermediates, or needs none.
+    """
 
     names: tuple[str, ...]
     validity: Span
@@ -42,7 +45,7 @@ class Certificate:
     context: ssl.SSLContext
 
     def covers(self, hostname: str) -> bool:
-        """Whether it is good for `hostname`; a wildcard stands for one label (RFC 9525, section 6.3)."""
+        """Return whether a name matches `hostname`. A wildcard matches one label (RFC 9525, section 6.3)."""
         return hostname in self.names or wildcard_of(hostname) in self.names
 
     def __str__(self) -> str:
@@ -51,14 +54,14 @@ class Certificate:
 
 
 def wildcard_of(hostname: str) -> str:
-    """The wildcard that covers `hostname`."""
+    """Return the wildcard that matches `hostname`."""
     return "*." + hostname.partition(".")[2]
 
 
 def read_certificate(files: CertificateFiles, client_ca: Path | None = None) -> Certificate:
-    """Read a certificate and its key. Its dates are the caller's to check. Raises CertificateError.
+    """Read a certificate and its key. The caller checks the dates. Raise CertificateError.
 
-    `client_ca`: the authorities that clients' certificates are checked against.
+    `client_ca`: file of the CA certificates that verify client certificates.
     """
     leaf, *intermediates = _parse_chain(files.cert)
     _check_key(files.key, leaf, files.cert)
@@ -70,11 +73,11 @@ def read_certificate(files: CertificateFiles, client_ca: Path | None = None) -> 
             names=_names(leaf),
             validity=Span(leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()),
             leaf=leaf,
-            complete=bool(intermediates) or not _names_its_issuer(leaf),
+            complete=bool(intermediates) or not _has_issuer_url(leaf),
             context=context,
         )
     except (OSError, ValueError) as error:
-        # Too weak a key, an odd extension, or a file that was replaced just now.
+        # The key is too weak, an extension is invalid, or a file was replaced just now.
         raise CertificateError(f"{files.cert} can't be served: {error}. Replace it.") from None
 
 
@@ -82,7 +85,7 @@ def _read(path: Path, what: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        remedy = "Mend the path, or let the server's user read the file."
+        remedy = "Fix the path, or let the server's user read the file."
         raise CertificateError(f"can't read the {what} {path}: {error.strerror}. {remedy}") from None
 
 
@@ -90,29 +93,29 @@ def _parse_chain(path: Path) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(_read(path, "certificate"))
     except ValueError:
-        remedy = "Write the certificate and its intermediates into it, in PEM."
-        raise CertificateError(f"{path} holds no certificate that can be read. {remedy}") from None
+        remedy = "Put the certificate and its intermediates into the file, in PEM."
+        raise CertificateError(f"{path} contains no readable certificate. {remedy}") from None
 
 
 def _check_key(path: Path, leaf: x509.Certificate, cert: Path) -> None:
     try:
         key = serialization.load_pem_private_key(_read(path, "key"), password=None)
     except TypeError:
-        raise CertificateError(f"the key {path} is encrypted. Write it unencrypted (openssl pkey).") from None
+        raise CertificateError(f"the key {path} is encrypted. Decrypt the file (openssl pkey).") from None
     except (ValueError, UnsupportedAlgorithm):
-        raise CertificateError(f"{path} holds no private key that can be read. Write it in PEM.") from None
+        raise CertificateError(
+            f"{path} contains no readable private key. Put the key into the file, in PEM."
+        ) from None
     try:
         belongs = key.public_key() == leaf.public_key()
     except (ValueError, UnsupportedAlgorithm):
         belongs = False
     if not belongs:
-        raise CertificateError(
-            f"the key {path} is not that of the certificate {cert}. Put the two that belong together."
-        )
+        raise CertificateError(f"the key {path} does not match the certificate {cert}. Use a matching pair.")
 
 
 def _names(leaf: x509.Certificate) -> tuple[str, ...]:
-    """The DNS names; clients have long stopped looking at the common name (RFC 9525, section 2)."""
+    """Return the DNS names. Clients ignore the common name (RFC 9525, section 2)."""
     try:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
@@ -120,8 +123,8 @@ def _names(leaf: x509.Certificate) -> tuple[str, ...]:
     return tuple(name.lower() for name in names.get_values_for_type(x509.DNSName))
 
 
-def _names_its_issuer(leaf: x509.Certificate) -> bool:
-    """Whether it says where its issuer's certificate is to be had: then clients need that one, too."""
+def _has_issuer_url(leaf: x509.Certificate) -> bool:
+    """Return whether the certificate has its issuer's URL: then clients need the issuer's certificate, too."""
     try:
         access = leaf.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
     except x509.ExtensionNotFound:

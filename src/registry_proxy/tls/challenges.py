@@ -1,4 +1,4 @@
-"""Answers to an ACME server's challenges, as files: whichever worker the server comes to has them."""
+"""Pending ACME challenges, as files: every worker can answer the CA's validation."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _ACME_IDENTIFIER = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.31")
 
 
 class Challenges:
-    """What is to be answered at this moment. The files are small and rarely there, so they are read each time."""
+    """The pending challenges. The files are small and rarely exist, so each call reads them."""
 
-    def __init__(self, folder: Path) -> None:
-        self._http = folder / "http-01"
-        self._tls = folder / "tls-alpn-01"
+    def __init__(self, directory: Path) -> None:
+        self._http = directory / "http-01"
+        self._tls = directory / "tls-alpn-01"
 
-    def over_http(self, token: str) -> bytes | None:
-        """The key authorization for `token` (RFC 8555, section 8.3)."""
+    def key_authorization(self, token: str) -> bytes | None:
+        """Return the key authorization of `token` (RFC 8555, section 8.3), or None without such a challenge."""
         if not _TOKEN.fullmatch(token):
             return None
         try:
@@ -42,16 +42,16 @@ class Challenges:
         except OSError:
             return None
 
-    def any_over_tls(self) -> bool:
-        """Whether there is a `tls-alpn-01` to answer."""
+    def has_tls(self) -> bool:
+        """Return whether a `tls-alpn-01` challenge is pending."""
         try:
             with os.scandir(self._tls) as entries:
                 return any(not entry.name.startswith(".") for entry in entries)
         except OSError:
             return False
 
-    def over_tls(self, hostname: str) -> ssl.SSLContext | None:
-        """The TLS that answers `tls-alpn-01` for `hostname`."""
+    def tls_context(self, hostname: str) -> ssl.SSLContext | None:
+        """Return the context that answers `tls-alpn-01` for `hostname`, or None without such a challenge."""
         if not _HOSTNAME.fullmatch(hostname):
             return None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -63,27 +63,27 @@ class Challenges:
         return context
 
     def put_http(self, token: str, authorization: str) -> Path:
-        """Answer an `http-01`; the file, which the caller removes at the end. Raises ValueError, OSError."""
+        """Add an `http-01` challenge and return its file, which the caller removes. Raise ValueError or OSError."""
         if not _TOKEN.fullmatch(token):
             raise ValueError("the ACME server sent a token that is not base64url")
         write_private(self._http / token, authorization.encode())
         return self._http / token
 
     def put_tls(self, hostname: str, authorization: str) -> Path:
-        """Answer a `tls-alpn-01`; the file, which the caller removes at the end. Raises OSError."""
+        """Add a `tls-alpn-01` challenge and return its file, which the caller removes. Raise OSError."""
         path = self._tls / f"{hostname}.pem"
         write_private(path, _answering_certificate(hostname, authorization))
         return path
 
     def clear(self) -> None:
-        """Remove what a process that died has left."""
-        for folder in (self._http, self._tls):
-            for left in folder.glob("*"):
-                left.unlink(missing_ok=True)
+        """Remove all challenges, such as those of a process that died."""
+        for directory in (self._http, self._tls):
+            for path in directory.glob("*"):
+                path.unlink(missing_ok=True)
 
 
 def _answering_certificate(hostname: str, authorization: str) -> bytes:
-    """Key and self-signed certificate with the authorization's digest (RFC 8737, section 3), in PEM."""
+    """Return a key and a self-signed certificate with the authorization's digest in PEM (RFC 8737, section 3)."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ACME challenge")])
     now = datetime.datetime.now(datetime.UTC)
@@ -105,7 +105,7 @@ def _answering_certificate(hostname: str, authorization: str) -> bytes:
 
 
 def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """A private key in PEM, unencrypted."""
+    """Return a private key in PEM, unencrypted."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

@@ -1,4 +1,4 @@
-"""The TLS of a listener: protocol versions, ciphers, and the certificate by the name that a client asks for."""
+"""TLS contexts of listeners: protocol versions, ciphers, and selection of the certificate by SNI."""
 
 from __future__ import annotations
 
@@ -15,24 +15,26 @@ ACME = "acme-tls/1"  # RFC 8737, section 6.2
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
-class PendingAnswers(Protocol):
-    """What `tls-alpn-01` needs of the challenges that are under way."""
+class PendingChallenges(Protocol):
+    """The pending `tls-alpn-01` challenges."""
 
-    def any_over_tls(self) -> bool:
-        """Whether there are any."""
+    def has_tls(self) -> bool:
+        """Return whether there are any."""
+        ...
 
-    def over_tls(self, hostname: str) -> ssl.SSLContext | None:
-        """What to answer for `hostname`."""
+    def tls_context(self, hostname: str) -> ssl.SSLContext | None:
+        """Return the context that answers the challenge for `hostname`."""
+        ...
 
 
 def harden(context: ssl.SSLContext, protocol: str, client_ca: Path | None = None) -> None:
-    """TLS 1.2 and 1.3 with strong ciphers; `protocol` is what is spoken within (RFC 7301).
+    """Restrict a context to TLS 1.2 and 1.3 with strong ciphers, and to the ALPN `protocol` (RFC 7301).
 
-    With `client_ca` clients are asked for a certificate of these authorities, which they may lack. Raises OSError.
+    With `client_ca`, request a client certificate from one of these CAs; clients may send none. Raise OSError.
     """
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)
-    # The client knows which cipher is fast for it; all that are left are strong.
+    # The client knows which cipher is fast for it. All remaining ones are strong.
     context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols([protocol])
@@ -42,23 +44,23 @@ def harden(context: ssl.SSLContext, protocol: str, client_ca: Path | None = None
 
 
 class ListenerContext(ssl.SSLContext):
-    """Has no certificate of its own; `select` finds the context with the one for a name (None: no name was sent).
+    """A context without a certificate: `select` returns the context for a host name (None: the client sent none).
 
-    A name without a certificate is answered with the alert `unrecognized_name` (RFC 6066, section 3). Session tickets
-    are this context's, so they outlive a change of certificates.
+    A name without a certificate causes the alert `unrecognized_name` (RFC 6066, section 3). Session tickets belong to
+    this context, so they survive a change of certificates.
     """
 
     _select: Callable[[str | None], ssl.SSLContext | None]
-    _pending: PendingAnswers | None
+    _pending: PendingChallenges | None
 
     @classmethod
     def create(
         cls,
         select: Callable[[str | None], ssl.SSLContext | None],
-        pending: PendingAnswers | None = None,
+        pending: PendingChallenges | None = None,
         client_ca: Path | None = None,
     ) -> ListenerContext:
-        """A context for a server's sockets. `pending` answers `tls-alpn-01`. Raises OSError."""
+        """Return a context for a server's sockets. `pending` answers `tls-alpn-01`. Raise OSError."""
         context = cls(ssl.PROTOCOL_TLS_SERVER)
         harden(context, HTTP, client_ca)
         context._select = select
@@ -74,13 +76,13 @@ class ListenerContext(ssl.SSLContext):
         server_hostname: str | bytes | None = None,
         session: ssl.SSLSession | None = None,
     ) -> ssl.SSLObject:
-        """A connection; it looks for an ACME server's validation only while there is a challenge to answer."""
+        """Return a connection. It checks for a CA's validation only while a challenge is pending."""
         self.sslobject_class = _Connection
         connection = super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
         assert isinstance(connection, _Connection)
         connection.outgoing = outgoing
-        if self._pending is not None and self._pending.any_over_tls():
-            connection.watch(incoming, self._pending)
+        if self._pending is not None and self._pending.has_tls():
+            connection.expect_validation(incoming, self._pending)
         return connection
 
     def _choose(self, connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> int | None:
@@ -93,28 +95,29 @@ class ListenerContext(ssl.SSLContext):
 
 
 class _Connection(ssl.SSLObject):
-    """A connection that may be an ACME server's, and that tells the client why it is refused."""
+    """A connection that answers a CA's validation, and sends the alert when it refuses a client."""
 
     outgoing: ssl.MemoryBIO
     challenge: ssl.SSLContext | None = None
     _incoming: ssl.MemoryBIO
-    _pending: PendingAnswers | None = None
+    _pending: PendingChallenges | None = None
     _refused = False
 
-    def watch(self, incoming: ssl.MemoryBIO, pending: PendingAnswers) -> None:
-        """Look at what comes in `incoming` first.
+    def expect_validation(self, incoming: ssl.MemoryBIO, pending: PendingChallenges) -> None:
+        """Check whether the first message in `incoming` begins a CA's validation.
 
-        Only an ACME server offers the protocol `acme-tls/1`, and the certificate depends on it (RFC 8737, section 3).
-        Python tells what a client offers only once the certificate was chosen, so the client's first message is played
-        to a throw-away connection before.
+        Only a CA offers the protocol `acme-tls/1`, and the certificate depends on it (RFC 8737, section 3). Python
+        exposes the offered protocols only after the certificate was selected. Therefore a temporary connection reads
+        the client's first message before this one does.
         """
         self._incoming = incoming
         self._pending = pending
 
     def do_handshake(self) -> None:
-        """Like SSLObject's, but for a refusal: asyncio drops the connection before OpenSSL's alert is sent.
+        """Shake hands, and send OpenSSL's alert on refusal.
 
-        So it is told to wait for more once, which makes it send what there is.
+        asyncio would drop the connection before it sends the alert. One SSLWantReadError makes it send the pending
+        bytes first.
         """
         if self._pending is not None:
             received = self._incoming.read()
@@ -132,15 +135,15 @@ class _Connection(ssl.SSLObject):
             raise ssl.SSLWantReadError from error
 
 
-def _challenge_in(hello: bytes, pending: PendingAnswers) -> ssl.SSLContext | None:
-    """The answer to the validation that `hello` begins, None if it is something else.
+def _challenge_in(hello: bytes, pending: PendingChallenges) -> ssl.SSLContext | None:
+    """Return the context that answers the validation in `hello`, or None for any other message.
 
-    Raises SSLWantReadError when it isn't there as a whole.
+    Raise SSLWantReadError if the message is incomplete.
     """
     found: list[ssl.SSLContext | None] = []
 
     def choose(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> int | None:
-        context = pending.over_tls(name) if name else None
+        context = pending.tls_context(name) if name else None
         found.append(context)
         if context is None:
             return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME

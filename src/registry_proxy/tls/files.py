@@ -1,4 +1,4 @@
-"""Writing files that other processes read at any time."""
+"""Atomic replacement of private files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file for the owner's eyes only; whoever opens it sees the old content or the new, after a crash too."""
+    """Write a file that only its owner can read. A reader sees the old or the new content, also after a crash."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:

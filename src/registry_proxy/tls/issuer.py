@@ -1,4 +1,4 @@
-"""What is asked of a certificate authority. Light: the client that implements it is imported when it is needed."""
+"""Interface to a certificate authority (CA). Light: the ACME client behind it is imported when it is needed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class IssueError(Exception):
-    """No certificate: the text has the authority's own words and what to do; `retry_after` are seconds it asks for."""
+    """Issuance failed. The text has the CA's error message and a fix. `retry_after` is the CA's, in seconds."""
 
     def __init__(self, text: str, retry_after: float | None = None) -> None:
         super().__init__(text)
@@ -22,34 +22,36 @@ class IssueError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Authority:
-    """An ACME server, and who we are to it. `name` is for the log, `directory` its address.
+class CertificateAuthority:
+    """An ACME server, and the data for an account there. `name` is for the log, `directory` the URL of its directory.
 
-    `ca_root`: whom to trust about the server itself, instead of the operating system's authorities.
+    `root`: root certificates that verify the ACME server itself. None: the operating system's.
     """
 
     name: str
     directory: str
     email: str | None = None
     agree_tos: bool = False
-    ca_root: Path | None = None
+    root: Path | None = None
     eab_kid: str | None = None
     eab_hmac_key: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Suggestion:
-    """The authority's word on when to renew (RFC 9773). `retry_after`: seconds after which to ask again."""
+class RenewalSuggestion:
+    """The CA's suggested renewal window (RFC 9773). `retry_after`: seconds until the next request for it."""
 
     window: Span | None
     retry_after: float | None
 
 
 class Issuer(Protocol):
-    """Blocks; may be used by several threads at once."""
+    """Client of a CA. Methods block, and several threads may call them at once."""
 
     def issue(self, hostname: str, challenge: str) -> bytes:
-        """Key, certificate and intermediates in PEM. Raises IssueError."""
+        """Return a new key, its certificate and the intermediates in PEM. Raise IssueError."""
+        ...
 
-    def suggestion(self, certificate: x509.Certificate) -> Suggestion:
-        """When to renew `certificate`. Raises IssueError."""
+    def renewal_suggestion(self, certificate: x509.Certificate) -> RenewalSuggestion:
+        """Return when to renew `certificate`. Raise IssueError."""
+        ...

@@ -1,4 +1,4 @@
-"""Gets the certificates, and renews them: one process at a time is in charge."""
+"""Issuance and renewal of certificates, by one process at a time."""
 
 from __future__ import annotations
 
@@ -10,227 +10,220 @@ import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
-from registry_proxy.policy.renewal import (
-    Span,
-    look_again_after,
-    renew_at,
-    try_again_after_start,
-    try_again_at,
-)
-from registry_proxy.tls.attempts import LastFailure
+from registry_proxy.policy.renewal import Span, recheck_after, renew_at, retry_at, retry_at_after_start
 from registry_proxy.tls.certificates import CertificateError
 from registry_proxy.tls.issuer import IssueError
+from registry_proxy.tls.last_failure import LastFailure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from registry_proxy.aio.locks import ProcessLocks
+    from registry_proxy.aio.tasks import BackgroundTasks
     from registry_proxy.tls.certificates import Certificate
     from registry_proxy.tls.challenges import Challenges
-    from registry_proxy.tls.folder import CertificateFolder
+    from registry_proxy.tls.issued import IssuedCertificates
     from registry_proxy.tls.issuer import Issuer
 
 log = logging.getLogger(__name__)
 
 _LOCK = "certificates"
-# Seconds between attempts to take charge, and at most between looks at what is due.
-_CHARGE_EVERY = 5.0
-_LOOK_EVERY = 60.0
-# How long a new certificate is good, whatever its authority suggests. Seconds.
-_FRESH = 3600.0
-# Names that are worked on at the same time: one that hangs doesn't hold up the others.
+# Seconds between attempts to get the lock, and at most between checks for due certificates.
+_LOCK_INTERVAL = 5.0
+_CHECK_INTERVAL = 60.0
+# Minimum age in seconds of a certificate before its CA is asked for a renewal window.
+_MIN_AGE = 3600.0
+# Host names in progress at the same time. A request that hangs occupies one thread and delays no other host name.
 _THREADS = 8
-
-
-class ProcessLocks(Protocol):
-    """Named locks between processes."""
-
-    def try_acquire(self, name: str) -> bool: ...
-    def release(self, name: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """The time in seconds since the epoch, and a random number from 0 to 1."""
+    """Source of the time, in seconds since the epoch, and of random numbers from 0 to 1."""
 
     clock: Callable[[], float]
-    chance: Callable[[], float]
+    jitter: Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
 class CertificateConfig:
-    """What is to be had: certificates for host names, from the authority of that name, proven in one of these ways."""
+    """Host names that need a certificate, the name of their CA for the log, and the challenge types in order."""
 
-    authority: str
+    ca_name: str
     hostnames: Sequence[str]
-    challenges: Sequence[str]
+    challenge_types: Sequence[str]
 
 
 @dataclass(slots=True)
 class _ManagedCertificate:
-    """One host name. `chance` spreads its renewals; `window` is what the authority suggests, asked for at `look_at`."""
+    """State of one host name.
+
+    `jitter` spreads the renewals. `window` is the CA's suggested renewal window, requested again at `recheck_at`.
+    """
 
     hostname: str
-    chance: float
+    jitter: float
     failure: LastFailure | None
     window: Span | None = None
-    look_at: float = 0.0
+    recheck_at: float = 0.0
     wake_at: float = 0.0
     busy: bool = False
 
     def due_at(self, certificate: Certificate | None) -> float:
-        """When to get the next certificate."""
-        renewal = renew_at(certificate.validity, self.window, self.chance) if certificate else 0.0
-        return max(renewal, self.failure.try_again_at if self.failure else 0.0)
+        """Return when to obtain the next certificate."""
+        renewal = renew_at(certificate.validity, self.window, self.jitter) if certificate else 0.0
+        return max(renewal, self.failure.retry_at if self.failure else 0.0)
 
 
 class CertificateManager:
-    """Keeps a certificate for each host name. `connect` makes the authority's client, once there is a need to ask."""
+    """Obtains and renews one certificate for each host name. `connect` creates the CA's client, at its first use."""
 
     def __init__(
         self,
-        task: CertificateConfig,
-        folder: CertificateFolder,
-        pending: Challenges,
+        config: CertificateConfig,
+        issued: IssuedCertificates,
+        challenges: Challenges,
         connect: Callable[[], Issuer],
         timing: Timing,
     ) -> None:
-        self._task = task
-        self._folder = folder
-        self._pending = pending
+        self._config = config
+        self._issued = issued
+        self._challenges = challenges
         self._connect = connect
         self._timing = timing
         self._connecting = threading.Lock()
         self._issuer: Issuer | None = None
-        self._managed_certificates: dict[str, _ManagedCertificate] = {}
+        self._managed: dict[str, _ManagedCertificate] = {}
         self._wake = asyncio.Event()
 
-    async def run(self, locks: ProcessLocks) -> None:
-        """Wait until no other process is in charge, then be, until cancelled."""
-        while not locks.try_acquire(_LOCK):  # noqa: ASYNC110 - it is another process that lets go
-            await asyncio.sleep(_CHARGE_EVERY)
-        # Not waited for at the end: a request may hang, and the process ends anyway.
+    async def run(self, background: BackgroundTasks, locks: ProcessLocks) -> None:
+        """Wait until no other process holds the lock, then maintain the certificates until cancelled."""
+        while not locks.try_acquire(_LOCK):  # noqa: ASYNC110 - another process releases it
+            await asyncio.sleep(_LOCK_INTERVAL)
+        # Not waited for on shutdown: a request may hang, and the process ends anyway.
         executor = ThreadPoolExecutor(_THREADS, "acme")
         try:
-            self._pending.clear()
-            async with asyncio.TaskGroup() as tasks:
-                await self._work(tasks, executor)
+            self._challenges.clear()
+            await self._schedule(background, executor)
         finally:
             executor.shutdown(wait=False, cancel_futures=True)
             locks.release(_LOCK)
 
     def reconfigure(self, hostnames: Sequence[str]) -> None:
-        """From now on these host names; what failed is tried again at once."""
-        self._task = replace(self._task, hostnames=hostnames)
-        for managed in self._managed_certificates.values():
+        """Replace the host names, and retry failed ones at once."""
+        self._config = replace(self._config, hostnames=hostnames)
+        for managed in self._managed.values():
             if managed.failure and not managed.busy:
-                managed.failure = msgspec.structs.replace(managed.failure, try_again_at=0.0)
+                managed.failure = msgspec.structs.replace(managed.failure, retry_at=0.0)
                 managed.wake_at = 0.0
         self._wake.set()
 
-    async def _work(self, tasks: asyncio.TaskGroup, executor: ThreadPoolExecutor) -> NoReturn:
+    async def _schedule(self, background: BackgroundTasks, executor: ThreadPoolExecutor) -> NoReturn:
         while True:
             self._wake.clear()
-            self._managed_certificates = {
-                name: self._managed_certificates.get(name) or self._managed(name)
-                for name in self._task.hostnames
+            self._managed = {
+                name: self._managed.get(name) or self._add(name) for name in self._config.hostnames
             }
-            for managed in self._managed_certificates.values():
+            for managed in self._managed.values():
                 if not managed.busy and managed.wake_at <= self._timing.clock():
                     managed.busy = True
-                    tasks.create_task(self._maintain(managed, executor))
-            await self._rest()
+                    background.spawn(self._maintain(managed, executor), f"certificate for {managed.hostname}")
+            await self._wait()
 
-    def _managed(self, hostname: str) -> _ManagedCertificate:
-        failure = LastFailure.load(self._folder.failure(hostname))
+    def _add(self, hostname: str) -> _ManagedCertificate:
+        failure = LastFailure.load(self._issued.failure(hostname))
         if failure is not None:
-            due = try_again_after_start(failure.failed_at, failure.try_again_at)
-            failure = msgspec.structs.replace(failure, try_again_at=due)
-        return _ManagedCertificate(hostname, self._timing.chance(), failure)
+            due = retry_at_after_start(failure.failed_at, failure.retry_at)
+            failure = msgspec.structs.replace(failure, retry_at=due)
+        return _ManagedCertificate(hostname, self._timing.jitter(), failure)
 
-    async def _rest(self) -> None:
-        """Until something is due, or may be."""
+    async def _wait(self) -> None:
+        """Wait until a certificate may be due."""
         now = self._timing.clock()
-        times = [managed.wake_at for managed in self._managed_certificates.values() if not managed.busy]
+        times = [managed.wake_at for managed in self._managed.values() if not managed.busy]
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(min(max(min(times, default=math.inf) - now, 0.1), _LOOK_EVERY)):
+            async with asyncio.timeout(min(max(min(times, default=math.inf) - now, 0.1), _CHECK_INTERVAL)):
                 await self._wake.wait()
 
     async def _maintain(self, managed: _ManagedCertificate, executor: ThreadPoolExecutor) -> None:
+        # Holds after an unexpected error, which the background task logs.
+        managed.wake_at = self._timing.clock() + _CHECK_INTERVAL
+        try:
+            managed.wake_at = await self._renew_if_due(managed, executor)
+        finally:
+            managed.busy = False
+            self._wake.set()
+
+    async def _renew_if_due(self, managed: _ManagedCertificate, executor: ThreadPoolExecutor) -> float:
+        """Renew the certificate if it is due, and return when to check again."""
         loop = asyncio.get_running_loop()
-        certificate = self._folder.read(managed.hostname)
-        if certificate is not None and managed.look_at <= self._timing.clock():
-            await loop.run_in_executor(executor, self._look, managed, certificate)
+        certificate = self._issued.read(managed.hostname)
+        if certificate is not None and managed.recheck_at <= self._timing.clock():
+            await loop.run_in_executor(executor, self._update_window, managed, certificate)
         if managed.due_at(certificate) <= self._timing.clock():
             certificate = await loop.run_in_executor(executor, self._obtain, managed, certificate)
-        managed.wake_at = min(managed.due_at(certificate), managed.look_at if certificate else math.inf)
-        managed.busy = False
-        self._wake.set()
+        return min(managed.due_at(certificate), managed.recheck_at if certificate else math.inf)
 
-    # In a thread, one a host name.
+    # The methods below run in a thread, one per host name.
 
     def _client(self) -> Issuer:
         with self._connecting:
             self._issuer = self._issuer or self._connect()
             return self._issuer
 
-    def _look(self, managed: _ManagedCertificate, certificate: Certificate) -> None:
-        """Ask when to renew. Without an answer the certificate's own dates count."""
-        retry_after = None
+    def _update_window(self, managed: _ManagedCertificate, certificate: Certificate) -> None:
+        """Request the renewal window. If that fails, the certificate's own dates are used."""
+        ca_name, retry_after = self._config.ca_name, None
         try:
-            suggestion = self._client().suggestion(certificate.leaf)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other host names go on
-            log.debug("%s does not say when to renew %s: %s", self._task.authority, managed.hostname, error)
+            suggestion = self._client().renewal_suggestion(certificate.leaf)
+        except Exception as error:  # noqa: BLE001 - no error may stop the other host names
+            log.debug("no renewal window for %s from %s: %s", managed.hostname, ca_name, error)
         else:
             retry_after = suggestion.retry_after
             if suggestion.window and suggestion.window != managed.window:
                 begin, end = _text(suggestion.window.start), _text(suggestion.window.stop)
-                log.info(
-                    "%s suggests to renew %s from %s to %s",
-                    self._task.authority,
-                    managed.hostname,
-                    begin,
-                    end,
-                )
+                log.info("%s suggests renewing %s between %s and %s", ca_name, managed.hostname, begin, end)
             managed.window = suggestion.window
-        managed.look_at = self._timing.clock() + look_again_after(retry_after)
+        managed.recheck_at = self._timing.clock() + recheck_after(retry_after)
 
-    def _obtain(self, managed: _ManagedCertificate, held: Certificate | None) -> Certificate | None:
-        """A new certificate; or the one held, and note why."""
+    def _obtain(self, managed: _ManagedCertificate, current: Certificate | None) -> Certificate | None:
+        """Return a new certificate. If issuance fails, record why and return the current one."""
         failures = managed.failure.failures if managed.failure else 0
-        # Another way each time: which port is open from outside can't be seen from here.
-        challenge = self._task.challenges[failures % len(self._task.challenges)]
+        # Alternate the challenge type: the server cannot check which port is reachable from outside.
+        challenge = self._config.challenge_types[failures % len(self._config.challenge_types)]
         try:
             pem = self._client().issue(managed.hostname, challenge)
-            certificate = self._folder.write(managed.hostname, pem)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other host names go on
-            self._note(managed, held, challenge, error)
-            return held
-        log.info("got %s, from %s by %s", certificate, self._task.authority, challenge)
-        self._folder.failure(managed.hostname).unlink(missing_ok=True)
+            certificate = self._issued.write(managed.hostname, pem)
+        except Exception as error:  # noqa: BLE001 - no error may stop the other host names
+            self._record_failure(managed, current, challenge, error)
+            return current
+        log.info("obtained %s, from %s (%s)", certificate, self._config.ca_name, challenge)
+        self._issued.failure(managed.hostname).unlink(missing_ok=True)
         managed.failure = managed.window = None
-        # An authority that would have each new certificate renewed at once must not be asked for one after the other.
-        managed.chance, managed.look_at = self._timing.chance(), self._timing.clock() + _FRESH
+        # Without a minimum age, a CA that suggests immediate renewal would get order after order.
+        managed.jitter, managed.recheck_at = self._timing.jitter(), self._timing.clock() + _MIN_AGE
         return certificate
 
-    def _note(
-        self, managed: _ManagedCertificate, held: Certificate | None, challenge: str, error: Exception
+    def _record_failure(
+        self, managed: _ManagedCertificate, current: Certificate | None, challenge: str, error: Exception
     ) -> None:
         now = self._timing.clock()
         failures = managed.failure.failures + 1 if managed.failure else 1
         retry_after = error.retry_after if isinstance(error, IssueError) else None
-        due = try_again_at(now, failures, retry_after, self._timing.chance())
+        due = retry_at(now, failures, retry_after, self._timing.jitter())
         expected = isinstance(error, IssueError | CertificateError | OSError)
         problem = str(error) if expected else f"unexpected {error!r}; please report this."
         managed.failure = LastFailure(failures, now, due, problem)
-        managed.failure.save(self._folder.failure(managed.hostname))
+        managed.failure.save(self._issued.failure(managed.hostname))
         log.error(
-            "no certificate for %s from %s by %s, attempt %d: %s Until %s %s is served; SIGHUP tries at once.",
-            *(managed.hostname, self._task.authority, challenge, failures, problem),
-            *(f"the next attempt at {_text(due)}", held or "nothing"),
+            "no certificate for %s from %s (%s, attempt %d): %s Next attempt at %s, serving %s until then."
+            " SIGHUP retries now.",
+            *(managed.hostname, self._config.ca_name, challenge, failures, problem),
+            *(_text(due), current or "no certificate"),
         )
 
 

@@ -1,4 +1,4 @@
-"""What an ACME server's error means to whoever runs this server, and what to do about it."""
+"""Translation of ACME errors into messages with a fix."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
 
 # RFC 8555, section 6.7.
 _STEPS = {
-    "caa": "Let the domain's CAA record allow this authority, or use another one.",
-    "connection": "Make {port} of this machine reachable from the authority under this name: firewall, forwarding.",
-    "dns": "Make an A or AAAA record of this name that leads to this machine.",
-    "externalAccountRequired": "Set tls.eab_kid and tls.eab_hmac_key as the authority shows them.",
-    "incorrectResponse": "Something else answers for this name: check where its A and AAAA records lead.",
+    "caa": "Allow this CA in the domain's CAA record, or use another CA.",
+    "connection": "Make {port} of this machine reachable from the CA: check firewall and port forwarding.",
+    "dns": "Create an A or AAAA record that resolves this host name to this machine.",
+    "externalAccountRequired": "Set tls.eab_kid and tls.eab_hmac_key to the values that the CA shows.",
+    "incorrectResponse": "Another server responds for this host name: check the A and AAAA records.",
     "invalidContact": "Check tls.email.",
-    "rateLimited": "Wait, more attempts prolong it; try set-ups out with letsencrypt-staging.",
-    "rejectedIdentifier": "Use another host name, or another authority.",
-    "serverInternal": "The authority has failed; nothing is to be done here.",
-    "tls": "Something else answers on port 443: let TLS through to this server untouched, or use http-01.",
-    "unauthorized": "Check that its A and AAAA records lead here, and that nothing else answers on {port}.",
+    "rateLimited": "Wait: more attempts prolong the limit. Test a configuration with letsencrypt-staging.",
+    "rejectedIdentifier": "Use another host name, or another CA.",
+    "serverInternal": "The CA has failed. No action is required here.",
+    "tls": "Another server responds on port 443: pass TLS through to this server, or use http-01.",
+    "unauthorized": "Check that the A and AAAA records resolve to this machine, and that no other server uses {port}.",
     "unsupportedIdentifier": "Use a public host name.",
-    "userActionRequired": "Follow the link that the authority gives.",
+    "userActionRequired": "Follow the link in the CA's error message.",
 }
 _PORTS = {"tls-alpn-01": "port 443", "http-01": "port 80"}
 
 
 def explain(error: Exception, directory: str, challenge: str, retry_after: float | None) -> IssueError:
-    """The error of an attempt at `directory` with `challenge`, with what to do."""
+    """Return the error of an attempt at the CA's `directory` with `challenge`, including a fix."""
     match error:
         case messages.Error():
             return IssueError(_of_server(error, challenge), retry_after)
@@ -41,20 +41,20 @@ def explain(error: Exception, directory: str, challenge: str, retry_after: float
         case errors.ValidationError():
             return IssueError("; ".join(_of_validation(error, challenge)), retry_after)
         case errors.TimeoutError():
-            text = "the authority did not decide in time. Nothing is to be done here."
+            text = "the CA did not finish the validation in time. No action is required here."
         case OSError():
             text = _of_network(error, directory)
         case _:
-            text = f"the authority's answer could not be used: {error!r}. Check that {directory} is its ACME directory."
+            text = f"the CA's response is unusable: {error!r}. Check that {directory} is an ACME directory."
     return IssueError(text, retry_after)
 
 
 def _of_server(error: messages.Error, challenge: str) -> str:
-    said = "; ".join(
+    message = "; ".join(
         filter(None, (error.detail or error.title, *(_detail(sub) for sub in error.subproblems or ())))
     )
-    step = _STEPS.get(error.code or "", "Check the host name, and what the authority says.")
-    return f'"{said}" ({error.typ}). {step.format(port=_PORTS[challenge])}'
+    step = _STEPS.get(error.code or "", "Check the host name and the CA's error message.")
+    return f'"{message}" ({error.typ}). {step.format(port=_PORTS[challenge])}'
 
 
 def _detail(error: messages.Error) -> str:
@@ -73,19 +73,19 @@ def _of_network(error: OSError, directory: str) -> str:
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return (
-                f"the authority at {directory} isn't trusted: {cause.verify_message}. "
-                "Set tls.ca_root to the root certificate that it is trusted by."
+                f"the ACME server of {directory} is not trusted: {cause.verify_message}. "
+                "Set tls.ca_root to its root certificate."
             )
     reason = next(
         (each.strerror for each in causes if isinstance(each, OSError) and each.strerror), causes[-1]
     )
     return (
-        f"the authority at {directory} can't be reached: {reason}. Check tls.acme, the network and its proxy."
+        f"the ACME server of {directory} is unreachable: {reason}. Check tls.acme, the network and its proxy."
     )
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An exception and those that led to it, the HTTP library's wrappings included."""
+    """Yield an exception and its causes, including those that the HTTP library wraps."""
     pending: list[BaseException] = [error]
     seen: set[int] = set()
     while pending:

@@ -1,4 +1,4 @@
-"""The certificates in use, found by host name, and replaced when their files are."""
+"""The served certificates: selected by host name, replaced when their files change."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from registry_proxy.aio.filestamp import FileStamp
 from registry_proxy.tls.certificates import (
     Certificate,
     CertificateError,
@@ -21,26 +22,26 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# How often to look whether files have changed. Seconds.
-_LOOK_EVERY = 2.0
+# Seconds between checks for changed files.
+_CHECK_INTERVAL = 2.0
 
-# What tells one version of a file from another; None: there is none.
-Stamp = tuple[int, int, int] | None
+# The stamps of certificate and key; None for a missing file.
+_Stamps = tuple[FileStamp | None, FileStamp | None]
 
 
 class CertificateStore:
-    """What the files hold. A file that can't be used leaves the certificate before it in force.
+    """The certificates of all files. While a file is unusable, its previous certificate is served.
 
-    `clock` gives seconds since the epoch; `speaks`: whether it is this process that logs what all of them see.
-    `client_ca`: the authorities that clients' certificates are checked against. `issued`: the files are an ACME
-    client's and may not be there yet.
+    `clock` returns seconds since the epoch. `logs_changes` returns whether this process logs changes, which all
+    processes see. `client_ca`: file of the CA certificates that verify client certificates. `issued`: a CA issues the
+    certificates, so files may be missing at first.
     """
 
     def __init__(
         self,
         files: Sequence[CertificateFiles],
         clock: Callable[[], float],
-        speaks: Callable[[], bool],
+        logs_changes: Callable[[], bool],
         *,
         client_ca: Path | None = None,
         issued: bool = False,
@@ -48,26 +49,26 @@ class CertificateStore:
         self._files = list(files)
         self._client_ca = client_ca
         self._clock = clock
-        self._speaks = speaks
+        self._logs_changes = logs_changes
         self._issued = issued
         self._certificates: dict[CertificateFiles, Certificate] = {}
-        self._loaded: dict[CertificateFiles, tuple[Stamp, Stamp]] = {}
-        self._seen: dict[CertificateFiles, tuple[Stamp, Stamp]] = {}
+        self._loaded: dict[CertificateFiles, _Stamps] = {}
+        self._seen: dict[CertificateFiles, _Stamps] = {}
         self._by_name: dict[str, Certificate] = {}
 
     @property
     def certificates(self) -> list[Certificate]:
-        """Those in use, in the order of the configuration."""
+        """The served certificates, in the order of the configuration."""
         return [self._certificates[files] for files in self._files if files in self._certificates]
 
     def select(self, hostname: str | None) -> ssl.SSLContext | None:
-        """The TLS for a host name; None where there is no certificate for it.
+        """Return the TLS context for a host name, or None without a matching certificate.
 
-        A client that sends no name (it was given an IP address, say) gets the first certificate.
+        A client that sends no name, for example because it connects to an IP address, gets the first certificate.
         """
         certificate = self._find(hostname)
         if certificate is None and self._issued:
-            # It may have been issued a moment ago.
+            # It may have been issued since the last check.
             self.refresh()
             certificate = self._find(hostname)
         return certificate.context if certificate else None
@@ -79,51 +80,51 @@ class CertificateStore:
         return self._by_name.get(name) or self._by_name.get(wildcard_of(name))
 
     def load(self) -> None:
-        """Read all files now, whatever their dates. Raises CertificateError when one can't be used."""
+        """Read all files, including those of expired certificates. Raise CertificateError if a file is unusable."""
         for files in self._files:
             self._seen[files] = self._loaded[files] = _stamps(files)
             self._certificates[files] = read_certificate(files, self._client_ca)
         self._index()
 
-    def look_after(self, files: CertificateFiles) -> None:
-        """Serve another certificate as well, as soon as its files are there."""
+    def watch_file(self, files: CertificateFiles) -> None:
+        """Add a certificate. It is served as soon as its files exist."""
         if files not in self._files:
             self._files.append(files)
 
     async def watch(self) -> None:
-        """Take over what changes, until cancelled."""
+        """Apply changes of the files until cancelled."""
         while True:
-            await asyncio.sleep(_LOOK_EVERY)
+            await asyncio.sleep(_CHECK_INTERVAL)
             self.refresh()
 
     def refresh(self, *, at_once: bool = False) -> None:
-        """Take over files that have changed, once they are at rest: the same as at the last call.
+        """Re-read changed files, once they are the same at two successive calls. `at_once` does not wait for that.
 
-        Own certificates and keys aren't replaced in one step, and some are written slowly. `at_once` doesn't wait.
+        Certificate and key files are not replaced in one step, and some programs write them slowly.
         """
         at_once = at_once or self._issued
         for files in self._files:
             stamps = _stamps(files)
-            at_rest = at_once or self._seen.get(files) == stamps
+            settled = at_once or self._seen.get(files) == stamps
             self._seen[files] = stamps
-            if at_rest and self._loaded.get(files) != stamps:
+            if settled and self._loaded.get(files) != stamps:
                 self._loaded[files] = stamps
                 self._replace(files, stamps)
 
-    def _replace(self, files: CertificateFiles, stamps: tuple[Stamp, Stamp]) -> None:
+    def _replace(self, files: CertificateFiles, stamps: _Stamps) -> None:
         if self._issued and stamps[0] is None:
             return
         try:
             certificate = read_certificate(files, self._client_ca)
             self._check_dates(certificate, files)
         except CertificateError as error:
-            held = self._certificates.get(files)
-            level = logging.ERROR if self._speaks() else logging.DEBUG
-            log.log(level, "%s Until then %s is served.", error, held or "nothing")
+            current = self._certificates.get(files)
+            level = logging.ERROR if self._logs_changes() else logging.DEBUG
+            log.log(level, "%s Serving %s until then.", error, current or "no certificate")
             return
         self._certificates[files] = certificate
         self._index()
-        log.log(logging.INFO if self._speaks() else logging.DEBUG, "now serving %s", certificate)
+        log.log(logging.INFO if self._logs_changes() else logging.DEBUG, "now serving %s", certificate)
 
     def _check_dates(self, certificate: Certificate, files: CertificateFiles) -> None:
         now = self._clock()
@@ -139,13 +140,5 @@ class CertificateStore:
                 self._by_name.setdefault(name, certificate)
 
 
-def _stamps(files: CertificateFiles) -> tuple[Stamp, Stamp]:
-    return _stamp(files.cert), _stamp(files.key)
-
-
-def _stamp(path: Path) -> Stamp:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
+def _stamps(files: CertificateFiles) -> _Stamps:
+    return FileStamp.read(files.cert), FileStamp.read(files.key)

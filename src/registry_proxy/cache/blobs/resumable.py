@@ -102,7 +102,7 @@ class ResumableDownload:
         self._retries = self._retries.after(progressed=progressed)
         pause = self._retries.pause
         # Before the first byte a client is waiting for headers: retry once quickly, then return the error.
-        hopeless = offset == 0 and (self._retries.fruitless > 1 or not isinstance(error, UpstreamBrokenError))
+        hopeless = offset == 0 and (self._retries.failures > 1 or not isinstance(error, UpstreamBrokenError))
         if pause is None or hopeless or isinstance(error, WrongSizeError):
             raise error
         log.warning("%s: %s; resuming at byte %d in %.1f s", self, error, offset, pause)

@@ -11,7 +11,7 @@ from registry_proxy.cache.content import log_index_errors
 from registry_proxy.cache.failures import classify_failure, to_registry_error
 from registry_proxy.cache.results import Outcome, ServedManifest
 from registry_proxy.oci.errors import ErrorCode
-from registry_proxy.policy.freshness import Decision, Fallback, Freshness, decide, fall_back
+from registry_proxy.policy.freshness import Fallback, Freshness, fall_back, is_fresh
 from registry_proxy.upstream.base import UpstreamError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Revalidator:
         return await self._single_flight.do((source, key), request)
 
     async def _fresh(self, record: TagRecord) -> ServedManifest | None:
-        if decide(record.checked_at, self._clock(), self._rules) is not Decision.SERVE:
+        if not is_fresh(record.checked_at, self._clock(), self._rules):
             return None
         return await self._stored(record, Outcome.HIT)
 

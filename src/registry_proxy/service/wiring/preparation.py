@@ -12,18 +12,18 @@ from registry_proxy.storage.filesystem import FilesystemStore
 
 if TYPE_CHECKING:
     from registry_proxy.config import Settings
-    from registry_proxy.service.wiring.tls import Tls
+    from registry_proxy.tls.service import CertificateService
 
 log = logging.getLogger(__name__)
 
 
-def prepare_tls(settings: Settings) -> Tls | None:
+def prepare_tls(settings: Settings) -> CertificateService | None:
     """The certificates, where TLS is on. Raises StartError."""
     if settings.tls is None:
         return None
-    from registry_proxy.service.wiring.tls import Tls  # noqa: PLC0415
+    from registry_proxy.service.wiring.tls import build_certificates  # noqa: PLC0415
 
-    return Tls(settings)
+    return build_certificates(settings)
 
 
 async def prepare(settings: Settings) -> None:

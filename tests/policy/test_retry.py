@@ -43,6 +43,6 @@ def test_nothing_has_been_tried_yet() -> None:
 def test_five_attempts_in_a_row_without_a_byte_are_the_end(attempts: list[bool]) -> None:
     for end, pause in enumerate(pauses(attempts), start=1):
         last = attempts[:end]
-        fruitless = len(last) - 1 - max((at for at, progressed in enumerate(last) if progressed), default=-1)
+        failures = len(last) - 1 - max((at for at, progressed in enumerate(last) if progressed), default=-1)
         began_with_bytes = any(last)
-        assert (pause is None) == (fruitless + began_with_bytes > 4)
+        assert (pause is None) == (failures + began_with_bytes > 4)

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.tls.issued import NOW, issue
 
+from registry_proxy.aio.tasks import BackgroundTasks
 from registry_proxy.policy.renewal import Span
 from registry_proxy.storage.locks import FileLocks
 from registry_proxy.tls.challenges import Challenges
-from registry_proxy.tls.folder import CertificateFolder
-from registry_proxy.tls.issuer import IssueError, Suggestion
+from registry_proxy.tls.issued import IssuedCertificates
+from registry_proxy.tls.issuer import IssueError, RenewalSuggestion
 from registry_proxy.tls.manager import CertificateConfig, CertificateManager, Timing
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from cryptography import x509
     from tests.kit.certificates import Authority
+
+    from registry_proxy.tls.certificates import Certificate
 
 A, B = "a.example.com", "b.example.com"
 DAY = 86400.0
@@ -38,7 +41,7 @@ class Simulated:
         self.orders: list[tuple[str, str]] = []
         self.failing: dict[str, Exception] = {}
         self.hanging: dict[str, threading.Event] = {}
-        self.suggested = Suggestion(None, None)
+        self.suggested = RenewalSuggestion(None, None)
         self.other_name = ""
         self.now = NOW.timestamp()
 
@@ -53,35 +56,35 @@ class Simulated:
         files = issue(self._authority.ca, self._folder, name, days=passed + 90, age=-passed)
         return files.key.read_bytes() + files.cert.read_bytes()
 
-    def suggestion(self, certificate: x509.Certificate) -> Suggestion:  # noqa: ARG002
+    def renewal_suggestion(self, certificate: x509.Certificate) -> RenewalSuggestion:  # noqa: ARG002
         return self.suggested
 
 
 class Bench:
-    """A custodian and what it works with."""
+    """A certificate manager and what it works with."""
 
     def __init__(self, authority: Authority, folder: Path) -> None:
         (folder / "ca").mkdir()
         self.issuer = Simulated(authority, folder / "ca")
-        self.folder = CertificateFolder(folder / "certificates")
+        self.folder = IssuedCertificates(folder / "certificates")
         self.locks = folder / "locks"
         self.challenges = Challenges(folder / "challenges")
 
     def pass_time(self, seconds: float) -> None:
-        """Let time pass, and the custodian see it."""
+        """Let time pass, and wake the manager."""
         self.issuer.now += seconds
-        self.custodian._wake.set()
+        self.manager._wake.set()
 
     def has(self, hostname: str) -> bool:
-        """Whether the certificate is there, and the custodian has done with it."""
-        charge = self.custodian._managed_certificates.get(hostname)
-        return bool(self.folder.read(hostname)) and charge is not None and not charge.busy
+        """Return whether the certificate is stored and the manager is not working on it."""
+        managed = self.manager._managed.get(hostname)
+        return bool(self.folder.read(hostname)) and managed is not None and not managed.busy
 
     @asynccontextmanager
     async def running(self, *hostnames: str) -> AsyncIterator[CertificateManager]:
-        """One process's custodian at work."""
+        """Run one process's manager."""
         task = CertificateConfig("the authority", hostnames, ("tls-alpn-01", "http-01"))
-        self.custodian = custodian = CertificateManager(
+        self.manager = manager = CertificateManager(
             task,
             self.folder,
             self.challenges,
@@ -89,13 +92,14 @@ class Bench:
             Timing(lambda: self.issuer.now, lambda: 0.5),
         )
         locks = FileLocks(self.locks)
-        running = asyncio.create_task(custodian.run(locks))
-        try:
-            yield custodian
-        finally:
-            running.cancel()
-            await asyncio.wait([running])
-            locks.close()
+        async with asyncio.TaskGroup() as tasks:
+            background = BackgroundTasks(tasks)
+            background.spawn(manager.run(background, locks), "certificate manager")
+            try:
+                yield manager
+            finally:
+                background.cancel()
+        locks.close()
 
 
 @pytest.fixture
@@ -114,9 +118,9 @@ async def until(condition: object) -> None:
 async def test_a_name_that_hangs_holds_up_no_other_one_and_no_reload(bench: Bench) -> None:
     bench.issuer.hanging[A] = threading.Event()
     try:
-        async with bench.running(A, B) as custodian:
+        async with bench.running(A, B) as manager:
             await until(lambda: bench.has(B))
-            custodian.reconfigure([A, B, "c.example.com"])
+            manager.reconfigure([A, B, "c.example.com"])
             await until(lambda: bench.folder.read("c.example.com"))
             # What is under way is not begun a second time.
             assert [name for name, _ in bench.issuer.orders].count(A) == 1
@@ -146,6 +150,29 @@ async def test_a_name_that_fails_is_tried_again_later_and_the_other_way(
     assert str(error) in caplog.text
 
 
+async def test_a_defect_in_the_care_for_one_name_is_logged_and_stops_no_other_one(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    failing = {A}
+
+    class Faulty(IssuedCertificates):
+        def read(self, hostname: str) -> Certificate | None:
+            if hostname in failing:
+                raise RuntimeError("a defect")
+            return super().read(hostname)
+
+    bench.folder = Faulty(bench.folder.path)
+    async with bench.running(A, B):
+        await until(lambda: bench.has(B))
+        assert f"certificate for {A} failed" in caplog.text
+        bench.pass_time(59)
+        await asyncio.sleep(0.3)
+        assert caplog.text.count(f"certificate for {A} failed") == 1
+        failing.clear()
+        bench.pass_time(2)
+        await until(lambda: bench.has(A))
+
+
 async def test_the_authoritys_pause_is_kept(bench: Bench) -> None:
     bench.issuer.failing[A] = IssueError("rate limited", 7200.0)
     async with bench.running(A):
@@ -162,10 +189,10 @@ async def test_a_failure_outlives_its_process(bench: Bench) -> None:
     bench.issuer.failing[A] = IssueError("refused")
     async with bench.running(A):
         await until(lambda: bench.folder.failure(A).exists())
-    async with bench.running(A, B) as custodian:
+    async with bench.running(A, B) as manager:
         await until(lambda: bench.has(B))
         assert bench.issuer.orders == [(A, "tls-alpn-01"), (B, "tls-alpn-01")]
-        custodian.reconfigure([A, B])
+        manager.reconfigure([A, B])
         await until(lambda: bench.issuer.orders[2:] == [(A, "http-01")])
 
 
@@ -185,10 +212,12 @@ async def test_a_certificate_is_renewed_when_the_authority_says(
     async with bench.running(A):
         with caplog.at_level(logging.INFO):
             await until(lambda: bench.has(A))
-            bench.issuer.suggested = Suggestion(Span(bench.issuer.now - DAY, bench.issuer.now - 1), 3600.0)
+            bench.issuer.suggested = RenewalSuggestion(
+                Span(bench.issuer.now - DAY, bench.issuer.now - 1), 3600.0
+            )
             bench.pass_time(6 * 3600 + 1)
             await until(lambda: len(bench.issuer.orders) == 2)
-    assert f"the authority suggests to renew {A}" in caplog.text
+    assert f"the authority suggests renewing {A} between" in caplog.text
 
 
 async def test_a_certificate_for_another_name_is_not_put_in_place(
@@ -196,7 +225,7 @@ async def test_a_certificate_for_another_name_is_not_put_in_place(
 ) -> None:
     bench.issuer.other_name = B
     async with bench.running(A):
-        await until(lambda: f"the authority sent the certificate for {B}" in caplog.text)
+        await until(lambda: f"the CA sent the certificate for {B}" in caplog.text)
         await until(lambda: bench.folder.failure(A).exists())
     assert bench.folder.read(A) is None
 
@@ -204,7 +233,7 @@ async def test_a_certificate_for_another_name_is_not_put_in_place(
 async def test_one_process_is_in_charge_and_another_one_succeeds_it(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("registry_proxy.tls.manager._CHARGE_EVERY", 0.05)
+    monkeypatch.setattr("registry_proxy.tls.manager._LOCK_INTERVAL", 0.05)
     left_by_a_crash = bench.challenges.put_http("token", "answer")
     async with bench.running(A):
         await until(lambda: bench.has(A))

@@ -1,4 +1,4 @@
-"""What is known of attempts to get a certificate that failed: kept on disk, so that a restart doesn't forget it."""
+"""Record of failed issuance, kept on disk so that the schedule survives a restart."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ if TYPE_CHECKING:
 
 
 class LastFailure(msgspec.Struct, frozen=True):
-    """Attempts in a row that failed, the last one's time and reason, and when the next one is due.
+    """Number of consecutive failed attempts, time and reason of the last one, and time of the next attempt.
 
     Times are seconds since the epoch.
     """
 
     failures: int
     failed_at: float
-    try_again_at: float
+    # Files of earlier versions have this name.
+    retry_at: float = msgspec.field(name="try_again_at")
     problem: str
 
     @classmethod
     def load(cls, path: Path) -> LastFailure | None:
-        """The failure that a file tells of; None without one that can be read."""
+        """Return the failure recorded in a file, or None if the file is missing or unreadable."""
         try:
             return msgspec.json.decode(path.read_bytes(), type=cls)
         except (OSError, msgspec.DecodeError):
             return None
 
     def save(self, path: Path) -> None:
-        """Keep it, if that is possible."""
+        """Write the record. Ignore a failure: the record only spares the CA early retries."""
         with contextlib.suppress(OSError):
             write_private(path, msgspec.json.encode(self))

@@ -1,4 +1,4 @@
-"""The certificates that an authority has issued, on disk."""
+"""Certificates issued by a CA, on disk."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class CertificateFolder:
-    """Where the certificates of one authority are kept: `HOSTNAME.pem`, key first, and beside it what failed."""
+class IssuedCertificates:
+    """The directory with one CA's certificates: `HOSTNAME.pem`, key first, and `HOSTNAME.json` after a failure."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def files(self, hostname: str) -> CertificateFiles:
-        """The one file that is both certificate and key."""
+        """Return the one file that holds both certificate and key."""
         path = self.path / f"{hostname}.pem"
         return CertificateFiles(path, path)
 
     def failure(self, hostname: str) -> Path:
-        """What is known of the last attempt, if it failed."""
+        """Return the file that records the last attempt, if it failed."""
         return self.path / f"{hostname}.json"
 
     def read(self, hostname: str) -> Certificate | None:
-        """The certificate of a host name; None without one that can be used."""
+        """Return the certificate of a host name, or None if no usable one is stored."""
         try:
             certificate = read_certificate(self.files(hostname))
         except CertificateError:
@@ -35,11 +35,13 @@ class CertificateFolder:
         return certificate if certificate.covers(hostname) else None
 
     def write(self, hostname: str, pem: bytes) -> Certificate:
-        """Put a new certificate in place, if it can be served. Raises CertificateError, OSError."""
+        """Store a new certificate after checking that it can be served. Raise CertificateError or OSError."""
         target, candidate = self.files(hostname).cert, self.path / f"{hostname}.new"
         write_private(candidate, pem)
         certificate = read_certificate(CertificateFiles(candidate, candidate))
         if not certificate.covers(hostname):
-            raise CertificateError(f"the authority sent {certificate}. Check tls.acme.")
+            raise CertificateError(
+                f"the CA sent {certificate}, instead of one for {hostname}. Check tls.acme."
+            )
         candidate.replace(target)
         return certificate
