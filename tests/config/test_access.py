@@ -41,11 +41,11 @@ def test_an_upstream_has_its_own_from_the_environment(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ('sources = ["10.0.0.1/8"]', "has what is not a network"),
-        ('sources = "10.0.0.0/8"', "is not a list of texts"),
-        ('trusted_proxies = ["proxy.example"]', "has what is not a network"),
-        ('client_ca = "ca.pem"', "TLS is off"),
-        ('client_names = ["node"]', "there is no access.client_ca"),
+        ('sources = ["10.0.0.1/8"]', "has an invalid network"),
+        ('sources = "10.0.0.0/8"', "must be a list of strings"),
+        ('trusted_proxies = ["proxy.example"]', "has an invalid network"),
+        ('client_ca = "ca.pem"', "requires TLS, which is off"),
+        ('client_names = ["node"]', "requires access.client_ca"),
     ],
 )
 def test_a_mistake_is_told_with_its_key(tmp_path: Path, line: str, told: str) -> None:
@@ -56,5 +56,7 @@ def test_a_mistake_is_told_with_its_key(tmp_path: Path, line: str, told: str) ->
 
 
 def test_names_that_an_upstream_asks_for_take_an_authority(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"upstreams\.ghcr\.access_client_names.* no access\.client_ca"):
+    with pytest.raises(
+        ConfigError, match=r"upstreams\.ghcr\.access_client_names.* requires access\.client_ca"
+    ):
         settings_of(tmp_path, '[upstreams.ghcr]\naccess_client_names = ["node"]\n')

@@ -87,7 +87,11 @@ def test_a_useless_password_file_is_told(
         ("username = 'me'", "username", "without password"),
         ("password = 'x'", "password", "without username"),
         ("password_file = '/dev/null'", "password_file", "without username"),
-        ("username = 'me'\npassword = 'x'\npassword_file = '/dev/null'", "password_file", "beside password"),
+        (
+            "username = 'me'\npassword = 'x'\npassword_file = '/dev/null'",
+            "password_file",
+            "is set together with password",
+        ),
     ],
 )
 def test_credentials_belong_together(configuration: Configuration, keys: str, key: str, text: str) -> None:

@@ -1,4 +1,4 @@
-"""The configuration: read, checked as a whole, handed on as values."""
+"""Configuration: read from file and environment, checked as a whole, and returned as values."""
 
 from registry_proxy.config.load import KnownRegistry, find_config_file, load
 from registry_proxy.config.problems import ConfigError, Problem

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration: said in full, all at once, and never with a secret in it."""
+"""Problems of a configuration. Messages never contain a secret."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to mend: where it stands (a file, or an environment variable), which key, what is wrong, what to do."""
+    """One problem: its origin (a file or an environment variable), its key, what is wrong, and how to fix it."""
 
     origin: str
     key: str | None
@@ -29,12 +29,12 @@ class Problem:
 
 
 def dotted(key: Iterable[str]) -> str:
-    """A key as it is written in TOML: `upstreams.corp.paths."acme/private".username`."""
+    """Return a key as TOML writes it: `upstreams.corp.paths."acme/private".username`."""
     return ".".join(part if _BARE.fullmatch(part) else f'"{part}"' for part in key)
 
 
 class ConfigError(Exception):
-    """The configuration can't be used; `problems` has everything that is wrong with it."""
+    """The configuration can't be used. `problems` has all its problems."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -42,7 +42,7 @@ class ConfigError(Exception):
 
 
 def suggest(wrong: str, known: Iterable[str], otherwise: str, *, prefix: str = "") -> str:
-    """The remedy for a misspelt name: the nearest known one, or else `otherwise`. All names begin with `prefix`."""
+    """Return the remedy for a misspelt name: the most similar known one, or `otherwise`. Names begin with `prefix`."""
     ends = [name.removeprefix(prefix) for name in known]
     nearest = difflib.get_close_matches(wrong.removeprefix(prefix), ends, n=1, cutoff=0.6)
     return f"Did you mean {prefix}{nearest[0]}?" if nearest else otherwise

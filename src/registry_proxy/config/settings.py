@@ -1,4 +1,4 @@
-"""The settings: every key, its type and its default. `docs/configuration.md` tells what each is for."""
+"""The settings: every key, its type and its default. `docs/configuration.md` describes them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class _Section(BaseModel):
 
 
 class ServerSettings(_Section):
-    """`[server]`; durations are seconds."""
+    """`[server]`. Durations are seconds."""
 
     listen: Addresses = (Address("127.0.0.1", 5000),)
     public_url: Url | None = None
@@ -50,14 +50,14 @@ class ServerSettings(_Section):
 
 
 class StorageSettings(_Section):
-    """`[storage]`; `max_size` is bytes, 0 for no limit. `load` finds the default of `path`."""
+    """`[storage]`. `max_size` is in bytes, 0 means no limit. `load` sets the default of `path`."""
 
     path: AbsolutePath
     max_size: ByteSize = 100 * 1024**3
 
 
 class CacheSettings(_Section):
-    """`[cache]`; durations are seconds."""
+    """`[cache]`. Durations are seconds."""
 
     tag_ttl: Duration = 60.0
     deleted_upstream: Literal["keep", "drop"] = "keep"
@@ -65,7 +65,7 @@ class CacheSettings(_Section):
 
 
 class AccessSettings(_Section):
-    """`[access]`: who may pull. Nothing of it set: everyone."""
+    """`[access]`: the clients that may pull. Without any key, every client may."""
 
     htpasswd: AbsolutePath | None = None
     client_ca: AbsolutePath | None = None
@@ -76,9 +76,9 @@ class AccessSettings(_Section):
 
 
 class TlsSettings(_Section):
-    """`[tls]`; own files (`cert` and `key`, in the same order), or `acme`.
+    """`[tls]`: your certificate files (`cert` and `key`, in the same order), or `acme`.
 
-    After `load`, `eab_hmac_key` is set also when it came from `eab_hmac_key_file`.
+    `load` also sets `eab_hmac_key` to the content of `eab_hmac_key_file`.
     """
 
     listen: SomeAddresses = (Address("::", 443),)
@@ -104,9 +104,9 @@ class LogSettings(_Section):
 
 
 class CredentialSettings(_Section):
-    """Where credentials come from, of at most one place. After `load`, `password` has also what `password_file` holds.
+    """Credentials from at most one source. `load` also sets `password` to the content of `password_file`.
 
-    `password_lifetime` is seconds, of what `password_command` and `credential_helper` print.
+    `password_lifetime` is in seconds, for the output of `password_command` and `credential_helper`.
     """
 
     username: Username | None = None
@@ -118,14 +118,14 @@ class CredentialSettings(_Section):
 
     @property
     def program(self) -> str | None:
-        """What is run for them."""
+        """The program that prints the password, if any."""
         if self.credential_helper is not None:
             return f"docker-credential-{self.credential_helper}"
         return self.password_command[0] if self.password_command else None
 
 
 class PathSettings(CredentialSettings):
-    """`[upstreams.NAME.paths."PATH"]`: the credentials of some repositories."""
+    """`[upstreams.NAME.paths."PATH"]`: the credentials for some repositories."""
 
 
 class UpstreamSettings(CredentialSettings):
@@ -143,18 +143,18 @@ class UpstreamSettings(CredentialSettings):
 
     @property
     def credentials(self) -> tuple[CredentialSettings, ...]:
-        """All that it has, of its paths too."""
+        """All its credentials, including those of its paths."""
         return (self, *self.paths.values())
 
 
-# `paths` is a table of tables, which no variable can hold.
+# `paths` is a table of tables, which cannot be set by a variable.
 UPSTREAM_VARIABLES = tuple(name for name in UpstreamSettings.model_fields if name != "paths")
 
 
 class Settings(_Section):
-    """Everything that is configured.
+    """The whole configuration.
 
-    `tls` is None when it is off. `upstreams` has those that are on, by name; `warnings` are for the log.
+    `tls` is None if TLS is off. `upstreams` has those that are on, by name. `warnings` are for the log.
     """
 
     server: ServerSettings
@@ -168,7 +168,7 @@ class Settings(_Section):
 
     @property
     def hostnames(self) -> tuple[str, ...]:
-        """The host names that clients know this server by, as far as it is told."""
+        """The configured host names of this server."""
         own = [upstream.hostname for upstream in self.upstreams.values() if upstream.hostname]
         return tuple(dict.fromkeys([*own, *(self.tls.hostnames if self.tls else ())]))
 

@@ -1,4 +1,4 @@
-"""What values a key can have: how they are read from a file, what is wrong with them, how they are written."""
+"""Types of values: how they are read from a file, checked and written."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from registry_proxy.config.units import (
     parse_duration,
     parse_size,
 )
+from registry_proxy.oci.reference import REPOSITORY_NAME
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = rf"{_LABEL}(?:\.{_LABEL})*"
@@ -28,11 +29,10 @@ _URL = re.compile(rf"(https?://{_AUTHORITY})/?", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _EMAIL = re.compile(r"[^@\s,]+@[^@\s,]+", re.ASCII)
 _HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
-_PATH_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_REPOSITORY_PATH = re.compile(rf"{_PATH_PART}(?:/{_PATH_PART})*", re.ASCII)
+
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+=*", re.ASCII)
 
-# Certificate authorities that need no address.
+# CAs with a short name, and the URLs of their ACME directories.
 ACME_PRESETS = {
     "letsencrypt": "https://acme-v02.api.letsencrypt.org/directory",
     "letsencrypt-staging": "https://acme-staging-v02.api.letsencrypt.org/directory",
@@ -41,38 +41,38 @@ CHALLENGES = ("tls-alpn-01", "http-01")
 
 
 def _duration(value: object) -> float:
-    return parse_duration(value if _is_text_or_number(value) else "")
+    return parse_duration(value if _is_string_or_number(value) else "")
 
 
 def _size(value: object) -> int:
-    return parse_size(value if _is_text_or_number(value) else "")
+    return parse_size(value if _is_string_or_number(value) else "")
 
 
-def _is_text_or_number(value: object) -> TypeGuard[str | int]:
+def _is_string_or_number(value: object) -> TypeGuard[str | int]:
     return isinstance(value, str | int) and not isinstance(value, bool)
 
 
-def _texts(value: object, remedy: str) -> list[str]:
+def _strings(value: object, remedy: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise InvalidValueError("is not a list of texts", remedy)
+        raise InvalidValueError("must be a list of strings", remedy)
     return value
 
 
 def _addresses(value: object) -> tuple[Address, ...]:
     remedy = 'Write it like ["127.0.0.1:5000", "[::1]:5000"].'
-    addresses = tuple(Address.parse(item) for item in _texts(value, remedy))
+    addresses = tuple(Address.parse(item) for item in _strings(value, remedy))
     if len(set(addresses)) < len(addresses):
-        raise InvalidValueError("names an address twice", remedy)
+        raise InvalidValueError("has an address twice", remedy)
     return addresses
 
 
-def _some(values: tuple[Address, ...]) -> tuple[Address, ...]:
+def _not_empty(values: tuple[Address, ...]) -> tuple[Address, ...]:
     if not values:
-        raise InvalidValueError("names no address", 'Write it like ["[::]:443"].')
+        raise InvalidValueError("has no address", 'Write it like ["[::]:443"].')
     return values
 
 
-def _texts_of(values: tuple[object, ...]) -> list[str]:
+def _as_strings(values: tuple[object, ...]) -> list[str]:
     return [str(value) for value in values]
 
 
@@ -86,16 +86,16 @@ def _hostname(value: str) -> str:
 
 
 def _hostnames(value: object) -> tuple[str, ...]:
-    return tuple(_hostname(item) for item in _texts(value, 'Write it like ["auth.example.com"].'))
+    return tuple(_hostname(item) for item in _strings(value, 'Write it like ["auth.example.com"].'))
 
 
 def _registry(value: str) -> str:
     name = value.lower()
     match = _REGISTRY.fullmatch(name)
-    # Clients take the first part of a name for a registry by this rule (distribution/reference, "domain").
+    # By this rule clients decide whether the first part of a name is a registry (distribution/reference, "domain").
     if match is None or ("." not in name and match["port"] is None and name != "localhost"):
         raise InvalidValueError(
-            "is not a registry", 'Write it as it stands in image names, like "ghcr.io" or "registry:5000".'
+            "is not a registry", 'Write it as in image names, like "ghcr.io" or "registry:5000".'
         )
     return name
 
@@ -103,11 +103,11 @@ def _registry(value: str) -> str:
 def _url(value: str) -> str:
     match = _URL.fullmatch(value.lower())
     if "@" in value:
-        raise InvalidValueError("has credentials in it", "Use username and password instead.")
+        raise InvalidValueError("contains credentials", "Use username and password instead.")
     if match is None:
         raise InvalidValueError(
             "is not the address of a registry",
-            'Write it like "https://registry.example.com:5000", with no path behind.',
+            'Write it like "https://registry.example.com:5000", without a path.',
         )
     return match[1]
 
@@ -123,12 +123,12 @@ def _username(value: str) -> str:
 
 def _acme(value: str) -> str:
     url = urlsplit(value)
-    # RFC 8555, section 6.1: ACME is spoken over HTTPS.
+    # RFC 8555, section 6.1: ACME requires HTTPS.
     if value not in ACME_PRESETS and (url.scheme != "https" or not url.hostname or url.username is not None):
         known = ", ".join(f'"{name}"' for name in ACME_PRESETS)
         raise InvalidValueError(
             "is not an ACME server",
-            f'Write {known}, or the address of its directory, like "https://ca.example.com/acme/acme/directory".',
+            f'Write {known}, or the URL of its directory, like "https://ca.example.com/acme/acme/directory".',
         )
     return value
 
@@ -146,7 +146,7 @@ def _key_identifier(value: str) -> str:
 
 
 def check_hmac_key(value: SecretStr) -> SecretStr:
-    """The key itself; raises InvalidValueError when it can't be used (RFC 8555, section 7.3.4)."""
+    """Return the key. Raise InvalidValueError if it is not valid (RFC 8555, section 7.3.4)."""
     if not _BASE64URL.fullmatch(value.get_secret_value()):
         raise InvalidValueError(
             "is not a key for external accounts", "Write it as the CA shows it, in base64url."
@@ -158,16 +158,16 @@ def _paths(value: object) -> tuple[Path, ...]:
     texts = [value] if isinstance(value, str | Path) else value
     if not isinstance(texts, list) or not all(isinstance(item, str | Path) for item in texts):
         raise InvalidValueError(
-            "is not a path, nor a list of paths", 'Write it like "/etc/tls/fullchain.pem".'
+            "must be a path or a list of paths", 'Write it like "/etc/tls/fullchain.pem".'
         )
     return tuple(_path(Path(item)) for item in texts)
 
 
 def _challenges(value: object) -> tuple[str, ...]:
     remedy = f"Write {' or '.join(CHALLENGES)}, or both, in the order in which to try them."
-    names = tuple(_texts(value, remedy))
+    names = tuple(_strings(value, remedy))
     if not names or len(set(names)) < len(names) or not set(names) <= set(CHALLENGES):
-        raise InvalidValueError("are not challenges that can be answered", remedy)
+        raise InvalidValueError("is not a list of supported challenges", remedy)
     return names
 
 
@@ -178,7 +178,7 @@ def _path(value: Path) -> Path:
 
 
 def check_password(value: SecretStr) -> SecretStr:
-    """The password itself; raises InvalidValueError when it can't be sent."""
+    """Return the password. Raise InvalidValueError if it can't be sent."""
     if not value.get_secret_value() or _CONTROL.search(value.get_secret_value()):
         raise InvalidValueError(
             "is not a password",
@@ -189,9 +189,9 @@ def check_password(value: SecretStr) -> SecretStr:
 
 def _command(value: object) -> tuple[str, ...]:
     remedy = 'Write it as a list, like ["pass", "show", "registry"]; there is no shell.'
-    arguments = tuple(_texts(value, remedy))
+    arguments = tuple(_strings(value, remedy))
     if arguments and (not arguments[0] or any("\0" in argument for argument in arguments)):
-        raise InvalidValueError("names no program", remedy)
+        raise InvalidValueError("has no program", remedy)
     return arguments
 
 
@@ -204,11 +204,10 @@ def _helper(value: str) -> str:
 
 
 def check_repository_path(value: str) -> str:
-    """The path itself; raises InvalidValueError when no repository's name can begin with it."""
-    # OCI distribution-spec, "Pulling manifests": the parts of a name.
-    if not _REPOSITORY_PATH.fullmatch(value):
+    """Return the path. Raise InvalidValueError if no repository's name can begin with it."""
+    if not REPOSITORY_NAME.fullmatch(value):
         raise InvalidValueError(
-            "is not a repository, nor what the name of one begins with",
+            "is not a repository's name or the beginning of one",
             'Write it like "acme" or "acme/private", in lower case, without the registry.',
         )
     return value
@@ -217,15 +216,15 @@ def check_repository_path(value: str) -> str:
 def _networks(value: object) -> tuple[IPv4Network | IPv6Network, ...]:
     remedy = 'Write it like ["10.0.0.0/8", "192.0.2.7", "2001:db8::/32"].'
     try:
-        return tuple(ip_network(item.strip()) for item in _texts(value, remedy))
+        return tuple(ip_network(item.strip()) for item in _strings(value, remedy))
     except ValueError as error:
         if isinstance(error, InvalidValueError):
             raise
-        raise InvalidValueError(f"has what is not a network: {error}", remedy) from None
+        raise InvalidValueError(f"has an invalid network: {error}", remedy) from None
 
 
 def _names(value: object) -> tuple[str, ...]:
-    return tuple(_texts(value, 'Write it like ["*.nodes.example.com"].'))
+    return tuple(_strings(value, 'Write it like ["*.nodes.example.com"].'))
 
 
 # As JSON, values are written as in the file.
@@ -239,13 +238,13 @@ ByteSize = Annotated[
 Addresses = Annotated[
     tuple[Address, ...],
     BeforeValidator(_addresses),
-    PlainSerializer(_texts_of, return_type=list[str], when_used="json"),
+    PlainSerializer(_as_strings, return_type=list[str], when_used="json"),
 ]
-SomeAddresses = Annotated[Addresses, AfterValidator(_some)]
+SomeAddresses = Annotated[Addresses, AfterValidator(_not_empty)]
 Networks = Annotated[
     tuple[IPv4Network | IPv6Network, ...],
     BeforeValidator(_networks),
-    PlainSerializer(_texts_of, return_type=list[str], when_used="json"),
+    PlainSerializer(_as_strings, return_type=list[str], when_used="json"),
 ]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 Hostname = Annotated[str, AfterValidator(_hostname)]

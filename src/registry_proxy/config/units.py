@@ -1,4 +1,4 @@
-"""Durations, byte sizes and addresses as people write them. Pure."""
+"""Parsing and formatting of durations, byte sizes and addresses. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ADDRESS = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9.-]+)):(\d{1,5})", re.ASCII
 
 
 class InvalidValueError(ValueError):
-    """A value that can't be used: `text` says what it is not, `remedy` how to write it."""
+    """An invalid value: `text` is the reason, `remedy` the valid form."""
 
     def __init__(self, text: str, remedy: str) -> None:
         super().__init__(f"{text}. {remedy}")
@@ -29,7 +29,7 @@ class InvalidValueError(ValueError):
 
 
 def parse_duration(text: str | int) -> float:
-    """Seconds, from `30s`, `1h30m`, `7d` or a plain number of seconds; raises InvalidValueError."""
+    """Return the seconds in `30s`, `1h30m`, `7d` or a plain number of seconds. Raise InvalidValueError."""
     text = str(text).strip()
     if text.isascii() and text.isdigit():
         return float(text)
@@ -39,7 +39,7 @@ def parse_duration(text: str | int) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """The shortest text that `parse_duration` reads as `seconds` (to the millisecond)."""
+    """Return the shortest text that `parse_duration` reads as `seconds` (to the millisecond)."""
     left = round(seconds * 1000)
     parts = []
     for unit in ("d", "h", "m", "s", "ms"):
@@ -50,7 +50,7 @@ def format_duration(seconds: float) -> str:
 
 
 def parse_size(text: str | int) -> int:
-    """Bytes, from `100GiB`, `1.5 TB` or a plain number of bytes; raises InvalidValueError."""
+    """Return the bytes in `100GiB`, `1.5 TB` or a plain number of bytes. Raise InvalidValueError."""
     match = _SIZE.fullmatch(str(text).strip())
     unit = _BYTES.get(match[2].lower()) if match else None
     if match is None or unit is None:
@@ -60,7 +60,7 @@ def parse_size(text: str | int) -> int:
 
 
 def format_size(size: int) -> str:
-    """The text with the largest binary unit that `parse_size` reads as exactly `size`."""
+    """Return the text with the largest binary unit that `parse_size` reads as exactly `size`."""
     for prefix in "PTGMK":
         unit = _BYTES[f"{prefix.lower()}ib"]
         if size and size % unit == 0:
@@ -70,14 +70,14 @@ def format_size(size: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a server listens: an IP address or a host name, and a port (0: any free one)."""
+    """An address to listen on: an IP address or a host name, and a port (0: any free one)."""
 
     host: str
     port: int
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Parse `HOST:PORT`, with an IPv6 host in brackets; raises InvalidValueError."""
+        """Parse `HOST:PORT`, with an IPv6 host in brackets. Raise InvalidValueError."""
         match = _ADDRESS.fullmatch(text.strip())
         if match is None or int(match[3]) > 65535 or not _is_host(match[1], match[2]):
             raise InvalidValueError(

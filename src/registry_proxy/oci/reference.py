@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from registry_proxy.oci.digest import Digest
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
+REPOSITORY_NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}", re.ASCII)
 
 # Clients limit the whole name with its registry to 255 characters; no registry issues longer ones.
@@ -30,7 +30,7 @@ class Repository:
     name: str
 
     def __post_init__(self) -> None:
-        if len(self.name) > MAX_REPOSITORY_LENGTH or not _REPOSITORY.fullmatch(self.name):
+        if len(self.name) > MAX_REPOSITORY_LENGTH or not REPOSITORY_NAME.fullmatch(self.name):
             raise InvalidNameError(f"{self.name[:80]!r} is not a repository name")
 
     def __str__(self) -> str:
