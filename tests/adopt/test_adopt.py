@@ -312,7 +312,7 @@ class TestUsage:
 
     def test_another_folder_is_refused(self, site: Site) -> None:
         done = site.run("adopt", str(site.folder), "--upstream", "dockerhub", code=1)
-        assert "is no storage folder of a registry" in done.stderr
+        assert "is not the storage directory of a registry" in done.stderr
         assert not site.store.exists()
 
     @pytest.mark.usefixtures("image")

@@ -38,6 +38,12 @@ def owned(site: Site) -> Iterator[Ingest]:
     ingest.close()
 
 
+def mark_as_in_commit(site: Site) -> None:
+    """Mark the bytes as the owner's commit does before it syncs them."""
+    (path,) = site.files("ingest")
+    path.chmod(0o640)
+
+
 def transfers(site: Site) -> int:
     return site.simulated.transfers(BLOB.digest)
 
@@ -119,7 +125,7 @@ async def test_an_owner_that_died_between_its_last_byte_and_its_commit(site: Sit
     async with site.worker() as worker:
         await worker.manifest("latest")
         owned.append([BLOB.raw])
-        owned.mark_verified()
+        mark_as_in_commit(site)
         assert await worker.pull(BLOB.digest) == BLOB.raw
         owned.close()
         await worker.settled(BLOB.digest)

@@ -123,42 +123,46 @@ class TestMediaType:
 @pytest.mark.parametrize(
     ("raw", "content_type", "reason"),
     [
-        (b"", OCI_MANIFEST, "it is not a manifest"),
+        (b"", OCI_MANIFEST, "the document is not a manifest"),
         (b"{}", OCI_MANIFEST, "schemaVersion"),
         (b"[]", OCI_MANIFEST, "Expected `object`"),
         (b"null", OCI_MANIFEST, "Expected `object`"),
-        (b"<html>", "text/html", "it is not a manifest"),
-        (b"\xff\xfe", OCI_MANIFEST, "it is not a manifest"),
+        (b"<html>", "text/html", "the document is not a manifest"),
+        (b"\xff\xfe", OCI_MANIFEST, "the document is not a manifest"),
         (document() + b"x", OCI_MANIFEST, "trailing characters"),
-        (b'{"schemaVersion":2,"x":' + b"[" * 100_000, OCI_MANIFEST, "it is not a manifest"),
+        (b'{"schemaVersion":2,"x":' + b"[" * 100_000, OCI_MANIFEST, "the document is not a manifest"),
         (b'{"errors":[{"code":"MANIFEST_UNKNOWN"}]}', "application/json", "schemaVersion"),
         (document(layers={}), OCI_MANIFEST, "layers"),
         (document(layers=[None]), OCI_MANIFEST, "layers"),
         (document(layers=[{}]), OCI_MANIFEST, "digest"),
         (document(layers=[descriptor(LAYER, "7")]), OCI_MANIFEST, "size"),
         (document(layers=[descriptor(LAYER, 7.5)]), OCI_MANIFEST, "size"),
-        (document(layers=[descriptor(LAYER, -1)]), OCI_MANIFEST, "has the size -1"),
-        (document(layers=[descriptor(LAYER, 2**63)]), OCI_MANIFEST, "out of all bounds"),
-        (document(layers=[descriptor(LAYER, 10**40)]), OCI_MANIFEST, "out of all bounds|not a manifest"),
+        (document(layers=[descriptor(LAYER, -1)]), OCI_MANIFEST, "has the invalid size -1"),
+        (document(layers=[descriptor(LAYER, 2**63)]), OCI_MANIFEST, "has the invalid size"),
+        (document(layers=[descriptor(LAYER, 10**40)]), OCI_MANIFEST, "has the invalid size|not a manifest"),
         (document(layers=[descriptor("md5:abc")]), OCI_MANIFEST, "'md5:abc' is not a sha256"),
         (document(layers=[descriptor("../../etc/passwd")]), OCI_MANIFEST, "is not a sha256"),
         (document(subject=descriptor("sha256:abc")), OCI_MANIFEST, "'sha256:abc' is not a sha256"),
         (document(manifests=[], layers=[]), OCI_INDEX, "both a manifest and an index"),
         (document(manifests=[], config=descriptor(CONFIG)), OCI_INDEX, "both a manifest and an index"),
-        (document(mediaType=OCI_INDEX, manifests=[]), OCI_MANIFEST, "it was sent as .* but says it is"),
+        (
+            document(mediaType=OCI_INDEX, manifests=[]),
+            OCI_MANIFEST,
+            "the Content-Type .* contradicts the media type",
+        ),
         (
             document(mediaType=DOCKER_MANIFEST, **IMAGE_FIELDS),
             OCI_MANIFEST,
-            "it was sent as .* but says it is",
+            "the Content-Type .* contradicts the media type",
         ),
-        (document(mediaType=ARTIFACT), OCI_MANIFEST, "it was sent as .* but says it is"),
-        (document(manifests=[]), OCI_MANIFEST, "its fields don't fit"),
-        (document(mediaType=DOCKER_LIST, **IMAGE_FIELDS), "", "its fields don't fit"),
-        (document(**IMAGE_FIELDS), OCI_INDEX, "its fields don't fit"),
-        (document(mediaType="text/html\r\nSet-Cookie: a=b"), "", "its media type .* is none"),
-        (document(mediaType="html"), "", "its media type 'html' is none"),
-        (document(mediaType="a/b/c"), "", "is none"),
-        (document(mediaType="ä/b"), "", "is none"),
+        (document(mediaType=ARTIFACT), OCI_MANIFEST, "the Content-Type .* contradicts the media type"),
+        (document(manifests=[]), OCI_MANIFEST, "the fields do not match the media type"),
+        (document(mediaType=DOCKER_LIST, **IMAGE_FIELDS), "", "the fields do not match the media type"),
+        (document(**IMAGE_FIELDS), OCI_INDEX, "the fields do not match the media type"),
+        (document(mediaType="text/html\r\nSet-Cookie: a=b"), "", "the media type .* is invalid"),
+        (document(mediaType="html"), "", "the media type 'html' is invalid"),
+        (document(mediaType="a/b/c"), "", "the media type 'a/b/c' is invalid"),
+        (document(mediaType="ä/b"), "", "the media type '.*' is invalid"),
         (document(mediaType=7), "", "mediaType"),
         (b'{"schemaVersion":1,"fsLayers":[]}', "application/json", "Docker's schema 1"),
         *((document(), schema1, "Docker's schema 1") for schema1 in sorted(DOCKER_SCHEMA1)),
@@ -187,7 +191,7 @@ class TestBytes:
     def test_may_be_as_many_as_the_limit(self) -> None:
         raw = document()
         assert parse_manifest(raw.ljust(MAX_MANIFEST_SIZE), "").media_type == OCI_MANIFEST
-        with pytest.raises(InvalidManifestError, match="4194305 bytes, more than the 4194304 allowed"):
+        with pytest.raises(InvalidManifestError, match="4194305 bytes are more than the 4194304 allowed"):
             parse_manifest(raw.ljust(MAX_MANIFEST_SIZE + 1), "")
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
+from unittest.mock import patch
 
 from tests.storage.stores import open_store
 
@@ -44,6 +45,11 @@ class Owner:
         self._process.kill()
         assert self._process.wait() == -signal.SIGKILL
 
+    def die_in_commit(self) -> None:
+        """Begin to commit, and die before the bytes are synced."""
+        assert self.tell("die_in_commit") == ""
+        assert self._process.wait() == -signal.SIGKILL
+
     def __enter__(self) -> Self:
         return self
 
@@ -61,6 +67,9 @@ def _obey(store: BlobStore, ingest: Ingest | None, words: list[str]) -> Ingest |
             return store.begin(Digest.parse(digest))
         case ["append", text] if ingest is not None:
             ingest.append([text.encode()])
+        case ["die_in_commit"] if ingest is not None:
+            with patch("os.fdatasync", lambda _: os.kill(os.getpid(), signal.SIGKILL)):
+                ingest.commit()
         case [method] if ingest is not None:
             getattr(ingest, method)()
         case _:

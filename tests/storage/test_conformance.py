@@ -10,7 +10,7 @@ from threading import Barrier
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.storage.stores import CONTENT, DIGEST, begin, open_store, put, read
+from tests.storage.stores import CONTENT, DIGEST, begin, open_store, put, read, read_open
 
 from registry_proxy.oci.digest import Digest
 from registry_proxy.storage.base import StoreError
@@ -32,7 +32,6 @@ class TestContent:
     def test_nothing_is_content_before_its_commit(self, store: BlobStore) -> None:
         ingest = begin(store)
         ingest.append([CONTENT])
-        ingest.mark_verified()
         assert store.open(DIGEST) is None
         assert list(store.walk()) == []
         ingest.close()
@@ -42,7 +41,7 @@ class TestContent:
         first = store.open(DIGEST)
         assert first is not None
         put(store, CONTENT)
-        assert first.file.readall() == CONTENT
+        assert read_open(first) == CONTENT
         assert read(store, DIGEST) == CONTENT
         first.close()
 
@@ -52,7 +51,7 @@ class TestContent:
         assert blob is not None
         store.delete(DIGEST)
         assert store.open(DIGEST) is None
-        assert blob.file.readall() == CONTENT
+        assert read_open(blob) == CONTENT
         blob.close()
 
     def test_deleting_what_is_not_there_is_no_error(self, store: BlobStore) -> None:
@@ -64,8 +63,8 @@ class TestContent:
         one, two = store.open(DIGEST), store.open(DIGEST)
         assert one is not None
         assert two is not None
-        assert one.file.read(7) == b"sixteen"
-        assert two.file.read(7) == b"sixteen"
+        assert read_open(one, 7) == b"sixteen"
+        assert read_open(two, 7) == b"sixteen"
         one.close()
         two.close()
 
@@ -173,7 +172,7 @@ class TestIngest:
         ingest.discard()
         with pytest.raises(StoreError, match="has ended"):
             ingest.append([b"x"])
-        for method in (ingest.truncate, ingest.mark_verified, ingest.commit):
+        for method in (ingest.truncate, ingest.commit):
             with pytest.raises(StoreError, match="has ended"):
                 method()
         assert store.begin(DIGEST) is None, "the successor's lock is untouched"
@@ -241,7 +240,7 @@ class TestView:
         ingest.discard()
 
 
-class TestFollowed:
+class TestFollowedIngest:
     def test_is_none_without_an_ingest(self, store: BlobStore) -> None:
         assert store.follow(DIGEST) is None
 
@@ -253,15 +252,13 @@ class TestFollowed:
         ingest.append([CONTENT])
         assert followed.size() == 16
         assert not followed.verified()
-        ingest.mark_verified()
-        assert followed.verified()
         ingest.commit()
         assert followed.verified()
         assert not followed.discarded()
-        assert followed.file.read() == CONTENT
+        assert read_open(followed) == CONTENT
         followed.close()
 
-    def test_sees_a_commit_without_a_mark_as_verified(self, store: BlobStore) -> None:
+    def test_of_the_same_process_sees_the_commit(self, store: BlobStore) -> None:
         ingest = begin(store)
         followed = store.follow(DIGEST)
         assert followed is not None
@@ -300,7 +297,7 @@ class TestFollowed:
         successor = begin(store)
         successor.append([CONTENT[3:]])
         assert not followed.discarded()
-        assert followed.file.read() == CONTENT
+        assert read_open(followed) == CONTENT
         followed.close()
         successor.discard()
 

@@ -110,18 +110,17 @@ class TestBrokenDisk:
         assert ingest.size == 0
         ingest.discard()
 
-    def test_a_mark_that_fails_marks_nothing(self, store: FilesystemStore, root: Path) -> None:
+    def test_a_commit_that_can_t_mark_the_bytes_marks_nothing(
+        self, store: FilesystemStore, root: Path
+    ) -> None:
         ingest = begin(store)
-        with (
-            broken("fchmod"),
-            pytest.raises(StoreError, match=rf"mark {root / INGEST} as verified: Input/output"),
-        ):
-            ingest.mark_verified()
         followed = store.follow(DIGEST)
         assert followed is not None
+        with broken("fchmod"), pytest.raises(StoreError, match=rf"commit {root / INGEST}: Input/output"):
+            ingest.commit()
         assert not followed.verified()
+        assert followed.discarded()
         followed.close()
-        ingest.discard()
 
     def test_a_discard_that_fails_gives_the_lock_back(self, store: FilesystemStore) -> None:
         ingest = begin(store)
@@ -154,7 +153,7 @@ class TestBrokenDisk:
 
     def test_folders_that_can_t_be_made_are_named(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
-        with pytest.raises(StoreError, match=rf"make the folder {tmp_path}/file/store: Not a directory"):
+        with pytest.raises(StoreError, match=rf"create the directory {tmp_path}/file/store: Not a directory"):
             FilesystemStore(tmp_path / "file" / "store")
 
     def test_a_store_whose_folders_were_deleted_is_empty(self, store: FilesystemStore, root: Path) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.storage.disks import broken
+from tests.storage.owner import Owner
 from tests.storage.stores import BLOB, CONTENT, DIGEST, INGEST, begin, put, read
 
 from registry_proxy.storage.base import StoreError
@@ -44,11 +45,11 @@ class TestLayout:
     def test_the_mark_is_a_mode_that_lets_the_next_owner_write(
         self, store: FilesystemStore, root: Path
     ) -> None:
-        ingest = begin(store)
-        assert mode(root / INGEST) == 0o600
-        ingest.mark_verified()
+        with Owner(f"filesystem:{root}") as owner:
+            owner.tell("begin", DIGEST)
+            assert mode(root / INGEST) == 0o600
+            owner.die_in_commit()
         assert mode(root / INGEST) == 0o640
-        ingest.close()
         begin(store).close()
         assert mode(root / INGEST) == 0o600
 
@@ -146,6 +147,42 @@ class TestCommit:
         with pytest.raises(StoreError, match="Not a directory"):
             begin(store).commit()
 
+    def test_is_seen_by_followers_before_the_sync(
+        self, store: FilesystemStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ingest = begin(store)
+        followed = store.follow(DIGEST)
+        assert followed is not None
+        assert not followed.verified()
+        sync, seen = os.fdatasync, []
+
+        def look_first(fd: int) -> None:
+            seen.append(followed.verified())
+            sync(fd)
+
+        monkeypatch.setattr(os, "fdatasync", look_first)
+        ingest.commit()
+        assert seen == [True]
+        followed.close()
+
+    def test_that_its_owner_did_not_survive_is_verified_again(
+        self, store: FilesystemStore, root: Path
+    ) -> None:
+        with Owner(f"filesystem:{root}") as owner:
+            owner.tell("begin", DIGEST)
+            owner.tell("append", "sixteen-bytes...")
+            owner.die_in_commit()
+        followed = store.follow(DIGEST)
+        assert followed is not None
+        assert followed.verified()
+        ingest = begin(store)
+        assert ingest.size == 16
+        assert not followed.verified()
+        ingest.append([b"!"])
+        assert followed.size() == 17
+        followed.close()
+        ingest.discard()
+
 
 class TestBegin:
     def test_between_open_and_lock_the_owner_commits(
@@ -175,7 +212,7 @@ class TestTruncate:
     def test_that_fails_keeps_the_ingest(self, store: FilesystemStore) -> None:
         ingest = begin(store)
         ingest.append([CONTENT])
-        with broken("rename"), pytest.raises(StoreError, match=r"begin .* anew: Input/output error"):
+        with broken("rename"), pytest.raises(StoreError, match=r"truncate .*: Input/output error"):
             ingest.truncate()
         assert ingest.size == 16
         ingest.commit()

@@ -31,7 +31,7 @@ from registry_proxy.maintenance.importing import (
     RepositoryDone,
 )
 from registry_proxy.service.wiring.upstreams import preset_of
-from registry_proxy.storage.distribution import DistributionFolder
+from registry_proxy.storage.distribution import DistributionDirectory
 from registry_proxy.storage.filesystem import FilesystemStore
 from registry_proxy.storage.locks import FileLocks
 
@@ -87,7 +87,7 @@ class _Outcome:
 def run(settings: Settings, path: Path, upstream: str, *, copy: bool, as_json: bool) -> bool:
     """Take the folder over; whether all of it was sound. Raises UsageError, StoreError or IndexFailedError."""
     heir = _heir(settings, upstream)
-    old = DistributionFolder(path)
+    old = DistributionDirectory(path)
     console = Console(stderr=as_json, highlight=False, markup=False, soft_wrap=True)
     with Bar(*byte_columns(), console=console, transient=True, disable=not console.is_terminal) as bar:
         outcome = _Outcome(bar)
@@ -108,7 +108,7 @@ def _heir(settings: Settings, name: str) -> ImportTarget:
 
 
 async def _adopt(
-    settings: Settings, old: DistributionFolder, heir: ImportTarget, outcome: _Outcome, *, copy: bool
+    settings: Settings, old: DistributionDirectory, heir: ImportTarget, outcome: _Outcome, *, copy: bool
 ) -> None:
     root = settings.storage.path
     store = FilesystemStore(root)

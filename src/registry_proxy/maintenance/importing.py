@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from registry_proxy.oci.manifest import Manifest
     from registry_proxy.oci.reference import Repository
     from registry_proxy.storage.base import BlobStore, Ingest
-    from registry_proxy.storage.distribution import DistributionFolder, OldBlob, OldRepository
+    from registry_proxy.storage.distribution import DistributionDirectory, OldBlob, OldRepository
 
 _READ_SIZE = 1024 * 1024
 # A hop to a thread costs about 100 µs; the progress is told between hops.
@@ -118,7 +118,7 @@ class Importer:
         self._clock = clock
         self._report = report
 
-    async def run(self, old: DistributionFolder, heir: ImportTarget, *, copy: bool, threads: int) -> None:
+    async def run(self, old: DistributionDirectory, heir: ImportTarget, *, copy: bool, threads: int) -> None:
         """Take over blobs, the most recent first, then what their repositories say of them.
 
         `copy` makes no second name of any file. Nothing that is cached has to go for it. Raises StoreError when the

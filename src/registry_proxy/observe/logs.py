@@ -1,4 +1,4 @@
-"""Log lines on standard error, as text for people or as JSON for programs."""
+"""Log lines on standard error, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TEXT = "%(asctime)s %(levelname)-7s %(name)s[%(process)d]: %(message)s"
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """Formatter that writes one JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, object] = {
@@ -28,7 +28,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure_logs(level: str, style: Literal["text", "json"]) -> None:
-    """Send what the package logs to standard error."""
+    """Send the package's log to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if style == "json" else logging.Formatter(_TEXT))
     root = logging.getLogger("registry_proxy")

@@ -1,1 +1,1 @@
-"""The protocol as values: names, digests, manifests, challenges and ranges. Pure: no I/O and no clock."""
+"""Values of the protocol: names, digests, manifests, challenges and ranges. Pure: no I/O and no clock."""

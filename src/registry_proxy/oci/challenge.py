@@ -23,9 +23,9 @@ class Challenge:
 
 
 def parse_challenges(header: str) -> tuple[Challenge, ...]:
-    """All challenges of a `WWW-Authenticate` value, in order; what follows a syntax error is left out.
+    """Return all challenges of a `WWW-Authenticate` value, in order. Text after a syntax error is ignored.
 
-    A challenge with a token68 in place of parameters (`Negotiate TlRM…=`) has no parameters.
+    A challenge with a token68 instead of parameters (`Negotiate TlRM…=`) has no parameters.
     """
     challenges: list[Challenge] = []
     position = 0

@@ -34,21 +34,21 @@ class Digest:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse `algorithm:hex`; raises InvalidDigestError."""
+        """Parse `algorithm:hex`. Raise InvalidDigestError."""
         algorithm, _, encoded = text.partition(":")
         return cls(algorithm, encoded)
 
     @classmethod
     def of(cls, content: bytes, algorithm: str = "sha256") -> Self:
-        """The digest of `content`."""
+        """Return the digest of `content`."""
         return cls(algorithm, hashlib.new(algorithm, content).hexdigest())
 
     def matches(self, content: bytes) -> bool:
-        """Whether `content` has this digest."""
+        """Return whether `content` has this digest."""
         return hashlib.new(self.algorithm, content).hexdigest() == self.hex
 
     def hasher(self) -> _Hash:
-        """A fresh hash object of this digest's algorithm."""
+        """Return a new hash object of this digest's algorithm."""
         return hashlib.new(self.algorithm)
 
     def __str__(self) -> str:

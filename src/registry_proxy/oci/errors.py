@@ -1,4 +1,4 @@
-"""Registry errors (OCI distribution-spec, "Error Codes"), without a word about HTTP."""
+"""Registry errors (OCI distribution-spec, "Error Codes"), independent of HTTP."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from enum import StrEnum
 
 
 class ErrorCode(StrEnum):
-    """Codes of the specification, and a few of our own: for requests, and for an upstream at fault."""
+    """Codes of the specification, and additional ones for invalid requests and for upstream failures."""
 
     BLOB_UNKNOWN = "BLOB_UNKNOWN"
     DENIED = "DENIED"
     DIGEST_INVALID = "DIGEST_INVALID"
-    MANIFEST_INVALID = "MANIFEST_INVALID"
+
     MANIFEST_UNKNOWN = "MANIFEST_UNKNOWN"
     NAME_INVALID = "NAME_INVALID"
     NAME_UNKNOWN = "NAME_UNKNOWN"
@@ -26,10 +26,10 @@ class ErrorCode(StrEnum):
 
 
 class RegistryError(Exception):
-    """An answer to a client in the registry's own terms.
+    """An error response to a client.
 
-    `message` names the thing, the cause and the next step; `detail` holds facts for programs;
-    `retry_after` is in seconds and goes with TOOMANYREQUESTS.
+    `message` has the object, the cause and the next step. `detail` has facts for programs. `retry_after` is in seconds
+    and accompanies TOOMANYREQUESTS.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Image names as people write them: `alpine`, `ghcr.io/acme/app:1.2`, `quay.io/acme/app@sha256:…`."""
+"""Image names as users write them: `alpine`, `ghcr.io/acme/app:1.2`, `quay.io/acme/app@sha256:…`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DEFAULT_REGISTRY = "docker.io"
 
 @dataclass(frozen=True, slots=True)
 class ImageName:
-    """A repository at a registry, as it was written, and the tag or digest, where there is one."""
+    """A repository at a registry, as written, and the tag or digest, if any."""
 
     registry: str
     repository: Repository
@@ -20,10 +20,10 @@ class ImageName:
 
 
 def parse_image_name(text: str) -> ImageName:
-    """Read a name; raises InvalidNameError, InvalidTagError or InvalidDigestError.
+    """Parse a name. Raise InvalidNameError, InvalidTagError or InvalidDigestError.
 
     The first part is a registry if it has a dot or a colon or is `localhost` (distribution/reference, "normalize.go").
-    A tag beside a digest says nothing more.
+    A tag next to a digest is ignored.
     """
     name, has_digest, digest = text.partition("@")
     path, colon, tag = name.rpartition(":")

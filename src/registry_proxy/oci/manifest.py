@@ -1,4 +1,4 @@
-"""Manifests and indexes: what they say, while their bytes stay as they came."""
+"""Parsing of manifests and indexes. Their bytes are kept unchanged."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import msgspec
 from registry_proxy.oci import media_types
 from registry_proxy.oci.digest import Digest, InvalidDigestError
 
-# The limit that registries keep themselves (distribution: 4 MiB); more is an attack on memory.
+# The limit of registries (distribution: 4 MiB). Larger manifests are an attack on memory.
 MAX_MANIFEST_SIZE = 4 * 1024 * 1024
 
 # Sizes are int64 (image-spec, descriptor.md).
 _MAX_SIZE = 2**63 - 1
-# RFC 6838, section 4.2. What isn't of this form could add headers to an answer.
+# RFC 6838, section 4.2. Other text could add headers to a response.
 _NAME = r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}"
 _MEDIA_TYPE = re.compile(rf"{_NAME}/{_NAME}", re.ASCII | re.IGNORECASE)
 
@@ -34,14 +34,12 @@ class Descriptor:
 
     def __post_init__(self) -> None:
         if not 0 <= self.size <= _MAX_SIZE:
-            raise InvalidManifestError(
-                f"the descriptor of {self.digest} has the size {self.size}, out of all bounds"
-            )
+            raise InvalidManifestError(f"the descriptor of {self.digest} has the invalid size {self.size}")
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """One manifest or index: its exact bytes, and what the cache needs of their meaning."""
+    """One manifest or index: its exact bytes, and the fields that the cache uses."""
 
     raw: bytes
     digest: Digest
@@ -70,20 +68,20 @@ _decoder = msgspec.json.Decoder(_Document)
 
 
 def parse_manifest(raw: bytes, content_type: str, expected: Digest | None = None) -> Manifest:
-    """Read a manifest that a registry sent as `content_type` (a `Content-Type` value).
+    """Parse a manifest that a registry sent as `content_type` (a `Content-Type` value).
 
-    With `expected` the bytes must have that digest. Raises InvalidManifestError. A document that is both manifest
-    and index, or whose types disagree, is refused: clients would not agree on what it is (CVE-2021-41190).
+    With `expected`, the bytes must have that digest. Raise InvalidManifestError, also for a document that is both
+    manifest and index, or whose types contradict each other: clients would interpret it differently (CVE-2021-41190).
     """
     if len(raw) > MAX_MANIFEST_SIZE:
-        raise InvalidManifestError(f"it has {len(raw)} bytes, more than the {MAX_MANIFEST_SIZE} allowed")
+        raise InvalidManifestError(f"{len(raw)} bytes are more than the {MAX_MANIFEST_SIZE} allowed")
     digest = Digest.of(raw, expected.algorithm if expected else "sha256")
     if expected and digest != expected:
-        raise InvalidManifestError(f"its bytes have the digest {digest}, not {expected}")
+        raise InvalidManifestError(f"the bytes have the digest {digest}, not {expected}")
     try:
         document = _decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidManifestError(f"it is not a manifest: {error}") from None
+        raise InvalidManifestError(f"the document is not a manifest: {error}") from None
     media_type = _media_type(document, content_type)
     try:
         children = tuple(_descriptor(child) for child in _children(document))
@@ -96,20 +94,20 @@ def parse_manifest(raw: bytes, content_type: str, expected: Digest | None = None
 def _media_type(document: _Document, content_type: str) -> str:
     sent = content_type.partition(";")[0].strip().lower()
     if sent in media_types.DOCKER_SCHEMA1 or document.schema_version == 1:
-        raise InvalidManifestError("it has Docker's schema 1, which is not supported; push the image anew")
+        raise InvalidManifestError("Docker's schema 1 is not supported; push the image again")
     is_index = document.manifests is not None
     is_image = document.layers is not None or document.config is not None
     if is_index and is_image:
-        raise InvalidManifestError("it is both a manifest and an index")
+        raise InvalidManifestError("the document is both a manifest and an index")
     stated = document.media_type or (sent if sent in media_types.MANIFESTS else None)
     if stated is None:
         return media_types.OCI_INDEX if is_index else media_types.OCI_MANIFEST
     if not _MEDIA_TYPE.fullmatch(stated):
-        raise InvalidManifestError(f"its media type {stated[:80]!r} is none")
+        raise InvalidManifestError(f"the media type {stated[:80]!r} is invalid")
     if sent in media_types.MANIFESTS and sent != stated:
-        raise InvalidManifestError(f"it was sent as {sent} but says it is {stated}")
+        raise InvalidManifestError(f"the Content-Type {sent} contradicts the media type {stated}")
     if (is_index and stated in media_types.IMAGES) or (is_image and stated in media_types.INDEXES):
-        raise InvalidManifestError(f"its fields don't fit its media type {stated}")
+        raise InvalidManifestError(f"the fields do not match the media type {stated}")
     return stated
 
 

@@ -7,7 +7,7 @@ OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 
-# Docker's first schema: its digest is not the hash of its bytes, and current clients refuse it.
+# Docker's first schema: the digest is not the hash of the bytes, and current clients reject it.
 DOCKER_SCHEMA1 = frozenset(
     {
         "application/vnd.docker.distribution.manifest.v1+json",
@@ -19,5 +19,5 @@ IMAGES = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 INDEXES = frozenset({OCI_INDEX, DOCKER_LIST})
 MANIFESTS = IMAGES | INDEXES
 
-# What the cache asks upstream for: everything, so that no registry converts a manifest.
+# `Accept` of requests to upstream: all types, so that no registry converts a manifest.
 ACCEPT = ", ".join((OCI_INDEX, DOCKER_LIST, OCI_MANIFEST, DOCKER_MANIFEST, "*/*;q=0.1"))

@@ -10,26 +10,27 @@ _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASC
 
 
 class UnsatisfiableRangeError(ValueError):
-    """A well-formed range that selects no byte of the content: 416 (RFC 9110, section 14.4)."""
+    """A well-formed range without a byte of the content: 416 (RFC 9110, section 14.4)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ByteRange:
-    """The bytes `start` (included) to `stop` (excluded) of a content."""
+    """The bytes of some content from `start` (included) to `stop` (excluded)."""
 
     start: int
     stop: int
 
     @property
     def length(self) -> int:
+        """The number of bytes."""
         return self.stop - self.start
 
 
 def select_range(header: str | None, size: int) -> ByteRange | None:
-    """The part of a content of `size` bytes that a `Range` header selects; None stands for all of it.
+    """Return the range of `size` bytes that a `Range` header selects, or None for all of them.
 
-    A malformed header, another unit or several ranges count as no header (RFC 9110, section 14.2).
-    Raises UnsatisfiableRangeError.
+    A malformed header, another unit and several ranges are ignored (RFC 9110, section 14.2).
+    Raise UnsatisfiableRangeError.
     """
     match = _RANGE.fullmatch(header) if header else None
     if match is None:
@@ -52,7 +53,7 @@ def select_range(header: str | None, size: int) -> ByteRange | None:
 
 @dataclass(frozen=True, slots=True)
 class ContentRange:
-    """A `Content-Range` of an answer: first byte, one past the last, and the whole size where it is told."""
+    """A response's `Content-Range`: the first byte, the one after the last, and the whole size if it is known."""
 
     start: int
     stop: int
@@ -60,7 +61,7 @@ class ContentRange:
 
 
 def parse_content_range(header: str | None) -> ContentRange | None:
-    """None when the header is missing or malformed (RFC 9110, section 14.4)."""
+    """Parse a `Content-Range`. Return None if it is missing or malformed (RFC 9110, section 14.4)."""
     match = _CONTENT_RANGE.fullmatch(header.strip()) if header else None
     if match is None:
         return None

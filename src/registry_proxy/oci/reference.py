@@ -11,16 +11,16 @@ _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 REPOSITORY_NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}", re.ASCII)
 
-# Clients limit the whole name with its registry to 255 characters; no registry issues longer ones.
+# Clients limit the full name, including the registry, to 255 characters.
 MAX_REPOSITORY_LENGTH = 255
 
 
 class InvalidNameError(ValueError):
-    """The text is not a repository name by the specification's grammar."""
+    """The text is not a repository name of the specification's grammar."""
 
 
 class InvalidTagError(ValueError):
-    """The text is not a tag by the specification's grammar."""
+    """The text is not a tag of the specification's grammar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ Reference = Tag | Digest
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A repository at its registry, such as `docker.io/library/alpine`: what content comes from, and access goes by."""
+    """A repository at its registry, such as `docker.io/library/alpine`. Access depends on the source of content."""
 
     registry: str
     repository: Repository
@@ -71,13 +71,13 @@ def official(name: Repository) -> Repository:
 
 
 def parse_reference(text: str) -> Reference:
-    """A digest when there is a colon, else a tag; raises InvalidDigestError or InvalidTagError."""
+    """Parse a digest if there is a colon, otherwise a tag. Raise InvalidDigestError or InvalidTagError."""
     return Digest.parse(text) if ":" in text else Tag(text)
 
 
 def referrers_tag(subject: Digest) -> Tag:
-    """The tag that replaces the referrers API where it is missing (distribution-spec, "Referrers Tag Schema").
+    """Return the tag for registries without the referrers API (distribution-spec, "Referrers Tag Schema").
 
-    It has at most 64 characters of the digest.
+    The tag has at most 64 characters of the digest.
     """
     return Tag(f"{subject.algorithm}-{subject.hex[:64]}")

@@ -27,7 +27,6 @@ _STATUS = {
     ErrorCode.BLOB_UNKNOWN: 404,
     ErrorCode.DENIED: 403,
     ErrorCode.DIGEST_INVALID: 400,
-    ErrorCode.MANIFEST_INVALID: 400,
     ErrorCode.MANIFEST_UNKNOWN: 404,
     ErrorCode.NAME_INVALID: 400,
     ErrorCode.NAME_UNKNOWN: 404,

@@ -1,1 +1,1 @@
-"""Where content lies: one file a digest, and one for each transfer that is under way."""
+"""The blob store: one file per digest, and one for each ingest in progress."""

@@ -1,4 +1,4 @@
-"""What the cache asks of a store. Every implementation passes the conformance suite in `tests/storage`."""
+"""Interface of the blob store. Every implementation passes the conformance suite in `tests/storage`."""
 
 from __future__ import annotations
 
@@ -12,121 +12,140 @@ if TYPE_CHECKING:
 
 
 class StoreError(Exception):
-    """The store can't do it: the text names the path and the operating system's reason."""
+    """An operation of the store failed. The text has the path and the operating system's reason."""
 
 
 class StoreFullError(StoreError):
-    """There is no space, or no quota, left for more bytes."""
+    """The disk or the quota has no space for more bytes."""
 
 
 class StoredBlob(Protocol):
-    """Committed content, open for reading. Deleting the content doesn't disturb an open one."""
+    """Committed content, open for reading. It stays readable after the content is deleted."""
 
     @property
-    def file(self) -> FileIO: ...
+    def file(self) -> FileIO:
+        """The open file, with its own offset."""
+        ...
+
     @property
-    def size(self) -> int: ...
-    def close(self) -> None: ...
+    def size(self) -> int:
+        """The size in bytes."""
+        ...
+
+    def close(self) -> None:
+        """Close the file."""
+        ...
 
 
 class Ingest(Protocol):
-    """Content on its way into the store; this process alone may grow it until `commit`, `discard` or `close`.
+    """Content in progress. Only this process may extend it, until `commit`, `discard` or `close` ends the ingest.
 
-    All methods but `view` and the properties may block: call them in a thread.
+    All methods except `view` may block: call them in a thread.
     """
 
     @property
-    def digest(self) -> Digest: ...
+    def digest(self) -> Digest:
+        """The digest that the complete content must have."""
+        ...
+
     @property
     def size(self) -> int:
-        """The bytes that are there; after a crash an ingest begins with those that were written before."""
+        """The number of bytes written, including those of an interrupted ingest that this one continues."""
         ...
 
     def view(self) -> FileIO:
-        """A file of one's own to read from; it stays readable after the commit. The caller closes it.
+        """Return a new handle on the file, which stays readable after the commit. The caller closes it.
 
-        Raises StoreError; also once the ingest has ended in any way but a commit.
+        Raise StoreError, also if the ingest has ended without a commit.
         """
         ...
 
     def append(self, chunks: Sequence[bytes | memoryview]) -> None:
-        """Write at the end. Raises StoreFullError or StoreError; `size` then tells what was kept."""
+        """Write at the end. Raise StoreFullError or StoreError; `size` then includes the bytes that were written."""
         ...
 
     def truncate(self) -> None:
-        """Forget all bytes, to begin anew. Views and followers from before see an empty file, never the new bytes."""
-        ...
+        """Remove all bytes, to start again. Earlier views and followers see an empty file, never the new bytes.
 
-    def mark_verified(self) -> None:
-        """Tell the readers in other processes that the bytes are complete and have their digest."""
+        Raise StoreError.
+        """
         ...
 
     def commit(self) -> None:
-        """Make it durable content of the store: sync, then rename. Ends the ingest.
+        """Make the bytes durable content: sync, then rename. Ends the ingest. The caller has verified the digest.
 
-        Raises StoreFullError or StoreError; the bytes are then deleted, since a failed sync leaves none to rely on.
+        Raise StoreFullError or StoreError. The bytes are then deleted, since after a failed sync none are reliable.
         """
         ...
 
     def discard(self) -> None:
-        """Delete it. Ends the ingest; after its end it does nothing. Views stay readable."""
+        """End the ingest and delete its bytes. Views stay readable. Do nothing if it has already ended."""
         ...
 
     def close(self) -> None:
-        """Keep what is there for the next ingest of this digest. Ends the ingest; after its end it does nothing."""
+        """Close the ingest and keep its bytes for the next one of this digest. Do nothing if it has already ended."""
         ...
 
 
-class Followed(Protocol):
-    """An ingest that another process owns, for reading. No method blocks for long."""
+class FollowedIngest(Protocol):
+    """An ingest that another process owns, open for reading. No method blocks for long."""
 
     @property
-    def file(self) -> FileIO: ...
+    def file(self) -> FileIO:
+        """The open file, with its own offset."""
+        ...
+
     def size(self) -> int:
-        """How many bytes are there now."""
+        """Return the number of bytes written so far."""
         ...
 
     def verified(self) -> bool:
-        """Whether the owner found the bytes complete and right (see `Ingest.mark_verified`)."""
+        """Return whether the owner has begun to commit: then the bytes are complete and have the digest."""
         ...
 
     def discarded(self) -> bool:
-        """Whether the owner threw these bytes away: what was read of them may be wrong."""
+        """Return whether the owner deleted these bytes. Bytes that were read may be wrong."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close the file."""
+        ...
 
 
 class BlobStore(Protocol):
-    """Content by digest. `open`, `begin`, `follow` are quick enough for the event loop; the rest may block."""
+    """Content by digest. `open`, `begin` and `follow` are fast enough for the event loop. The rest may block."""
 
     def open(self, digest: Digest) -> StoredBlob | None:
-        """The content, or None when it isn't there. Raises StoreError when it can't be read."""
+        """Return the content, or None if it is not stored. Raise StoreError if it can't be read."""
         ...
 
     def begin(self, digest: Digest) -> Ingest | None:
-        """Start or resume an ingest; None while another owner has it. Raises StoreError."""
+        """Start or resume an ingest. Return None while another owner has it. Raise StoreError."""
         ...
 
-    def follow(self, digest: Digest) -> Followed | None:
-        """The ingest under way elsewhere, or None when there is none. Raises StoreError."""
+    def follow(self, digest: Digest) -> FollowedIngest | None:
+        """Return the ingest of another owner, or None if there is none. Raise StoreError."""
         ...
 
     def link(self, digest: Digest, file: FileIO) -> bool:
-        """Make a file that has this digest content, where that is possible without a copy; the file stays as it is.
+        """Add a file that has this digest as content, without copying it. The file itself is not changed.
 
-        It must not be changed by anyone afterwards. False where it can't be. Raises StoreFullError or StoreError.
+        The file must not be changed afterwards. Return False if the store can't link it. Raise StoreFullError or
+        StoreError.
         """
         ...
 
     def delete(self, digest: Digest) -> None:
-        """Delete the content; none there is no error. Raises StoreError."""
+        """Delete the content. Do nothing if it is missing. Raise StoreError."""
         ...
 
     def walk(self) -> Iterator[tuple[Digest, int]]:
-        """All content with its size in bytes, in no order."""
+        """Yield all content with its size in bytes, in no order. Raise StoreError."""
         ...
 
     def remove_abandoned_ingests(self, older_than: float) -> list[Digest]:
-        """Delete ingests without an owner that were last written before `older_than` (Unix time, seconds)."""
+        """Delete ingests without an owner, last written before `older_than` (Unix time in seconds).
+
+        Return their digests. Raise StoreError.
+        """
         ...

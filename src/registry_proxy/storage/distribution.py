@@ -1,4 +1,4 @@
-"""The storage folder of a `registry:2` or `registry:3` (distribution), read only.
+"""Read-only access to the storage directory of a `registry:2` or `registry:3` (distribution).
 
 Its layout (registry/storage/paths.go):
 
@@ -32,7 +32,7 @@ _LONGEST_LINK = 256
 
 @dataclass(frozen=True, slots=True)
 class OldBlob:
-    """A blob, not verified: its size in bytes, and when it was written (Unix seconds)."""
+    """An unverified blob: its size in bytes, and the time it was written (Unix seconds)."""
 
     digest: Digest
     size: int
@@ -40,13 +40,13 @@ class OldBlob:
     path: Path
 
     def open(self) -> FileIO:
-        """Its bytes. Raises OSError."""
+        """Open the blob's file. Raise OSError."""
         return FileIO(os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
 
 
 @dataclass(frozen=True, slots=True)
 class OldRepository:
-    """A repository: where its tags point, and when it was linked to its manifests and layers (Unix seconds)."""
+    """A repository: the digests of its tags, and the times of its links to manifests and layers (Unix seconds)."""
 
     name: Repository
     tags: dict[str, Digest]
@@ -54,23 +54,23 @@ class OldRepository:
     layers: dict[Digest, float]
 
 
-class DistributionFolder:
-    """The folder at `path`: the storage root, or the `v2` in it. Raises StoreError when it is none."""
+class DistributionDirectory:
+    """The directory at `path`: the storage root, or the `v2` in it. Raise StoreError if it is neither."""
 
     def __init__(self, path: Path) -> None:
         homes = [path / _HOME, path]
-        found = next((home for home in homes if _is_folder(home / "blobs")), None)
+        found = next((home for home in homes if _is_directory(home / "blobs")), None)
         if found is None:
             raise StoreError(
-                f"{path} is no storage folder of a registry: there is no {_HOME}/blobs in it. Name the folder that "
-                "`rootdirectory` of its configuration names, or the volume mounted on /var/lib/registry"
+                f"{path} is not the storage directory of a registry: {_HOME}/blobs is missing. Pass the "
+                "`rootdirectory` of its configuration, or the volume mounted on /var/lib/registry"
             )
         self._home = found
 
     def blobs(self) -> Iterator[OldBlob]:
-        """All blobs, in no order. Raises StoreError."""
-        for digest, folder in _by_digest(self._home / "blobs", nested=True):
-            path = folder / "data"
+        """Yield all blobs, in no order. Raise StoreError."""
+        for digest, directory in _by_digest(self._home / "blobs", nested=True):
+            path = directory / "data"
             try:
                 status = path.lstat()
             except FileNotFoundError:
@@ -80,33 +80,35 @@ class DistributionFolder:
             yield OldBlob(digest, status.st_size, status.st_mtime, path)
 
     def repositories(self) -> Iterator[OldRepository]:
-        """All repositories with a usable name. Raises StoreError."""
+        """Yield all repositories with a valid name. Raise StoreError."""
         root = self._home / "repositories"
         waiting = [root]
         while waiting:
-            folder = waiting.pop()
-            names = [entry.name for entry in _folders(folder)]
+            directory = waiting.pop()
+            names = [entry.name for entry in _subdirectories(directory)]
             if "_manifests" in names or "_layers" in names:
                 with suppress(InvalidNameError):
-                    yield _repository(Repository(folder.relative_to(root).as_posix()), folder)
+                    yield _repository(Repository(directory.relative_to(root).as_posix()), directory)
             # No part of a name begins with an underscore.
-            waiting += [folder / name for name in names if not name.startswith("_")]
+            waiting += [directory / name for name in names if not name.startswith("_")]
 
 
-def _repository(name: Repository, folder: Path) -> OldRepository:
+def _repository(name: Repository, directory: Path) -> OldRepository:
     tags = {}
-    for entry in _folders(folder / "_manifests/tags"):
+    for entry in _subdirectories(directory / "_manifests/tags"):
         with suppress(InvalidTagError, InvalidDigestError, FileNotFoundError):
             tags[Tag(entry.name).name] = _read_link(Path(entry.path) / "current/link")
-    return OldRepository(name, tags, _links(folder / "_manifests/revisions"), _links(folder / "_layers"))
+    return OldRepository(
+        name, tags, _links(directory / "_manifests/revisions"), _links(directory / "_layers")
+    )
 
 
-def _links(folder: Path) -> dict[Digest, float]:
-    """The digests that are linked in a folder, with the time of each link."""
+def _links(directory: Path) -> dict[Digest, float]:
+    """Return the digests that a directory links to, with the time of each link."""
     found = {}
-    for digest, place in _by_digest(folder, nested=False):
-        link = place / "link"
-        # A deleted one leaves its folder behind.
+    for digest, subdirectory in _by_digest(directory, nested=False):
+        link = subdirectory / "link"
+        # A deleted link leaves its directory behind.
         with suppress(FileNotFoundError, InvalidDigestError):
             if _read_link(link) == digest:
                 found[digest] = link.stat().st_mtime
@@ -123,19 +125,19 @@ def _read_link(path: Path) -> Digest:
         raise store_error(f"read {path}", error) from error
 
 
-def _by_digest(folder: Path, *, nested: bool) -> Iterator[tuple[Digest, Path]]:
-    """The folders that are named by a digest's algorithm and its hexadecimal form; `nested` below its beginning."""
+def _by_digest(directory: Path, *, nested: bool) -> Iterator[tuple[Digest, Path]]:
+    """Yield the subdirectories `ALGORITHM/HEX`, or with `nested` those of the form `ALGORITHM/PREFIX/HEX`."""
     for algorithm in _ALGORITHMS:
-        parents = [folder / algorithm]
+        parents = [directory / algorithm]
         if nested:
-            parents = [Path(entry.path) for entry in _folders(folder / algorithm)]
+            parents = [Path(entry.path) for entry in _subdirectories(directory / algorithm)]
         for parent in parents:
-            for entry in _folders(parent):
+            for entry in _subdirectories(parent):
                 with suppress(InvalidDigestError):
                     yield Digest(algorithm, entry.name), Path(entry.path)
 
 
-def _folders(path: Path) -> list[os.DirEntry[str]]:
+def _subdirectories(path: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(path) as entries:
             return [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
@@ -145,8 +147,8 @@ def _folders(path: Path) -> list[os.DirEntry[str]]:
         raise store_error(f"list {path}", error) from error
 
 
-def _is_folder(path: Path) -> bool:
+def _is_directory(path: Path) -> bool:
     try:
         return path.is_dir()
     except OSError as error:
-        raise store_error(f"look into {path}", error) from error
+        raise store_error(f"read {path}", error) from error

@@ -1,9 +1,9 @@
-"""The store in a folder of a local file system.
+"""The store in a directory of a local file system.
 
-    blobs/sha256/ab/HEX     content: whatever stands here was verified, and synced before it got this name
-    ingest/HEX              content on its way: its owner holds an exclusive flock on it
+    blobs/sha256/ab/HEX     content: verified, and synced before the file got this name
+    ingest/HEX              content in progress: the owner holds an exclusive flock on the file
 
-The kernel ends a flock with its process, so nothing needs cleaning after a crash: the next `begin` goes on where the
+The kernel releases a flock when its process ends, so a crash requires no cleaning: the next `begin` continues where the
 last one stopped.
 """
 
@@ -19,21 +19,21 @@ from typing import TYPE_CHECKING
 
 from registry_proxy.oci.digest import Digest, InvalidDigestError
 from registry_proxy.storage.ingest import (
-    FRESH,
+    NEW_SUFFIX,
     FileIngest,
-    FollowedFile,
-    Place,
+    FollowedIngestFile,
+    Paths,
     lock_ingest,
-    make_folder,
+    make_directory,
     store_error,
-    sync_folder,
+    sync_directory,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ALGORITHMS = ("sha256", "sha512")
-# Another file system, too many names, or somebody else's file (proc(5), protected_hardlinks).
+# Another file system, too many links, or a file of another user (proc(5), protected_hardlinks).
 _UNLINKABLE = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP, errno.ENOSYS})
 
 
@@ -51,24 +51,24 @@ class OpenBlob:
 
 
 class FilesystemStore:
-    """A BlobStore below `root`, which several processes may share. Raises StoreError when it can't make its folders.
+    """A BlobStore below `root`, which several processes may share. Raise StoreError if a directory can't be created.
 
-    The folders are the owner's alone: they hold content of private repositories.
+    Only the owner can access the directories, since they contain private repositories.
     """
 
     def __init__(self, root: Path) -> None:
         self._blobs = root / "blobs"
         self._ingests = root / "ingest"
-        folder = root
+        directory = root
         try:
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for folder in (self._ingests, self._blobs, *(self._blobs / name for name in _ALGORITHMS)):
-                make_folder(folder)
+            for directory in (self._ingests, self._blobs, *(self._blobs / name for name in _ALGORITHMS)):
+                make_directory(directory)
         except OSError as error:
-            raise store_error(f"make the folder {folder}", error) from error
+            raise store_error(f"create the directory {directory}", error) from error
 
     def open(self, digest: Digest) -> OpenBlob | None:
-        path = self._place(digest).content
+        path = self._paths(digest).content
         try:
             return OpenBlob(FileIO(path))
         except FileNotFoundError:
@@ -77,32 +77,32 @@ class FilesystemStore:
             raise store_error(f"read {path}", error) from error
 
     def begin(self, digest: Digest) -> FileIngest | None:
-        place = self._place(digest)
+        paths = self._paths(digest)
         try:
-            fd = lock_ingest(place.ingest, create=True)
-            return None if fd is None else FileIngest(digest, place, fd)
+            fd = lock_ingest(paths.ingest, create=True)
+            return None if fd is None else FileIngest(digest, paths, fd)
         except OSError as error:
-            raise store_error(f"write {place.ingest}", error) from error
+            raise store_error(f"write {paths.ingest}", error) from error
 
-    def follow(self, digest: Digest) -> FollowedFile | None:
-        path = self._place(digest).ingest
+    def follow(self, digest: Digest) -> FollowedIngestFile | None:
+        path = self._paths(digest).ingest
         try:
-            return FollowedFile(FileIO(path))
+            return FollowedIngestFile(FileIO(path))
         except FileNotFoundError:
             return None
         except OSError as error:
             raise store_error(f"read {path}", error) from error
 
     def link(self, digest: Digest, file: FileIO) -> bool:
-        path = self._place(digest).content
+        path = self._paths(digest).content
         try:
             if not self._is_readable(os.fstat(file.fileno())):
                 return False
             os.fsync(file.fileno())
-            make_folder(path.parent)
+            make_directory(path.parent)
             with suppress(FileExistsError):
                 _link_open_file(file, path)
-            sync_folder(path.parent)
+            sync_directory(path.parent)
         except OSError as error:
             if error.errno in _UNLINKABLE:
                 return False
@@ -110,14 +110,14 @@ class FilesystemStore:
         return True
 
     def _is_readable(self, status: os.stat_result) -> bool:
-        """Whether the store's owner, as whom the server runs, can read the file."""
+        """Return whether the server, which runs as the store's owner, can read the file."""
         owner = self._blobs.stat()
         if owner.st_uid in {0, status.st_uid}:
             return owner.st_uid == 0 or bool(status.st_mode & stat.S_IRUSR)
         return bool(status.st_mode & (stat.S_IRGRP if owner.st_gid == status.st_gid else stat.S_IROTH))
 
     def delete(self, digest: Digest) -> None:
-        path = self._place(digest).content
+        path = self._paths(digest).content
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
@@ -125,48 +125,52 @@ class FilesystemStore:
 
     def walk(self) -> Iterator[tuple[Digest, int]]:
         for algorithm in _ALGORITHMS:
-            for folder in _entries(self._blobs / algorithm):
-                for entry in _entries(Path(folder.path)):
+            for directory in _entries(self._blobs / algorithm):
+                for entry in _entries(Path(directory.path)):
                     digest = _digest(algorithm, entry.name)
-                    # Content of another prefix could not be opened by its digest: it is foreign, like other names.
-                    if digest and digest.hex.startswith(folder.name) and (size := _size(entry)) is not None:
+                    # A file below another prefix could not be opened by its digest, so it is foreign.
+                    if (
+                        digest
+                        and digest.hex.startswith(directory.name)
+                        and (size := _size(entry)) is not None
+                    ):
                         yield digest, size
 
     def remove_abandoned_ingests(self, older_than: float) -> list[Digest]:
         removed = []
         for entry in _entries(self._ingests):
-            encoded = entry.name.removesuffix(FRESH)
+            encoded = entry.name.removesuffix(NEW_SUFFIX)
             digest = _digest("sha256" if len(encoded) == 64 else "sha512", encoded)
             if digest and _remove_abandoned(Path(entry.path), older_than):
                 removed.append(digest)
         return removed
 
-    def _place(self, digest: Digest) -> Place:
-        return Place(
+    def _paths(self, digest: Digest) -> Paths:
+        return Paths(
             ingest=self._ingests / digest.hex,
             content=self._blobs / f"{digest.algorithm}/{digest.hex[:2]}/{digest.hex}",
         )
 
 
 def _link_open_file(file: FileIO, path: Path) -> None:
-    """Give an open file, and no other that stands in its place by now, one more name. Raises OSError."""
+    """Hard-link an open file, even if another file has replaced it at its old path. Raise OSError."""
     source = Path(f"/proc/self/fd/{file.fileno()}")
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        # Only with a folder's descriptor Python calls linkat(2), which follows the symbolic link to the open file.
-        os.link(source, path.name, dst_dir_fd=folder, follow_symlinks=True)
+        # Only with a directory descriptor Python calls linkat(2), which follows the symbolic link to the open file.
+        os.link(source, path.name, dst_dir_fd=directory, follow_symlinks=True)
     finally:
-        os.close(folder)
+        os.close(directory)
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
+def _entries(directory: Path) -> list[os.DirEntry[str]]:
     try:
-        with os.scandir(folder) as entries:
+        with os.scandir(directory) as entries:
             return list(entries)
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise store_error(f"list {folder}", error) from error
+        raise store_error(f"list {directory}", error) from error
 
 
 def _digest(algorithm: str, encoded: str) -> Digest | None:
@@ -177,7 +181,7 @@ def _digest(algorithm: str, encoded: str) -> Digest | None:
 
 
 def _size(entry: os.DirEntry[str]) -> int | None:
-    """The size of a regular file; None for anything else, and for what was deleted meanwhile."""
+    """Return the size of a regular file in bytes, or None for any other entry and for a deleted one."""
     with suppress(FileNotFoundError):
         if entry.is_file(follow_symlinks=False):
             return entry.stat(follow_symlinks=False).st_size
@@ -192,7 +196,7 @@ def _remove_abandoned(path: Path, older_than: float) -> bool:
         if fd is None:
             return False
         try:
-            # The owner may have written and gone since the first look; no one can while the lock is held here.
+            # An owner may have written since the first check. With the lock held, none can.
             if os.fstat(fd).st_mtime >= older_than:
                 return False
             path.unlink()

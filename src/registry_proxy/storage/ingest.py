@@ -1,7 +1,7 @@
-"""Ingests as files: the one that this process owns, and those of other processes, followed.
+"""Ingests as files: those that this process owns, and those of other processes that it follows.
 
-An ingest's mode is its mark: 0600 while bytes may still come or prove wrong, 0640 once they have their digest. Owner
-and followers have the same inode open, so mark, size and deletion show in an `fstat`, also after the rename.
+The file mode marks the state: 0600 while bytes are missing or unverified, 0640 once they have their digest. Owner and
+followers have the same inode open, so `fstat` shows mark, size and deletion, also after the rename.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ if TYPE_CHECKING:
 
     from registry_proxy.oci.digest import Digest
 
-# What begins an ingest anew is built beside it under this suffix, and then takes its name.
-FRESH = ".new"
+# Suffix of the empty file that replaces a truncated ingest.
+NEW_SUFFIX = ".new"
 
 _UNVERIFIED = stat.S_IRUSR | stat.S_IWUSR
 _VERIFIED = _UNVERIFIED | stat.S_IRGRP
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_BUFFERS_A_CALL = os.sysconf("SC_IOV_MAX")
+_MAX_BUFFERS = os.sysconf("SC_IOV_MAX")
 
 
 def store_error(task: str, error: OSError) -> StoreError:
-    """The StoreError for what the operating system said while doing `task` (a verb and a path)."""
+    """Return the StoreError for an OSError during `task`, which is a verb and a path."""
     kind = StoreFullError if error.errno in _FULL else StoreError
     return kind(f"can't {task}: {error.strerror or error}")
 
 
 def lock_ingest(path: Path, *, create: bool) -> int | None:
-    """A descriptor of the file with its lock held; None while someone else holds it. Raises OSError."""
+    """Return a descriptor of the file that holds its lock, or None while another one does. Raise OSError."""
     flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
     while True:
         fd = os.open(path, flags, _UNVERIFIED)
         try:
             if create:
-                own_like(path.parent, fd)
+                chown_like(path.parent, fd)
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Between open and flock the owner may have renamed or deleted it: then this lock guards nothing.
-            if _names(path, fd):
+            # Between open and flock the owner may have renamed or deleted the file: then this lock guards nothing.
+            if _is_same_file(path, fd):
                 return fd
         except BlockingIOError:
             os.close(fd)
@@ -60,8 +60,8 @@ def lock_ingest(path: Path, *, create: bool) -> int | None:
         os.close(fd)
 
 
-def _names(path: Path, fd: int) -> bool:
-    """Whether the path still leads to the open file."""
+def _is_same_file(path: Path, fd: int) -> bool:
+    """Return whether the path still refers to the open file."""
     try:
         return os.path.samestat(path.stat(), os.fstat(fd))
     except FileNotFoundError:
@@ -69,28 +69,28 @@ def _names(path: Path, fd: int) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a digest's bytes stand while they come, and once they are content."""
+class Paths:
+    """Paths of a digest's bytes: during the ingest, and as content."""
 
     ingest: Path
     content: Path
 
 
 class FileIngest:
-    """An ingest whose lock `fd` holds."""
+    """An ingest that this process owns. `fd` holds its lock."""
 
-    def __init__(self, digest: Digest, place: Place, fd: int) -> None:
+    def __init__(self, digest: Digest, paths: Paths, fd: int) -> None:
         self.digest = digest
-        self._place = place
-        self._path = place.ingest
-        # Views are opened in the loop while a thread commits: the descriptor must not be closed, and its number not be
-        # given to another file, in between.
+        self._paths = paths
+        self._path = paths.ingest
+        # The loop opens views while a thread commits. The descriptor must not be closed in between, since its number
+        # could then refer to another file.
         self._guard = threading.Lock()
         self._open_fd: int | None = fd
         status = os.fstat(fd)
         self._size = status.st_size
         if status.st_mode & _VERIFIED != _UNVERIFIED:
-            # Its last owner died before the commit. A power loss may have taken bytes since: they are verified again.
+            # The last owner died during its commit. Verify the bytes again: a power loss may have damaged them.
             os.fchmod(fd, _UNVERIFIED)
 
     @property
@@ -99,8 +99,8 @@ class FileIngest:
 
     def view(self) -> FileIO:
         with self._guard:
-            # A description of its own: one shared with `fd` would share the lock, and keep it after `close`.
-            if self._open_fd is None and self._path != self._place.content:
+            # A separate file description: one shared with `fd` would share the lock, and keep it after `close`.
+            if self._open_fd is None and self._path != self._paths.content:
                 raise StoreError(f"can't read {self._path}: its ingest has ended")
             try:
                 return FileIO(self._path if self._open_fd is None else f"/proc/self/fd/{self._open_fd}")
@@ -109,8 +109,8 @@ class FileIngest:
 
     def append(self, chunks: Sequence[bytes | memoryview]) -> None:
         try:
-            for first in range(0, len(chunks), _BUFFERS_A_CALL):
-                self._write(chunks[first : first + _BUFFERS_A_CALL])
+            for first in range(0, len(chunks), _MAX_BUFFERS):
+                self._write(chunks[first : first + _MAX_BUFFERS])
         except OSError as error:
             raise store_error(f"write {self._path}", error) from error
 
@@ -123,13 +123,13 @@ class FileIngest:
     def truncate(self) -> None:
         try:
             with self._guard:
-                self._begin_anew()
+                self._replace()
         except OSError as error:
-            raise store_error(f"begin {self._path} anew", error) from error
+            raise store_error(f"truncate {self._path}", error) from error
 
-    def _begin_anew(self) -> None:
-        # In another inode, so that nobody who has read the old bytes can take the new ones for their continuation.
-        path = self._path.with_name(self._path.name + FRESH)
+    def _replace(self) -> None:
+        # A new inode, so that a follower of the old bytes cannot mistake the new ones for their continuation.
+        path = self._path.with_name(self._path.name + NEW_SUFFIX)
         old, fresh = self._fd, lock_ingest(path, create=True)
         if fresh is None:
             raise BlockingIOError(errno.EAGAIN, "another process holds its replacement")
@@ -145,19 +145,15 @@ class FileIngest:
         finally:
             os.close(old)
 
-    def mark_verified(self) -> None:
-        try:
-            os.fchmod(self._fd, _VERIFIED)
-        except OSError as error:
-            raise store_error(f"mark {self._path} as verified", error) from error
-
     def commit(self) -> None:
         try:
+            # Followers may serve the last byte from here on, before the sync.
             os.fchmod(self._fd, _VERIFIED)
             os.fdatasync(self._fd)
             self._rename()
         except OSError as error:
-            # After a failed sync the kernel calls the lost pages clean: a next attempt would take them for stored.
+            # After a failed fsync the kernel marks the lost pages clean, so a second fsync would report success without
+            # writing them.
             with contextlib.suppress(StoreError):
                 self.discard()
             raise store_error(f"commit {self._path}", error) from error
@@ -165,20 +161,20 @@ class FileIngest:
             self.close()
 
     def _rename(self) -> None:
-        folder = self._place.content.parent
-        make_folder(folder)
+        directory = self._paths.content.parent
+        make_directory(directory)
         with self._guard:
-            if not _names(self._path, self._fd):
-                raise FileNotFoundError(errno.ENOENT, "another program deleted or replaced it")
-            self._path.rename(self._place.content)
-            self._path = self._place.content
-        sync_folder(folder)
+            if not _is_same_file(self._path, self._fd):
+                raise FileNotFoundError(errno.ENOENT, "another program deleted or replaced the file")
+            self._path.rename(self._paths.content)
+            self._path = self._paths.content
+        sync_directory(directory)
 
     def discard(self) -> None:
         if self._open_fd is None:
             return
         try:
-            if _names(self._path, self._open_fd):
+            if _is_same_file(self._path, self._open_fd):
                 self._path.unlink()
         except OSError as error:
             raise store_error(f"delete {self._path}", error) from error
@@ -194,11 +190,11 @@ class FileIngest:
     @property
     def _fd(self) -> int:
         if self._open_fd is None:
-            raise StoreError(f"can't go on with {self._path}: its ingest has ended")
+            raise StoreError(f"can't use {self._path}: its ingest has ended")
         return self._open_fd
 
 
-class FollowedFile:
+class FollowedIngestFile:
     """An ingest that another process owns, open for reading."""
 
     def __init__(self, file: FileIO) -> None:
@@ -219,7 +215,7 @@ class FollowedFile:
 
 
 def _rest(buffers: Sequence[bytes | memoryview], written: int) -> Sequence[bytes | memoryview]:
-    """What is left of the buffers once the first `written` bytes are gone."""
+    """Return the buffers without their first `written` bytes."""
     for position, buffer in enumerate(buffers):
         if written < len(buffer):
             return [memoryview(buffer)[written:], *buffers[position + 1 :]]
@@ -227,23 +223,23 @@ def _rest(buffers: Sequence[bytes | memoryview], written: int) -> Sequence[bytes
     return ()
 
 
-def own_like(folder: Path, made: Path | int) -> None:
-    """What root makes in somebody's store belongs to that one, or the server could not use it. Raises OSError."""
+def chown_like(directory: Path, created: Path | int) -> None:
+    """Give a file that root creates to the directory's owner, so that the server can use it. Raise OSError."""
     if os.geteuid() == 0:
-        owner = folder.stat()
-        os.chown(made, owner.st_uid, owner.st_gid)
+        owner = directory.stat()
+        os.chown(created, owner.st_uid, owner.st_gid)
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder in one that exists, durably, unless it is there. Raises OSError."""
+def make_directory(path: Path) -> None:
+    """Create a directory durably, unless it exists. Its parent must exist. Raise OSError."""
     with contextlib.suppress(FileExistsError):
         path.mkdir(0o700)
-        own_like(path.parent, path)
-        sync_folder(path.parent)
+        chown_like(path.parent, path)
+        sync_directory(path.parent)
 
 
-def sync_folder(path: Path) -> None:
-    """Make names in the folder durable. Raises OSError."""
+def sync_directory(path: Path) -> None:
+    """Make the entries of a directory durable. Raise OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

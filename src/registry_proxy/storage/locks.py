@@ -1,4 +1,4 @@
-"""Locks by name that hold between the processes of one machine."""
+"""Named locks between the processes of one machine."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
 
 class FileLocks:
-    """Byte-range locks on one file, a byte a name, so that no name leaves a file behind.
+    """Byte-range locks on one file, one byte per name, so that no name leaves a file behind. Raise StoreError.
 
-    They are "open file description" locks (fcntl(2), F_OFD_SETLK): the kernel frees them when the process ends.
-    Two names share a byte with a probability of 2^-62; they would only wait for each other. Within a process the
-    caller keeps one holder a name.
+    They are "open file description" locks (fcntl(2), F_OFD_SETLK): the kernel releases them when the process ends.
+    Two names share a byte with a probability of 2^-62, and would then only wait for each other. Within a process, the
+    caller ensures one holder per name.
     """
 
     def __init__(self, path: Path) -> None:
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise StoreError(f"cannot open {path}: {error.strerror}") from error
+            raise StoreError(f"can't open {path}: {error.strerror}") from error
 
     def try_acquire(self, name: str) -> bool:
-        """Take the lock if it is free. Doesn't block."""
+        """Acquire the lock if it is free, and return whether this process holds it. Does not block."""
         try:
             self._set(name, fcntl.F_WRLCK)
         except BlockingIOError:
@@ -37,17 +37,17 @@ class FileLocks:
         return True
 
     def release(self, name: str) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         self._set(name, fcntl.F_UNLCK)
 
     def is_free(self, name: str) -> bool:
-        """Whether nobody else has the lock just now."""
-        answer = fcntl.fcntl(self._fd, fcntl.F_OFD_GETLK, self._lock(name, fcntl.F_WRLCK))
-        (kind,) = struct.unpack_from("h", answer)
+        """Return whether no other holder has the lock at this moment."""
+        conflict = fcntl.fcntl(self._fd, fcntl.F_OFD_GETLK, self._lock(name, fcntl.F_WRLCK))
+        (kind,) = struct.unpack_from("h", conflict)
         return bool(kind == fcntl.F_UNLCK)
 
     def close(self) -> None:
-        """Give all locks back."""
+        """Release all locks."""
         os.close(self._fd)
 
     def _set(self, name: str, kind: int) -> None:
@@ -55,5 +55,5 @@ class FileLocks:
 
     def _lock(self, name: str, kind: int) -> bytes:
         offset = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 2
-        # struct flock of Linux on 64 bits: type, whence, start, length, pid (0 for OFD locks).
+        # struct flock of 64-bit Linux: type, whence, start, length, pid (0 for OFD locks).
         return struct.pack("hhqqi4x", kind, os.SEEK_SET, offset, 1, 0)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from registry_proxy.cache.blobs.fill import Fill
-    from registry_proxy.storage.base import BlobStore, Followed, Ingest
+    from registry_proxy.storage.base import BlobStore, FollowedIngest, Ingest
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class _Follower:
         self._fill = fill
         self._store = store
         self._known_size = known_size
-        self._followed: Followed | None = None
+        self._followed: FollowedIngest | None = None
 
     async def run(self) -> Ingest | StoreStopped | None:
         polls = 0
@@ -98,7 +98,7 @@ class _Follower:
             fill.start(size)
         return verified
 
-    async def _rest(self, followed: Followed) -> StoreStopped:
+    async def _rest(self, followed: FollowedIngest) -> StoreStopped:
         """Return the point at which the owner stopped storing: the disk is full, or the bytes are wrong.
 
         The hash continues from the bytes that were read, so the end shows which it was.
