@@ -6,14 +6,15 @@ import asyncio
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from tests.index.indexes import KINDS, address_of, open_index
 from tests.index.values import ALPINE, DEBIAN, TOOL, digest, manifest
 
-from registry_proxy.index.sqlite import SqliteIndex
 from registry_proxy.oci.manifest import Descriptor
 from registry_proxy.policy.removal import everything
 
@@ -34,11 +35,14 @@ times = st.floats(0, 100)
 
 
 class Accounting(RuleBasedStateMachine):
+    kind: ClassVar[str]
+
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
         self.runner = asyncio.Runner()
-        self.index = SqliteIndex(self.folder / "index.db")
+        self.address = address_of(self.kind, self.folder)
+        self.index = open_index(self.address)
         self.contents: dict[Digest, tuple[int, float]] = {}
         self.reservations: dict[Digest, int] = {}
         self.links: dict[tuple[Source, Digest], int | None] = {}
@@ -134,7 +138,7 @@ class Accounting(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         self.runner.run(self.index.close())
-        self.index = SqliteIndex(self.folder / "index.db")
+        self.index = open_index(self.address)
 
     @invariant()
     def counts_each_byte_once(self) -> None:
@@ -170,5 +174,9 @@ class Accounting(RuleBasedStateMachine):
         } == self.tags
 
 
-Accounting.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
-TestAccounting = Accounting.TestCase
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_sequence_of_writes_is_accounted_for(kind: str) -> None:
+    machine = type("Accounting", (Accounting,), {"kind": kind})
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=40, stateful_step_count=25, deadline=None)
+    )

@@ -53,7 +53,10 @@ async def test_a_file_that_is_no_database_is_moved_aside(
     await expect_new_one(path, aside)
     [record] = caplog.records
     assert record.levelname == "WARNING"
-    assert f"{path} can't be used (file is not a database): it is now {aside}" in record.getMessage()
+    assert (
+        f"index {path} is unusable (file is not a database): moved to {aside}, starting a new one."
+        in record.getMessage()
+    )
 
 
 @pytest.mark.parametrize("start", [PAGE * 3, PAGE * 8], ids=["a page", "another page"])

@@ -9,22 +9,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.index.indexes import open_index
 from tests.index.values import ALPINE, digest
-
-from registry_proxy.index.sqlite import SqliteIndex
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from registry_proxy.index.base import Index
 
 ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def worker(path: Path, prefix: str, count: int) -> Iterator[subprocess.Popen[str]]:
+def worker(address: str, prefix: str, count: int) -> Iterator[subprocess.Popen[str]]:
     """A process that waits, with the index open, for a line of input."""
     search = os.pathsep.join((str(ROOT / "src"), str(ROOT)))
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.index.worker", path, prefix, str(count)],
+        [sys.executable, "-m", "tests.index.worker", address, prefix, str(count)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -49,8 +50,8 @@ def start(process: subprocess.Popen[str]) -> None:
     process.stdin.flush()
 
 
-async def test_two_processes_write_at_once(index: SqliteIndex, path: Path) -> None:
-    with worker(path, "a", 300) as a, worker(path, "b", 300) as b:
+async def test_two_processes_write_at_once(index: Index, address: str) -> None:
+    with worker(address, "a", 300) as a, worker(address, "b", 300) as b:
         start(a)
         start(b)
         for process in (a, b):
@@ -64,21 +65,21 @@ async def test_two_processes_write_at_once(index: SqliteIndex, path: Path) -> No
     assert index.repositories(None, "", 10) == [ALPINE]
 
 
-async def test_one_process_s_awaited_write_shows_in_another_at_once(index: SqliteIndex, path: Path) -> None:
-    with worker(path, "a", 1000) as process:
+async def test_one_process_s_awaited_write_shows_in_another_at_once(index: Index, address: str) -> None:
+    with worker(address, "a", 1000) as process:
         start(process)
         for _ in range(200):
             assert index.content(digest(f"a-{line(process)}")) is not None
 
 
-async def test_killed_while_it_writes_it_loses_nothing_awaited_and_tears_nothing(path: Path) -> None:
-    with worker(path, "a", 100_000) as process:
+async def test_killed_while_it_writes_it_loses_nothing_awaited_and_tears_nothing(address: str) -> None:
+    with worker(address, "a", 100_000) as process:
         start(process)
         awaited = [line(process) for _ in range(200)]
         process.kill()
         assert process.stdout is not None
         awaited += [rest.strip() for rest in process.stdout if rest.endswith("\n")]
-    index = SqliteIndex(path)
+    index = open_index(address)
     assert all(index.content(digest(f"a-{number}")) for number in awaited)
     least_recently_used = index.least_recently_used(1_000_000)
     assert index.used_bytes() == len(least_recently_used) + len(index.reserved())

@@ -160,7 +160,7 @@ async def test_closing_writes_what_waits(bench: Bench) -> None:
     tasks = await queued(bench, 1, 2)
     closing = asyncio.ensure_future(bench.writer.close())
     await asyncio.sleep(0)
-    with pytest.raises(IndexFailedError, match="it is closed"):
+    with pytest.raises(IndexFailedError, match="the index is closed"):
         await bench.writer.write(insert(3))
     bench.go_on.set()
     await closing

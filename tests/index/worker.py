@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from pathlib import Path
 
+from tests.index.indexes import open_index
 from tests.index.values import ALPINE, blob
-
-from registry_proxy.index.sqlite import SqliteIndex
 
 # So many are written at once, to be batched.
 _AT_ONCE = 20
 
 
-async def main(path: Path, prefix: str, count: int) -> None:
-    index = SqliteIndex(path)
+async def main(address: str, prefix: str, count: int) -> None:
+    index = open_index(address)
 
     async def write(number: int) -> None:
         await index.reserve(blob(f"{prefix}-{number}").digest, 1, 1.0)
@@ -30,4 +28,4 @@ async def main(path: Path, prefix: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
+    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))

@@ -1,1 +1,1 @@
-"""What is known of the content: links, tags, sizes, last uses. It can be lost without losing content."""
+"""The index: links, tags, sizes and access times of content. Losing the index loses no content."""

@@ -1,4 +1,7 @@
-"""What the cache asks of an index. Times are Unix seconds; sizes are bytes."""
+"""Interface of the index. Every implementation passes the conformance suite in `tests/index`.
+
+Times are Unix seconds, sizes are bytes.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class IndexFailedError(Exception):
-    """The index can't do it: the text names the file and SQLite's reason."""
+    """An operation of the index failed. The text has the file and the database's reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The upstream's word that a repository holds a digest, and when it was given."""
+    """Upstream's confirmation that a repository has a digest, and the time of it. `size` is None if it is unknown."""
 
     digest: Digest
     size: int | None
@@ -29,7 +32,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class TagRecord:
-    """Where a tag pointed when the upstream was last asked."""
+    """The digest of a tag at the last check with upstream, and the time of it."""
 
     digest: Digest
     checked_at: float
@@ -37,7 +40,7 @@ class TagRecord:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """Content in the store. `media_type` is set for manifests."""
+    """Content in the store. `media_type` is set for manifests. `used_at` is the access time."""
 
     digest: Digest
     size: int
@@ -47,7 +50,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class RegistryUsage:
-    """What is kept of one registry: `size` counts content that its repositories share once."""
+    """The content of one registry. `size` counts content that its repositories share once."""
 
     registry: str
     repositories: int
@@ -57,7 +60,7 @@ class RegistryUsage:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """What was counted of a registry's answers since `since`: their number, or bytes."""
+    """A counter of a registry since `since`: a number of responses, or of bytes."""
 
     registry: str
     name: str
@@ -67,10 +70,10 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A tag of a repository, or (`tag` is None) a manifest that no tag and no other manifest of it leads to.
+    """A tag of a repository, or (`tag` is None) a manifest that no tag and no other manifest of it refers to.
 
-    `size` is what is kept of it: the manifest and all below it that is in the store. `checked_at` is when the upstream
-    last confirmed it; `used_at` is the manifest's, and None when that is not in the store.
+    `size` is that of the manifest and of all stored content below it. `checked_at` is when upstream last confirmed the
+    image. `used_at` is the manifest's access time, None if the manifest is not stored.
     """
 
     source: Source
@@ -82,135 +85,166 @@ class Image:
 
 
 class IndexReads(Protocol):
-    """They are synchronous and, but for the lists, take microseconds. Every method raises IndexFailedError."""
+    """Reads. The synchronous ones take microseconds, except lists. Every method raises IndexFailedError."""
 
-    def link(self, source: Source, digest: Digest) -> Link | None: ...
-    def tag(self, source: Source, name: str) -> TagRecord | None:
-        """`name` is a tag, or another key of a repository's documents that can't be a tag (it has a colon)."""
+    def link(self, source: Source, digest: Digest) -> Link | None:
+        """Return the repository's link to a digest, or None if there is none."""
         ...
 
-    def content(self, digest: Digest) -> Content | None: ...
+    def tag(self, source: Source, name: str) -> TagRecord | None:
+        """Return the record of a tag, or None if there is none.
+
+        `name` is a tag, or the key of another mutable document of the repository. Such a key has a colon, so it cannot
+        be a tag.
+        """
+        ...
+
+    def content(self, digest: Digest) -> Content | None:
+        """Return the record of stored content, or None if there is none."""
+        ...
+
     def tags(self, source: Source) -> list[str]:
-        """The known tags of a repository in lexical order."""
+        """Return the known tags of a repository in lexical order."""
         ...
 
     def repositories(self, registry: str | None, after: str, limit: int) -> list[Source]:
-        """Repositories with at least one link, ordered by their full name, those after `after` (a full name)."""
+        """Return at most `limit` repositories of a registry, or of all, that have at least one link.
+
+        They are ordered by their full name, and begin after the full name `after`.
+        """
         ...
 
     def used_bytes(self) -> int:
-        """The sizes of all content, each counted once, and of all reservations."""
+        """Return the total size of all content and all reservations in bytes. A digest counts once."""
         ...
 
     def least_recently_used(self, limit: int) -> list[Content]:
-        """The least recently used content, coldest first."""
+        """Return at most `limit` records of content, ordered by access time, the earliest first."""
         ...
 
     def reserved(self) -> Mapping[Digest, int]:
-        """The reservations: running ingests and the bytes they may come to."""
+        """Return the reservations: the digests of ingests, and the bytes reserved for each."""
         ...
 
     async def usage(self) -> list[RegistryUsage]:
-        """The registries that have links, by name. It reads all links, in a thread."""
+        """Return the registries that have links, by name. Reads all links, in a thread."""
         ...
 
     async def images(self, registry: str | None) -> list[Image]:
-        """The images of one registry or of all, by full name and tag. It reads all of them, in a thread."""
+        """Return the images of one registry or of all, by full name and tag. Reads all of them, in a thread."""
         ...
 
     def holders(self, digest: Digest) -> list[Source]:
-        """The repositories with a link to it, by full name."""
+        """Return the repositories that have a link to the digest, by full name."""
         ...
 
     def holdings(self, source: Source) -> Holdings:
-        """All of a repository: what a removal is decided by."""
+        """Return all names, links and manifest children of a repository, to select a removal."""
         ...
 
     def counts(self) -> list[Count]:
-        """What was counted so far, by registry and name."""
+        """Return all counters, by registry and name."""
         ...
 
     @property
     def removals(self) -> int:
-        """How often `remove` was called: who keeps content in memory forgets it when this changes."""
+        """The number of calls of `remove`. A process that keeps content in memory drops it when this changes."""
         ...
 
 
 class Index(IndexReads, Protocol):
-    """Reads, and writes that are batched by a writer.
+    """Reads, and writes that a writer batches.
 
-    An awaited write shows in every process's reads and survives the end of this process; a power loss may undo the last
-    ones, never a part of one. Every method raises IndexFailedError.
+    An awaited write is visible to the reads of every process, and survives the end of this process. A power loss may
+    undo the last writes, but never a part of one. Every method raises IndexFailedError.
     """
 
     @property
     def is_new(self) -> bool:
-        """Whether content may be in the store that no row names: scan it, `adopt` what is there, then `end_scan`.
+        """Whether the store may have content without a row: then scan it, `adopt` its content, and call `end_scan`.
 
-        Of several processes on one index, one is told.
+        True for only one of several processes that open the index.
         """
         ...
 
     async def record_manifest(self, source: Source, manifest: Manifest, tag: str | None, now: float) -> None:
-        """The manifest is content; the repository holds it and all its children; with `tag`, that points to it."""
-        ...
+        """Record a stored manifest, and link it and its children to the repository. A `tag` then points to it.
 
-    async def record_blob(self, source: Source, descriptor: Descriptor, now: float) -> None:
-        """The blob is content and the repository holds it; its reservation ends."""
-        ...
-
-    async def record_link(self, source: Source, digest: Digest, size: int | None, now: float) -> None:
-        """The repository holds it; `size` None keeps a size that is known."""
-        ...
-
-    async def refresh_tag(self, source: Source, tag: str, digest: Digest, now: float) -> None:
-        """The upstream confirmed that the tag still points to `digest`: tag and link are confirmed at `now`."""
-        ...
-
-    async def drop_tag(self, source: Source, tag: str) -> None: ...
-    async def drop_link(self, source: Source, digest: Digest) -> None: ...
-    async def remove(self, source: Source, removal: Removal) -> list[Digest]:
-        """Drop these names and links, and the rows of content that no repository holds any more.
-
-        Returns the digests that none holds, for their files, if there are any, to be deleted.
+        Ends the manifest's reservation.
         """
         ...
 
-    async def reserve(self, digest: Digest, size: int, now: float) -> None: ...
-    async def release(self, digest: Digest) -> None: ...
+    async def record_blob(self, source: Source, descriptor: Descriptor, now: float) -> None:
+        """Record a stored blob, and link it to the repository. Ends the blob's reservation."""
+        ...
+
+    async def record_link(self, source: Source, digest: Digest, size: int | None, now: float) -> None:
+        """Link a digest to the repository, confirmed at `now`. `size` None keeps a known size."""
+        ...
+
+    async def refresh_tag(self, source: Source, tag: str, digest: Digest, now: float) -> None:
+        """Record that upstream confirmed that the tag points to `digest`: tag and link are confirmed at `now`."""
+        ...
+
+    async def drop_tag(self, source: Source, tag: str) -> None:
+        """Remove a tag or another key. Do nothing if it is unknown."""
+        ...
+
+    async def drop_link(self, source: Source, digest: Digest) -> None:
+        """Remove a repository's link to a digest. Do nothing if there is none."""
+        ...
+
+    async def remove(self, source: Source, removal: Removal) -> list[Digest]:
+        """Remove names and links, and the rows of content that no repository has any more.
+
+        Return the digests that no repository has any more, so that their files can be deleted.
+        """
+        ...
+
+    async def reserve(self, digest: Digest, size: int, now: float) -> None:
+        """Reserve `size` bytes for an ingest, instead of an earlier reservation of the digest."""
+        ...
+
+    async def release(self, digest: Digest) -> None:
+        """End a digest's reservation. Do nothing if there is none."""
+        ...
+
     async def forget(self, digests: Iterable[Digest]) -> None:
-        """Content is gone or about to go: no row, no link of it is left (tags that point to it stay)."""
+        """Remove the rows and all links of deleted content, or of content about to be deleted. Its tags stay."""
         ...
 
     async def adopt(self, contents: Iterable[tuple[Digest, int]], now: float) -> None:
-        """Content was found in the store that no row names: count it from now on."""
+        """Record files found in the store, with their sizes. Known content gets the size, and keeps its access time."""
         ...
 
     async def import_manifest(
         self, source: Source, manifest: Manifest, tags: Iterable[str], confirmed_at: float
     ) -> None:
-        """Another cache had the manifest through this repository, confirmed then: link it and all its children.
+        """Link a manifest and its children, as another cache had them in this repository.
 
-        The tags count as never checked. What the upstream has told us is not changed.
+        The tags count as never checked. Later confirmations, and tags that were checked with upstream, are kept.
         """
         ...
 
     async def import_links(self, source: Source, links: Iterable[Link]) -> None:
-        """Another cache had these through this repository."""
+        """Add links that another cache had in this repository. Later confirmations are kept."""
         ...
 
     async def end_scan(self) -> None:
-        """All of the store was adopted: `is_new` is false from the next start on."""
+        """Record that all content of the store was adopted: `is_new` is false from the next start on."""
         ...
 
-    async def touch(self, uses: Mapping[Digest, float]) -> None:
-        """Note last uses, to the second or so; an earlier one than is known changes nothing."""
+    async def touch(self, access_times: Mapping[Digest, float]) -> None:
+        """Record access times of content. Ignore times before the recorded one, and unknown digests."""
         ...
 
     async def count(self, counts: Mapping[tuple[str, str], int], now: float) -> None:
-        """Add to what was counted, by registry and name."""
+        """Add to the counters, by registry and name. `now` is when a new counter starts."""
         ...
 
     async def close(self) -> None:
-        """Write what is pending and end the writer."""
+        """Write what is queued, and close the index. Do nothing if it is closed already.
+
+        Afterwards, writes and synchronous reads raise IndexFailedError.
+        """
         ...

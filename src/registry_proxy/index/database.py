@@ -1,4 +1,4 @@
-"""Opening the index's file: its schema, its damage, and the processes that share it."""
+"""Opening of the index's file: schema, damage, and sharing between processes."""
 
 from __future__ import annotations
 
@@ -17,74 +17,74 @@ from registry_proxy.index.base import IndexFailedError
 if TYPE_CHECKING:
     from pathlib import Path
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
-# "RgPx": tells this program's files from other SQLite databases.
+# "RgPx": distinguishes this program's files from other SQLite databases.
 _APPLICATION_ID = 0x52675078
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _COMPANIONS = ("", "-wal", "-shm")
-# How long a write waits for other processes' transactions, in seconds.
-_WRITE_PATIENCE = 30.0
-# Reads run in the event loop; they wait only while another process recovers the file after a crash.
-_READ_PATIENCE = 1.0
+# Seconds that a write waits for other processes' transactions.
+_WRITE_TIMEOUT = 30.0
+# Seconds that a read waits, in the event loop, while another process recovers the file after a crash.
+_READ_TIMEOUT = 1.0
 
 
 class _DamagedError(Exception):
-    """The file can't be the index: the text says why."""
+    """The file is not a usable index. The text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """The open index: `is_new` as in `Index`; `lock` tells other processes of this one."""
+    """The open index. `is_new` is as in `Index`. `lock` shows other processes that this one has the file open."""
 
     reader: sqlite3.Connection
     writer: sqlite3.Connection
     is_new: bool
     lock: BinaryIO
-    reserve: Ballast
+    ballast: Ballast
 
     def close(self) -> None:
-        """Close the reader and let go of the file; the writer is closed by who uses it, before."""
+        """Close the reader and release the lock. The user of the writer closes that first."""
         self.reader.close()
-        self.reserve.fill()
+        self.ballast.fill()
         self.lock.close()
 
 
 def open_database(path: Path) -> Database:
-    """Open the file, made or brought to the current schema where needed; a damaged one is moved aside.
+    """Open the file. Create or migrate it if needed, and move a damaged one aside. Raise IndexFailedError.
 
-    That is done by a process that is alone with it; one that joins others takes it as it is. Raises IndexFailedError.
+    Only a process that has the file alone changes it so. Further processes open it as it is.
     """
     try:
         with ExitStack() as on_failure:
             lock = on_failure.enter_context(path.with_name(f"{path.name}.lock").open("ab"))
-            reserve = Ballast(lock)
+            ballast = Ballast(lock)
             try:
-                database = _open_locked(path, lock, reserve)
+                database = _open_locked(path, lock, ballast)
             except sqlite3.OperationalError:
                 # The disk may be full.
-                reserve.release()
-                database = _open_locked(path, lock, reserve)
-            reserve.fill()
+                ballast.release()
+                database = _open_locked(path, lock, ballast)
+            ballast.fill()
             on_failure.pop_all()
             return database
     except (sqlite3.Error, OSError) as error:
         raise IndexFailedError(f"can't open the index {path}: {error}") from error
 
 
-def _open_locked(path: Path, lock: BinaryIO, reserve: Ballast) -> Database:
+def _open_locked(path: Path, lock: BinaryIO, ballast: Ballast) -> Database:
     with ExitStack() as on_failure:
         is_new = _prepare(path) if _is_alone(lock) else False
-        writer = on_failure.enter_context(closing(_connect(path, _WRITE_PATIENCE)))
+        writer = on_failure.enter_context(closing(_connect(path, _WRITE_TIMEOUT)))
         reader = on_failure.enter_context(closing(connect_reader(path)))
         _require_current_schema(path, reader)
         fcntl.flock(lock, fcntl.LOCK_SH)
         on_failure.pop_all()
-    return Database(reader, writer, is_new, lock, reserve)
+    return Database(reader, writer, is_new, lock, ballast)
 
 
 def damage_of(path: Path) -> str | None:
-    """What is wrong with the file; None when it is whole. It reads all of it. Raises IndexFailedError."""
+    """Return the damage of the file, or None if it is intact. Reads the whole file. Raise IndexFailedError."""
     try:
         _check(path)
     except _DamagedError as damage:
@@ -95,7 +95,7 @@ def damage_of(path: Path) -> str | None:
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:
-    """A connection for reads only, to a file that is left as it is. Raises IndexFailedError."""
+    """Return a read-only connection to a file, without creating or migrating it. Raise IndexFailedError."""
     try:
         with ExitStack() as on_failure:
             db = on_failure.enter_context(closing(connect_reader(path)))
@@ -103,7 +103,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
             if version != len(_schema()):
                 raise IndexFailedError(
                     f"the index {path} has the schema {version}, not {len(_schema())}: another version of this program"
-                    " uses it, or did at last. Run that version, or start this one's server once"
+                    " has written it. Run that version, or start the server of this version once"
                 )
             on_failure.pop_all()
             return db
@@ -112,27 +112,27 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:
-    """A connection for reads only, to a file that exists. Raises sqlite3.Error."""
-    # Not "mode=ro": the first one to come after a crash recovers the write-ahead log.
-    db = _connect(f"{path.absolute().as_uri()}?mode=rw", _READ_PATIENCE)
+    """Return a read-only connection to a file that exists. Raise sqlite3.Error."""
+    # Not "mode=ro": the first connection after a crash recovers the write-ahead log.
+    db = _connect(f"{path.absolute().as_uri()}?mode=rw", _READ_TIMEOUT)
     db.execute("PRAGMA query_only = ON")
     return db
 
 
-def _connect(path: Path | str, patience: float) -> sqlite3.Connection:
-    """A connection to a file, or to one that a URI names."""
-    # Autocommit: transactions are begun where they are meant. Used by one thread at a time, not always the same one.
+def _connect(path: Path | str, timeout: float) -> sqlite3.Connection:
+    """Return a connection to a path or a URI. `timeout` is in seconds."""
+    # Autocommit: transactions begin explicitly. One thread at a time uses the connection, not always the same one.
     db = sqlite3.connect(
-        path, timeout=patience, isolation_level=None, check_same_thread=False, uri=isinstance(path, str)
+        path, timeout=timeout, isolation_level=None, check_same_thread=False, uri=isinstance(path, str)
     )
-    # Syncs at checkpoints, not at commits: a power loss may undo the last commits, and damages nothing.
+    # Sync at checkpoints, not at commits: a power loss may undo the last commits, but damages nothing.
     db.execute("PRAGMA synchronous = NORMAL")
     return db
 
 
 def _is_alone(lock: BinaryIO) -> bool:
-    """Lock the index: alone, or together with the processes that have it open."""
-    # Twice: a process that prepares the file is waited for, and may die of it.
+    """Lock the index, and return whether this process has it alone. Otherwise share the lock."""
+    # Twice: the process that prepares the file, which this one waits for, may die.
     for _ in range(2):
         with suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -142,30 +142,31 @@ def _is_alone(lock: BinaryIO) -> bool:
 
 
 def _prepare(path: Path) -> bool:
-    """Make the file good to use; tells whether the store is to be scanned."""
+    """Create, migrate or replace the file as needed. Return whether the store must be scanned."""
     try:
         _check(path)
     except _DamagedError as damage:
-        _log.warning(
-            "the index %s can't be used (%s): it is now %s, and a new one is begun. Nothing stored is lost: it is"
-            " counted again from the files, and linked again as images are pulled.",
+        log.warning(
+            "index %s is unusable (%s): moved to %s, starting a new one. No content is lost: it is counted again from"
+            " the files, and linked again when images are pulled.",
             path,
             damage,
             _move_aside(path),
         )
-    with closing(_connect(path, _WRITE_PATIENCE)) as db:
+    with closing(_connect(path, _WRITE_TIMEOUT)) as db:
         db.execute("PRAGMA journal_mode = WAL")
         _migrate(path, db)
         return not db.execute("SELECT scanned FROM state").fetchone()[0]
 
 
 def _check(path: Path) -> None:
+    """Raise _DamagedError if the file is damaged, or sqlite3.Error if it can't be read."""
     if not path.is_file():
         return
     try:
-        # Read-only: a file that is to be moved aside keeps its log as it is.
+        # Read-only: a damaged file is moved together with its unchanged log.
         uri = f"{path.absolute().as_uri()}?mode=ro"
-        with closing(sqlite3.connect(uri, uri=True, timeout=_WRITE_PATIENCE)) as db:
+        with closing(sqlite3.connect(uri, uri=True, timeout=_WRITE_TIMEOUT)) as db:
             (application,) = db.execute("PRAGMA application_id").fetchone()
             (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
@@ -176,7 +177,7 @@ def _check(path: Path) -> None:
     if verdict != "ok":
         raise _DamagedError(verdict)
     if tables and application != _APPLICATION_ID:
-        raise _DamagedError("it is another program's database")
+        raise _DamagedError("the database of another program")
 
 
 def _move_aside(path: Path) -> Path:
@@ -189,7 +190,7 @@ def _move_aside(path: Path) -> Path:
 
 
 def _schema() -> list[str]:
-    """The steps from an empty file to the current schema; a file's version is the number of steps it has taken."""
+    """Return the migrations from an empty file to the current schema. A file's version is the number applied to it."""
     steps = [
         step
         for step in resources.files(__package__).joinpath("schema").iterdir()
@@ -203,8 +204,8 @@ def _migrate(path: Path, db: sqlite3.Connection) -> None:
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version > len(steps):
         raise IndexFailedError(
-            f"the index {path} was written by a newer version of this program (its schema is {version}, the last one"
-            f" known here is {len(steps)}): run that version, or move the file away to begin a new index"
+            f"the index {path} was written by a newer version of this program (its schema is {version}, the last known"
+            f" one is {len(steps)}): run the newer version, or move the file away to start a new index"
         )
     for number, step in enumerate(steps[version:], start=version + 1):
         marks = f"PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {number}"
@@ -216,5 +217,5 @@ def _require_current_schema(path: Path, db: sqlite3.Connection) -> None:
     if version != len(_schema()):
         raise IndexFailedError(
             f"the index {path} has the schema {version}, not {len(_schema())}, and other processes are using it:"
-            " stop all of them, then start again"
+            " stop all of them, then start the server again"
         )

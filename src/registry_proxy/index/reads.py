@@ -1,6 +1,6 @@
-"""What the index's file tells. Nothing here changes it.
+"""Reads of the index's file.
 
-Reads run where they are called, on a connection of their own: a point read takes less time than handing it to a thread.
+They run in the calling thread, on a separate connection: a point read takes less time than passing it to a thread.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TAG = """
     SELECT digest, checked_at FROM tag
     WHERE repository = (SELECT id FROM repository WHERE full_name = ?) AND name = ?
 """
-# A name with a colon is a key of another document, see `Index.tag`.
+# A name with a colon is the key of another document, see `IndexReads.tag`.
 _TAGS = """
     SELECT name FROM tag
     WHERE repository = (SELECT id FROM repository WHERE full_name = ?) AND instr(name, ':') = 0 ORDER BY name
@@ -55,7 +55,7 @@ _USAGE = """
         coalesce(sum(size), 0)
     FROM held LEFT JOIN content USING (digest) GROUP BY registry ORDER BY registry
 """
-# Tags, and the manifests that nothing in their repository leads to: pulled by digest, or left by a tag that moved on.
+# Tags, and manifests without a reference in their repository: pulled by digest, or left behind by a changed tag.
 _IMAGES = """
     WITH image (repository, name, digest, checked_at) AS (
         SELECT repository, name, digest, checked_at FROM tag WHERE instr(name, ':') = 0
@@ -97,7 +97,7 @@ class SqliteReader:
     @classmethod
     @contextmanager
     def open(cls, path: Path) -> Iterator[Self]:
-        """Read beside the processes that write. Raises IndexFailedError, also when there is no file."""
+        """Open the file for reading, next to processes that write. Raise IndexFailedError, also if there is no file."""
         with closing(open_for_reading(path)) as connection:
             yield cls(path, connection)
 
@@ -169,7 +169,7 @@ class SqliteReader:
             raise IndexFailedError(f"can't read {self._path}: {error}") from error
 
     def _survey(self, query: str, *values: Any) -> list[Any]:
-        """Rows of a query that takes long: on a connection of its own, so that no read of the loop waits for it."""
+        """Return the rows of a long query. A separate connection keeps it from delaying reads of the event loop."""
         try:
             with closing(connect_reader(self._path)) as connection:
                 return connection.execute(query, values).fetchall()

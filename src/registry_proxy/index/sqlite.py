@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 class SqliteIndex(SqliteReader):
-    """An Index in the file `path`, used by one thread. Raises IndexFailedError when it can't be opened."""
+    """An Index in the file `path`, used by one thread. Raise IndexFailedError if it can't be opened."""
 
     def __init__(self, path: Path) -> None:
         self._database = open_database(path)
         super().__init__(path, self._database.reader)
-        self._writer = BatchingWriter(self._database.writer, str(path), self._database.reserve.release)
+        self._writer = BatchingWriter(self._database.writer, str(path), self._database.ballast.release)
         self.is_new = self._database.is_new
 
     async def record_manifest(self, source: Source, manifest: Manifest, tag: str | None, now: float) -> None:
@@ -86,8 +86,8 @@ class SqliteIndex(SqliteReader):
     async def end_scan(self) -> None:
         await self._writer.write(writes.end_scan)
 
-    async def touch(self, uses: Mapping[Digest, float]) -> None:
-        await self._writer.write(partial(writes.touch, uses=dict(uses)))
+    async def touch(self, access_times: Mapping[Digest, float]) -> None:
+        await self._writer.write(partial(writes.touch, access_times=dict(access_times)))
 
     async def count(self, counts: Mapping[tuple[str, str], int], now: float) -> None:
         await self._writer.write(partial(writes.count, counts=dict(counts), now=now))

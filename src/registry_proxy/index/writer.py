@@ -1,4 +1,4 @@
-"""The one thread of a process that writes: what is queued while a transaction runs makes the next one."""
+"""The writer thread. Operations that are queued while a transaction runs share the next transaction."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-# Bounds how long a write waits for those before it, and other processes for the lock.
+# Limits how long a write waits for earlier ones, and how long other processes wait for the lock.
 _MAX_BATCH = 1000
 
 
@@ -27,10 +27,10 @@ class _Write(NamedTuple):
 
 
 class BatchingWriter:
-    """Runs operations on `connection` in a thread of its own; `name` is what errors call the index.
+    """Runs operations on `connection` in one thread. Errors refer to the index as `name`.
 
-    The connection must be in autocommit mode. The writer closes it at its end. On a full disk `make_room` is called,
-    and the batch is tried once more: operations must bear to be run twice.
+    The connection must be in autocommit mode. The writer closes it on shutdown. If the disk is full, the writer calls
+    `make_room` and retries the batch once, so operations must be repeatable.
     """
 
     def __init__(self, connection: sqlite3.Connection, name: str, make_room: Callable[[], None]) -> None:
@@ -43,18 +43,18 @@ class BatchingWriter:
         self._thread.start()
 
     async def write(self, operation: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Run `operation` in a transaction; returns what it returns, once that is committed.
+        """Run `operation` in a transaction, and return its result once that is committed.
 
-        Raises IndexFailedError. Who is cancelled while waiting doesn't take the write back.
+        Raise IndexFailedError. Cancelling the caller does not cancel the write.
         """
         if self._closed:
-            raise IndexFailedError(f"can't write to {self._name}: it is closed")
+            raise IndexFailedError(f"can't write to {self._name}: the index is closed")
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._queue.put(_Write(operation, future))
         return await future
 
     async def close(self) -> None:
-        """Write what is queued, then end the thread; a second call only waits."""
+        """Write what is queued, then end the thread. A second call only waits."""
         if not self._closed:
             self._closed = True
             self._queue.put(None)
@@ -69,7 +69,7 @@ class BatchingWriter:
         self._connection.close()
 
     def _next_batch(self) -> tuple[list[_Write], bool]:
-        """What waits now, at least one write; and whether more may follow."""
+        """Return the queued writes, after waiting for the first one, and whether more may follow."""
         batch: list[_Write] = []
         while (write := self._queue.get()) is not None:
             batch.append(write)
@@ -82,16 +82,16 @@ class BatchingWriter:
         failure = None
         try:
             results = self._commit_with_room(batch)
-        except Exception as error:  # noqa: BLE001 - a thread that died of one batch would leave all later ones waiting
+        except Exception as error:  # noqa: BLE001 - if the thread died, later writes would wait for ever
             if len(batch) > 1 and not isinstance(error, sqlite3.OperationalError):
-                # One of them can't be written, ever: it must not harm the others.
+                # One of the writes always fails. It must not affect the others.
                 for write in batch:
                     self._settle_batch([write])
                 return
             failure = f"can't write to {self._name}: {error}"
         outcomes = zip((write.future for write in batch), results, strict=True)
         for loop, settled in groupby(outcomes, key=lambda outcome: outcome[0].get_loop()):
-            # A loop that was closed has nobody left who waits.
+            # In a closed loop, no caller is waiting.
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(_settle, list(settled), failure)
 
@@ -102,7 +102,7 @@ class BatchingWriter:
             if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_FULL:
                 raise
         self._make_room()
-        # The write-ahead log is then written from its beginning again, in the space that it has.
+        # Then the write-ahead log is overwritten from its beginning, without growing.
         self._connection.execute("PRAGMA wal_checkpoint(RESTART)")
         return self._commit(batch)
 

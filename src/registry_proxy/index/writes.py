@@ -1,4 +1,4 @@
-"""What each write does, inside a transaction that the caller began."""
+"""The writes. The caller runs them in a transaction."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PUT_TAG = """
     INSERT INTO tag (repository, name, digest, checked_at) VALUES (?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET digest = excluded.digest, checked_at = excluded.checked_at
 """
-# Known content keeps its last use.
+# Known content keeps its access time.
 _ADOPT = """
     INSERT INTO content (digest, size, used_at) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET size = excluded.size
 """
@@ -37,13 +37,13 @@ _RESERVE = """
     INSERT INTO reservation (digest, size, reserved_at) VALUES (?, ?, ?)
     ON CONFLICT DO UPDATE SET size = excluded.size, reserved_at = excluded.reserved_at
 """
-# What another cache knew: a later word of the upstream counts more, and so does one that was given to us.
-_INHERIT_LINK = """
+# From another cache. A later confirmation takes precedence, and so does a tag that was checked with upstream.
+_IMPORT_LINK = """
     INSERT INTO link (repository, digest, size, confirmed_at) VALUES (?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET size = coalesce(size, excluded.size),
         confirmed_at = max(excluded.confirmed_at, confirmed_at)
 """
-_INHERIT_TAG = """
+_IMPORT_TAG = """
     INSERT INTO tag (repository, name, digest, checked_at) VALUES (?, ?, ?, 0)
     ON CONFLICT DO UPDATE SET digest = excluded.digest WHERE checked_at = 0
 """
@@ -141,13 +141,13 @@ def import_manifest(
     links = [Link(child.digest, child.size, confirmed_at) for child in manifest.children]
     import_links(db, source, [*links, Link(manifest.digest, len(manifest.raw), confirmed_at)])
     repository = _repository(db, source)
-    db.executemany(_INHERIT_TAG, [(repository, tag, key) for tag in tags])
+    db.executemany(_IMPORT_TAG, [(repository, tag, key) for tag in tags])
 
 
 def import_links(db: sqlite3.Connection, source: Source, links: Iterable[Link]) -> None:
     repository = _repository(db, source)
     db.executemany(
-        _INHERIT_LINK, [(repository, to_key(link.digest), link.size, link.confirmed_at) for link in links]
+        _IMPORT_LINK, [(repository, to_key(link.digest), link.size, link.confirmed_at) for link in links]
     )
 
 
@@ -155,8 +155,8 @@ def end_scan(db: sqlite3.Connection) -> None:
     db.execute("UPDATE state SET scanned = 1")
 
 
-def touch(db: sqlite3.Connection, uses: Mapping[Digest, float]) -> None:
-    rows = [(at, to_key(digest), at) for digest, at in uses.items()]
+def touch(db: sqlite3.Connection, access_times: Mapping[Digest, float]) -> None:
+    rows = [(at, to_key(digest), at) for digest, at in access_times.items()]
     db.executemany("UPDATE content SET used_at = ? WHERE digest = ? AND used_at < ?", rows)
 
 
@@ -165,7 +165,7 @@ def count(db: sqlite3.Connection, counts: Mapping[tuple[str, str], int], now: fl
 
 
 def _repository(db: sqlite3.Connection, source: Source) -> int:
-    """The repository's id, given to it now if it has none."""
+    """Return the repository's id. Add the repository if it is new."""
     row = db.execute("SELECT id FROM repository WHERE full_name = ?", (str(source),)).fetchone()
     if row is None:
         row = db.execute(

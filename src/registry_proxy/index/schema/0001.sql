@@ -32,7 +32,7 @@ CREATE TABLE content (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX content_by_use ON content (used_at);
 
--- What a manifest consists of, for the sizes of images.
+-- The children of manifests, for the sizes of images.
 CREATE TABLE child (
     manifest BLOB NOT NULL,
     digest   BLOB NOT NULL,
@@ -45,8 +45,8 @@ CREATE TABLE reservation (
     reserved_at REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- One row. content_bytes is kept by the triggers, since a sum over all content is too slow for every request for space;
--- scanned tells that the store was walked for content from before this file.
+-- One row. The triggers maintain content_bytes, since a sum over all content is too slow for each reservation.
+-- scanned: the store was scanned for content that is older than this file.
 CREATE TABLE state (
     content_bytes INTEGER NOT NULL,
     scanned       INTEGER NOT NULL

@@ -1,4 +1,4 @@
--- What the workers counted, by registry: answers by how they came about, and bytes. `since` is when the first one came.
+-- Counters of the workers, by registry: responses by their outcome, and bytes. `since` is the time of the first one.
 CREATE TABLE counter (
     registry TEXT NOT NULL,
     name     TEXT NOT NULL,
@@ -7,8 +7,8 @@ CREATE TABLE counter (
     PRIMARY KEY (registry, name)
 ) STRICT, WITHOUT ROWID;
 
--- Which manifests need a digest.
+-- Finds the manifests that need a digest.
 CREATE INDEX child_by_digest ON child (digest);
 
--- How often content was removed on demand: who keeps some in memory forgets it then.
+-- Number of removals on demand. A process that keeps content in memory drops it when this changes.
 ALTER TABLE state ADD COLUMN removals INTEGER NOT NULL DEFAULT 0;
