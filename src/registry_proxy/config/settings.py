@@ -143,7 +143,7 @@ class UpstreamSettings(CredentialSettings):
 
     @property
     def credentials(self) -> tuple[CredentialSettings, ...]:
-        """All its credentials, including those of its paths."""
+        """The upstream's credentials, including those of its paths."""
         return (self, *self.paths.values())
 
 

@@ -161,7 +161,7 @@ class Index(IndexReads, Protocol):
 
     @property
     def is_new(self) -> bool:
-        """Whether the store may have content without a row: then scan it, `adopt` its content, and call `end_scan`.
+        """True if the store may have content without a row: then scan it, `adopt` its content, and call `end_scan`.
 
         True for only one of several processes that open the index.
         """

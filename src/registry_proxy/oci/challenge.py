@@ -16,7 +16,7 @@ _QUOTED_PAIR = re.compile(r"\\(.)")
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """One challenge: the scheme in lower case and its parameters, names in lower case."""
+    """One challenge: its scheme and its parameters. The scheme and all parameter names are lower case."""
 
     scheme: str
     parameters: dict[str, str] = field(default_factory=dict)

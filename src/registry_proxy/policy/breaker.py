@@ -17,7 +17,7 @@ class Breaker:
 
     @property
     def failing(self) -> bool:
-        """Whether the last request failed. Then cached content is served without waiting for the next request."""
+        """True after a failed request. Then cached content is served without waiting for the next request."""
         return self.failures > 0
 
     def may_ask(self, now: float) -> bool:

@@ -37,7 +37,7 @@ _LOCK_INTERVAL = 5.0
 _CHECK_INTERVAL = 60.0
 # Minimum age in seconds of a certificate before its CA is asked for a renewal window.
 _MIN_AGE = 3600.0
-# Host names in progress at the same time. A request that hangs occupies one thread and delays no other host name.
+# Maximum of host names worked on at the same time. A request that hangs occupies one thread and delays no other one.
 _THREADS = 8
 
 

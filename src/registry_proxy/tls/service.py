@@ -32,7 +32,7 @@ _LOG_LOCK = "the log of certificates"
 
 @dataclass(frozen=True, slots=True)
 class Issuance:
-    """How certificates are issued: by which CA, with which challenges, and where they are stored."""
+    """The CA that issues the certificates, the challenge types in order, and the directory of issued certificates."""
 
     ca_name: str
     challenge_types: Sequence[str]
