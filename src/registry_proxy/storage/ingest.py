@@ -110,15 +110,13 @@ class FileIngest:
     def append(self, chunks: Sequence[bytes | memoryview]) -> None:
         try:
             for first in range(0, len(chunks), _MAX_BUFFERS):
-                self._write(chunks[first : first + _MAX_BUFFERS])
+                buffers = chunks[first : first + _MAX_BUFFERS]
+                while buffers:
+                    written = os.pwritev(self._fd, buffers, self._size)
+                    self._size += written
+                    buffers = _rest(buffers, written)
         except OSError as error:
             raise store_error(f"write {self._path}", error) from error
-
-    def _write(self, buffers: Sequence[bytes | memoryview]) -> None:
-        while buffers:
-            written = os.pwritev(self._fd, buffers, self._size)
-            self._size += written
-            buffers = _rest(buffers, written)
 
     def truncate(self) -> None:
         try:

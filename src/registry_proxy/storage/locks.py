@@ -31,18 +31,18 @@ class FileLocks:
     def try_acquire(self, name: str) -> bool:
         """Acquire the lock if it is free, and return whether this process holds it. Does not block."""
         try:
-            self._set(name, fcntl.F_WRLCK)
+            fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, _lock(name, fcntl.F_WRLCK))
         except BlockingIOError:
             return False
         return True
 
     def release(self, name: str) -> None:
         """Release the lock."""
-        self._set(name, fcntl.F_UNLCK)
+        fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, _lock(name, fcntl.F_UNLCK))
 
     def is_free(self, name: str) -> bool:
         """Return whether no other holder has the lock at this moment."""
-        conflict = fcntl.fcntl(self._fd, fcntl.F_OFD_GETLK, self._lock(name, fcntl.F_WRLCK))
+        conflict = fcntl.fcntl(self._fd, fcntl.F_OFD_GETLK, _lock(name, fcntl.F_WRLCK))
         (kind,) = struct.unpack_from("h", conflict)
         return bool(kind == fcntl.F_UNLCK)
 
@@ -50,10 +50,8 @@ class FileLocks:
         """Release all locks."""
         os.close(self._fd)
 
-    def _set(self, name: str, kind: int) -> None:
-        fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, self._lock(name, kind))
 
-    def _lock(self, name: str, kind: int) -> bytes:
-        offset = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 2
-        # struct flock of 64-bit Linux: type, whence, start, length, pid (0 for OFD locks).
-        return struct.pack("hhqqi4x", kind, os.SEEK_SET, offset, 1, 0)
+def _lock(name: str, kind: int) -> bytes:
+    """Return the `struct flock` of 64-bit Linux: type, whence, start, length, pid (0 for OFD locks)."""
+    offset = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 2
+    return struct.pack("hhqqi4x", kind, os.SEEK_SET, offset, 1, 0)
