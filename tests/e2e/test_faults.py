@@ -152,7 +152,7 @@ def test_redirects_in_a_circle_end_with_that_reason(
 ) -> None:
     upstreams["gcr"].push(GCR.repository("circle"), image, "v1")
     upstreams["gcr"].arm("manifest", Redirect(), times=None)
-    with pytest.raises(CommandError, match=r"gcr\.io: redirects from \S+/manifests/v1 lead in a circle"):
+    with pytest.raises(CommandError, match=r"gcr\.io: redirects from \S+/manifests/v1 form a circle"):
         skopeo.copy(f"{GCR.cached('circle')}:v1", tls_verify=False)
 
 
@@ -171,6 +171,6 @@ def test_manifest_that_is_damaged_is_refused_with_that_reason(
 ) -> None:
     upstreams["ghcr"].push(GHCR.repository("damaged"), image, kind)
     upstreams["ghcr"].arm("manifest", Corrupt(at=20), times=None)
-    reason = rf"ghcr\.io: the manifest it sent for ghcr\.io/acme/damaged, {kind}, is refused"
+    reason = rf"ghcr\.io: the manifest of ghcr\.io/acme/damaged, {kind}, is refused"
     with DIRECT[kind](network) as client, pytest.raises(CommandError, match=reason):
         client.pull(f"{GHCR.cached('damaged')}:{kind}")
