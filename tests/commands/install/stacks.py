@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.install.base_image import write_archive
+from tests.commands.install.base_image import write_archive
 from tests.kit.clients import Docker
 from tests.kit.processes import CommandError, environment, run
 from tests.kit.profiles import FIVE

@@ -13,8 +13,8 @@ from registry_proxy.commands.config.htpasswd import users_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.commands.config.conftest import Desk, Terminal
     from tests.kit.remote import RemoteUpstream
-    from tests.setup.wizard.conftest import Desk, Terminal
 
 REGISTRIES = "Which registries shall be cached?"
 NAMES = "Host names of the cache?"

@@ -11,11 +11,11 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.commands.config.conftest import PROGRAM
 from tests.kit.certificates import Authority
 from tests.kit.processes import Daemon, Local, running
 from tests.kit.remote import Simulators
 from tests.kit.users import ordinary_user
-from tests.setup.wizard.conftest import PROGRAM
 
 from registry_proxy.commands.client.plan import Login
 from registry_proxy.commands.common import FailedError
@@ -27,8 +27,8 @@ from registry_proxy.config import Address
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.commands.config.conftest import Desk
     from tests.kit.remote import RemoteUpstream
-    from tests.setup.wizard.conftest import Desk
 
 FIVE = ["dockerhub", "ghcr", "quay", "gcr", "k8s"]
 FREE = ("--yes", "--no-check")

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.install.booted import make_root
+from tests.commands.install.booted import make_root
 from tests.kit.processes import environment
 
 PROGRAM = Path(sys.executable).with_name("registry-proxy")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import bcrypt
 import pytest
-from tests.install.booted import PROGRAM
+from tests.commands.install.booted import PROGRAM
 from tests.kit import images
 from tests.kit.clients import Skopeo
 from tests.kit.processes import Daemon, running
@@ -19,7 +19,7 @@ from tests.kit.processes import Daemon, running
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.install.booted import BootedSystem
+    from tests.commands.install.booted import BootedSystem
     from tests.kit.certificates import Authority
     from tests.kit.remote import Simulators
 

@@ -6,9 +6,9 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.install import stacks
-from tests.install.base_image import download_wheels
-from tests.install.stacks import BASE, Stack
+from tests.commands.install import stacks
+from tests.commands.install.base_image import download_wheels
+from tests.commands.install.stacks import BASE, Stack
 from tests.kit import images
 from tests.kit.clients import Docker, Skopeo
 from tests.kit.remote import Simulators

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pexpect
 import pytest
+from tests.commands.client.sealed import HOST_EACH, HUB, NAMES, ONE_HOST, PLAIN, PROGRAM, Place
 from tests.kit.certificates import Authority
 from tests.kit.processes import CommandError, Daemon, Local, run, running
 from tests.kit.sealed import SealedNetwork
-from tests.setup.clients.sealed import HOST_EACH, HUB, NAMES, ONE_HOST, PLAIN, PROGRAM, Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.install.booted import BootedSystem
+from tests.commands.install.booted import BootedSystem
 from tests.kit.certificates import Authority
 from tests.kit.processes import Local, run
 from tests.kit.remote import Simulators

@@ -6,12 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.kit import images
-from tests.kit.certificates import Authority
-from tests.kit.processes import CommandError, run, running
-from tests.kit.remote import Simulators
-from tests.kit.sealed import SealedNetwork
-from tests.setup.clients.sealed import (
+from tests.commands.client.sealed import (
     ADDRESS,
     DOMAIN,
     HOST_EACH,
@@ -25,6 +20,11 @@ from tests.setup.clients.sealed import (
     SystemDocker,
     SystemPodman,
 )
+from tests.kit import images
+from tests.kit.certificates import Authority
+from tests.kit.processes import CommandError, run, running
+from tests.kit.remote import Simulators
+from tests.kit.sealed import SealedNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
