@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from josepy.errors import DeserializationError
 from josepy.jwk import JWKEC
 
-from registry_proxy.tls.files import write_private
+from registry_proxy.atomic_files import write_private
 
 if TYPE_CHECKING:
     from pathlib import Path

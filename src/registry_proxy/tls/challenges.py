@@ -13,8 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from registry_proxy.atomic_files import write_private
 from registry_proxy.tls.contexts import ACME, harden
-from registry_proxy.tls.files import write_private
 
 if TYPE_CHECKING:
     from pathlib import Path

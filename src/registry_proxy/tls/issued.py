@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from registry_proxy.atomic_files import write_private
 from registry_proxy.tls.certificates import Certificate, CertificateError, CertificateFiles, read_certificate
-from registry_proxy.tls.files import write_private
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from registry_proxy.tls.files import write_private
+from registry_proxy.atomic_files import write_private
 
 if TYPE_CHECKING:
     from pathlib import Path
