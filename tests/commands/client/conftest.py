@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from registry_proxy.commands.client.plan import View, make_plan
-from registry_proxy.commands.client.server import server_of
+from registry_proxy.commands.client.endpoints import server_of
+from registry_proxy.commands.client.planner import ClientInputs, make_plan
 from registry_proxy.config import Settings, load
 from registry_proxy.upstream.presets import PRESETS
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from registry_proxy.commands.client.plan import ClientFile, Identity, Login, Planner
+    from registry_proxy.commands.client.planner import ClientCertificate, ClientFile, Login, Planner
 
 KNOWN = {preset.name: preset for preset in PRESETS}
 # Two registries, one with a host name of its own, and one that serves both.
@@ -56,14 +56,14 @@ def files(settings: Callable[[str], Settings]) -> Callable[..., dict[str, Client
         *,
         ca: str | None = None,
         login: Login | None = None,
-        identity: Identity | None = None,
+        identity: ClientCertificate | None = None,
         user: bool = False,
         everything: bool = False,
     ) -> dict[str, ClientFile]:
         server = server_of(settings(toml))
-        view = View(server, "/home/me", ca, identity, login, user, everything)
+        inputs = ClientInputs(server, "/home/me", ca, identity, login, user, everything)
         texts = present or {}
-        plan = make_plan(planner, view, lambda paths: {path: texts.get(path) for path in paths})
+        plan = make_plan(planner, inputs, lambda paths: {path: texts.get(path) for path in paths})
         return {file.path: file for file in plan.files}
 
     return make

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.kit.users import ordinary_user
 
-from registry_proxy.commands.client.applying import ChangeSet, applying, undoing
-from registry_proxy.commands.client.machine import Change, Found, Machine, Missing
-from registry_proxy.commands.client.plan import ClientFile, Plan, Present, View
-from registry_proxy.commands.client.server import ClientError, server_of
+from registry_proxy.commands.changes.plan import ChangeError, Plan, carry_out
+from registry_proxy.commands.client.change_set import ChangeFiles, ChangeSet, apply_changes, undo_changes
+from registry_proxy.commands.client.endpoints import ClientError, server_of
+from registry_proxy.commands.client.machine import FileChange, Found, Machine, Missing
+from registry_proxy.commands.client.planner import ClientFile, ClientInputs, ClientPlan, ExistingFiles
 from registry_proxy.config import load
 from registry_proxy.upstream.presets import PRESETS
 
@@ -37,27 +38,31 @@ class Bench:
     def __post_init__(self) -> None:
         self.machine = Machine(_SHELL if os.geteuid() == os.getuid() else _ORDINARY_SHELL, "this machine")
         known = {preset.name: preset for preset in PRESETS}
-        self.view = View(server_of(load(None, {}, known)), str(self.home), user=True)
+        self.inputs = ClientInputs(server_of(load(None, {}, known)), str(self.home), user=True)
 
     def path(self, name: str) -> Path:
         return self.home / name
 
-    def plan(self, view: View, present: Present) -> Plan:
+    def plan(self, inputs: ClientInputs, existing: ExistingFiles) -> ClientPlan:
         files = []
         for name, text in self.wanted.items():
-            path = f"{view.home}/{name}"
-            before = present.get(path) if "{}" in text else None
+            path = f"{inputs.home}/{name}"
+            before = existing.get(path) if "{}" in text else None
             files.append(ClientFile(path, text.replace("{}", before or ""), self.mode, RESTART))
-        return Plan(tuple(files))
+        return ClientPlan(tuple(files))
 
-    def applying(self) -> ChangeSet:
-        return applying(self.machine, "it", self.plan, self.view)
+    def apply_changes(self) -> ChangeSet:
+        return apply_changes(self.machine, "it", self.plan, self.inputs)
+
+    def do(self, changes: ChangeSet) -> None:
+        step = ChangeFiles(self.machine, changes, None)
+        carry_out(Plan([], closing=[step], due=True).pending())
 
     def apply(self) -> None:
-        self.applying().do(self.machine)
+        self.do(self.apply_changes())
 
     def undo(self) -> None:
-        undoing(self.machine, "it", str(self.home), user=True).do(self.machine)
+        self.do(undo_changes(self.machine, "it", str(self.home), user=True))
 
     def everything(self) -> dict[str, tuple[bytes, int]]:
         return {
@@ -95,17 +100,17 @@ def test_what_is_right_already_is_not_touched(bench: Bench) -> None:
     bench.path("a").write_text("as wanted\n")
     bench.wanted = {"a": "as wanted\n"}
     before = bench.everything()
-    work = bench.applying()
-    assert (work.changes, work.bookkeeping, work.restarts) == ((), (), ())
-    work.do(bench.machine)
+    work = bench.apply_changes()
+    assert (work.files, work.bookkeeping, work.restarts) == ((), (), ())
+    bench.do(work)
     assert bench.everything() == before
 
 
 def test_only_what_changes_takes_a_restart(bench: Bench) -> None:
     bench.wanted = {"a": "x\n"}
-    assert bench.applying().restarts == (RESTART,)
+    assert bench.apply_changes().restarts == (RESTART,)
     bench.apply()
-    assert bench.applying().restarts == ()
+    assert bench.apply_changes().restarts == ()
 
 
 def test_a_second_application_builds_on_what_was_there_at_first(bench: Bench) -> None:
@@ -130,9 +135,11 @@ def test_another_ones_change_is_kept(bench: Bench) -> None:
     bench.path("a").write_text("theirs\n")
     bench.path("b").write_text("theirs\n")
     bench.wanted = {"a": "two\n{}"}
-    work = bench.applying()
-    assert any(f"{bench.path('b')} was changed by another since" in note for note in work.notes)
-    work.do(bench.machine)
+    work = bench.apply_changes()
+    assert any(
+        f"{bench.path('b')} stays: another program has changed it since" in note for note in work.notes
+    )
+    bench.do(work)
     assert (bench.path("a").read_text(), bench.path("b").read_text()) == ("two\ntheirs\n", "theirs\n")
     bench.undo()
     assert (bench.path("a").read_text(), bench.path("b").read_text()) == ("theirs\n", "theirs\n")
@@ -145,7 +152,8 @@ def test_undo_refuses_to_lose_a_change(bench: Bench) -> None:
     bench.path("a").write_text("one\nand more\n")
     before = bench.everything()
     with pytest.raises(
-        ClientError, match=r"a was changed since.*before\), then delete .*registry-proxy-client/it"
+        ClientError,
+        match=r"another program has changed .*/a since.*before\), then delete .*registry-proxy-client/it",
     ):
         bench.undo()
     assert bench.everything() == before
@@ -175,7 +183,7 @@ def test_a_lost_copy_is_told(bench: Bench) -> None:
     bench.apply()
     (copy,) = (path for path in bench.path(".local/state").rglob("before/**/a") if path.is_file())
     copy.unlink()
-    with pytest.raises(ClientError, match=r"the copy of .*/a as it was before is gone"):
+    with pytest.raises(ClientError, match=r"can't restore .*/a: the copy of the previous file is missing"):
         bench.undo()
 
 
@@ -203,16 +211,16 @@ def test_a_link_stays_a_link(bench: Bench) -> None:
 def test_a_change_between_question_and_answer_is_not_lost(bench: Bench) -> None:
     bench.path("a").write_text("mine\n")
     bench.wanted = {"a": "ours\n", "b": "ours\n"}
-    work = bench.applying()
+    work = bench.apply_changes()
     bench.path("a").write_text("theirs\n")
     before = bench.everything()
-    with pytest.raises(ClientError, match="a was changed by another meanwhile"):
-        work.do(bench.machine)
+    with pytest.raises(ChangeError, match="a was changed by another program in the meantime"):
+        bench.do(work)
     assert bench.everything() == before
     bench.path("a").write_text("mine\n")
     bench.path("b").write_text("theirs\n")
-    with pytest.raises(ClientError, match="b was made by another meanwhile"):
-        work.do(bench.machine)
+    with pytest.raises(ChangeError, match="b was created by another program in the meantime"):
+        bench.do(work)
 
 
 def test_what_is_no_text_is_refused(bench: Bench) -> None:
@@ -226,7 +234,7 @@ def test_what_is_no_text_is_refused(bench: Bench) -> None:
 def test_a_folder_in_a_files_place_is_told(bench: Bench) -> None:
     bench.path("a").mkdir()
     bench.wanted = {"a": "ours\n"}
-    with pytest.raises(ClientError, match="a is no file"):
+    with pytest.raises(ClientError, match="a is not a file"):
         bench.apply()
 
 
@@ -234,7 +242,9 @@ def test_without_the_right_nothing_is_changed() -> None:
     with ordinary_user() as home:
         home.chmod(0o555)
         bench = Bench(home, {"a": "ours\n", "b/c": "ours\n"})
-        with pytest.raises(ClientError, match=r"Permission denied.*Run this as root"):
+        with pytest.raises(
+            ChangeError, match=r"Permission denied.*Run this as root[^\n]*\nNothing was changed\."
+        ):
             bench.apply()
         home.chmod(0o755)
         assert bench.everything() == {}
@@ -246,7 +256,7 @@ def test_one_file_that_fails_leaves_all_as_they_were() -> None:
         (home / "a").write_text("mine\n")
         bench = Bench(home, {"a": "ours\n", "new/b": "ours\n", "locked/c": "ours\n"})
         before = bench.everything()
-        with pytest.raises(ClientError, match="Permission denied"):
+        with pytest.raises(ChangeError, match=r"Permission denied[^\n]*\nNothing was changed\."):
             bench.apply()
         assert bench.everything() == before
 
@@ -266,5 +276,5 @@ def test_a_shell_that_is_not_there_is_told() -> None:
 
 def test_a_change_needs_no_bookkeeping(bench: Bench) -> None:
     path = str(bench.path("a"))
-    bench.machine.write([Change(path, Missing(str(bench.home)), Found(b"x", 0o604))])
+    bench.machine.write([FileChange(path, Missing(str(bench.home)), Found(b"x", 0o604))])
     assert bench.machine.read([path]) == {path: Found(b"x", 0o604)}

@@ -53,7 +53,7 @@ def test_the_files_are_shown_with_their_paths(place: Place) -> None:
     assert "==> /etc/docker/certs.d/ghcr.io/hosts.toml <==" in text
     place.config.write_text(HOST_EACH + LOGIN)
     flags = ("--username=me", f"--password-file={place.folder}/password")
-    assert "==> /etc/containerd/certs.d/ghcr.io/hosts.toml (for its owner alone) <==" in place.client(
+    assert "==> /etc/containerd/certs.d/ghcr.io/hosts.toml (readable only by its owner) <==" in place.client(
         "containerd", *flags
     )
 
@@ -86,19 +86,19 @@ def test_a_password_can_be_typed_or_piped(place: Place) -> None:
         (HOST_EACH, ["talos", "--apply"], "talos has no files that can be changed on a machine"),
         (HOST_EACH, ["docker", "--username=me"], "--password-file or --password-stdin, or a terminal"),
         (HOST_EACH, ["docker", "--username=a:b", "--password-stdin"], "no colon"),
-        (HOST_EACH, ["docker", "--password-stdin"], "a password without --username"),
+        (HOST_EACH, ["docker", "--password-stdin"], "a password requires --username"),
         (HOST_EACH, ["docker", "--username=me", "--password-stdin"], "standard input is not a password"),
         (HOST_EACH, ["docker", "--username=me", "--password-file={}/htpasswd", "--password-stdin"], "exclude"),
-        (HOST_EACH, ["docker", "--client-cert={}/client.pem"], "go together"),
-        (HOST_EACH, ["docker", "--client-cert={}/client.key", "--client-key={}/client.key"], "no certificate"),
-        (HOST_EACH, ["docker", "--ca={}/password"], "holds no certificate in PEM"),
+        (HOST_EACH, ["docker", "--client-cert={}/client.pem"], "require each other"),
+        (HOST_EACH, ["docker", "--client-cert={}/client.key", "--client-key={}/client.key"], "are not a certificate"),
+        (HOST_EACH, ["docker", "--ca={}/password"], "contains no certificate in PEM"),
         (HOST_EACH, ["docker", "--ca={}/missing"], "does not exist"),
-        (HOST_EACH, ["docker", "--ssh=node1"], "go with --apply or --undo"),
-        (HOST_EACH, ["docker", "--apply", "--sudo"], "go with --ssh"),
+        (HOST_EACH, ["docker", "--ssh=node1"], "require --apply or --undo"),
+        (HOST_EACH, ["docker", "--apply", "--sudo"], "require --ssh"),
         (HOST_EACH, ["docker", "--apply", "--ssh=-oProxyCommand=id"], "is not a host"),
-        (HOST_EACH, ["docker", "--apply"], "no terminal to ask at. Add --yes"),
+        (HOST_EACH, ["docker", "--apply"], "without a terminal; nothing was changed. Add --yes"),
         (HOST_EACH, ["docker", "--undo", "--yes"], "nothing to undo"),
-        (HOST_EACH + LOGIN, ["docker"], "identify themselves. Give --username USER and --password-file"),
+        (HOST_EACH + LOGIN, ["docker"], "requires credentials from every client. Add --username USER and --pass"),
         (ONE_HOST + LOGIN + 'client_ca = "authority.pem"', ["docker"], "--password-stdin, or --client-cert FILE"),
         ("[server]\nlisten = ['0.0.0.0:5000']\n", ["docker"], "--server http://ADDRESS:PORT"),
         ("", ["docker", "--apply", "--yes", "--ssh=node1", "--ssh-options=-F none"], "node1"),
@@ -136,7 +136,7 @@ def test_a_change_is_shown_first_without_its_secrets(place: Place, daemon_json: 
     assert not any(secret in text for secret in ("bWU6", "it's a secret"))
     text = place.client("docker", "--undo", "--yes")
     assert "bWU6" not in text
-    assert "removed: " in text
+    assert "remove  /etc/docker/certs.d/ghcr.io/hosts.toml\n" in text
 
 
 def test_applying_tells_programs_what_it_did(place: Place, daemon_json: Path) -> None:
@@ -172,7 +172,7 @@ def test_a_failed_restart_is_told(place: Place, daemon_json: Path) -> None:
 @pytest.mark.parametrize("content", [b"{", b"[1]", b"\xff"])
 def test_a_broken_file_is_left_alone(content: bytes, place: Place, daemon_json: Path) -> None:
     daemon_json.write_bytes(content)
-    with pytest.raises(CommandError, match=r"/etc/docker/daemon\.json.* nothing was changed"):
+    with pytest.raises(CommandError, match=r"/etc/docker/daemon\.json.* Nothing was changed\. Fix the file"):
         place.client("docker", "--apply", "--yes")
     assert daemon_json.read_bytes() == content
 
@@ -183,7 +183,7 @@ def test_in_a_terminal_it_asks(place: Place, daemon_json: Path) -> None:
     for answer, changed in (("n", False), ("y", True)):
         terminal: pexpect.spawn[str] = pexpect.spawn(command[0], command[1:], encoding="utf-8", timeout=30)
         terminal.expect_exact('+    "https://dockerhub.registry.example.com"')
-        terminal.expect_exact("Do this on this machine?")
+        terminal.expect_exact("Apply these changes to this machine?")
         terminal.sendline(answer)
         terminal.expect(pexpect.EOF)
         terminal.close()
@@ -270,7 +270,7 @@ def test_a_machine_that_does_not_let_us_in_is_told(place: Place, ssh: tuple[str,
 
 def test_a_server_for_this_machine_alone_is_not_told_to_others(place: Place, ssh: tuple[str, ...]) -> None:
     place.config.write_text("")
-    with pytest.raises(CommandError, match="the server listens to this machine only"):
+    with pytest.raises(CommandError, match="the server only listens on this machine"):
         place.client("docker", "--apply", "--yes", *ssh)
     place.config.write_text(PLAIN)
     assert "node1" in place.client("containerd", "--apply", "--yes", *ssh)

@@ -11,16 +11,16 @@ import pytest
 from ruamel.yaml import YAML
 
 from registry_proxy.commands.client import buildkit, containerd, docker, kubernetes, podman
+from registry_proxy.commands.client.endpoints import ClientError
 from registry_proxy.commands.client.kinds import KINDS
-from registry_proxy.commands.client.plan import Identity, Login
-from registry_proxy.commands.client.server import ClientError
+from registry_proxy.commands.client.planner import ClientCertificate, Login
 
 if TYPE_CHECKING:
-    from registry_proxy.commands.client.plan import ClientFile
+    from registry_proxy.commands.client.planner import ClientFile
 
 Files = Callable[..., dict[str, "ClientFile"]]
 CA = "-----BEGIN CERTIFICATE-----\nca\n-----END CERTIFICATE-----\n"
-IDENTITY = Identity("certificate\n", "private-key\n")
+IDENTITY = ClientCertificate("certificate\n", "private-key\n")
 LOGIN = Login("me", "p:w")
 BASIC = "bWU6cDp3"
 HUB, SHARED = "hub.example.com", "registry.example.com"
@@ -183,8 +183,8 @@ def test_containerd_without_cri_keeps_its_configuration(files: Files) -> None:
             "mirrors",
         ),
         ("version = 2\n[plugins.'io.containerd.grpc.v1.cri'.registry.configs.'a.io'.tls]\nca=''", "configs"),
-        ("version = 4", "version 4 isn't known"),
-        ("version = 2\nplugins = 1", "plugins is no table"),
+        ("version = 4", "version 4 is unknown"),
+        ("version = 2\nplugins = 1", "plugins is not a table"),
         ("version = ", "is not TOML"),
     ],
 )
@@ -332,7 +332,7 @@ def test_k3s_can_ask_for_all_registries(files: Files) -> None:
 
 @pytest.mark.parametrize("text", ["mirrors: [", "- a", "mirrors: 1"])
 def test_a_broken_file_of_k3s_is_refused(text: str, files: Files) -> None:
-    with pytest.raises(ClientError, match=r"registries\.yaml.*nothing was changed"):
+    with pytest.raises(ClientError, match=r"registries\.yaml.*Nothing was changed\."):
         files(kubernetes.k3s_plan, present={"/etc/rancher/k3s/registries.yaml": text})
 
 
@@ -371,5 +371,5 @@ def test_talos_gets_a_document_for_each_registry_and_host(files: Files) -> None:
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"auths": 1}'])
 def test_a_broken_json_file_is_refused(text: str, files: Files) -> None:
-    with pytest.raises(ClientError, match=r"config\.json.*nothing was changed"):
+    with pytest.raises(ClientError, match=r"config\.json.*Nothing was changed\."):
         files(docker.plan, login=LOGIN, present={"/home/me/.docker/config.json": text})

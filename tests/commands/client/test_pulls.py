@@ -187,5 +187,5 @@ def test_a_client_that_is_not_set_up_is_refused(place: Place, case: Case) -> Non
     if "[access]" not in case.toml:
         place.client("containerd", "--json")
         return
-    with pytest.raises(CommandError, match="this server lets in only clients that identify themselves"):
+    with pytest.raises(CommandError, match="this server requires credentials from every client"):
         place.client("containerd", "--apply", "--yes")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from registry_proxy.commands.client.server import ClientError, server_of
+from registry_proxy.commands.client.endpoints import ClientError, server_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ def test_registries_are_reached_as_the_settings_tell(
     assert mirror.origin == hub
     if ghcr == "absent":
         assert other is None
-        assert "ghcr.io isn't included" in server.notes[0]
+        assert "ghcr.io is not included" in server.notes[0]
     else:
         assert other is not None
         scheme = other.origin.partition("://")[0]

@@ -41,7 +41,7 @@ async def test_a_registry_with_basic_logins_is_tried_too() -> None:
 async def test_an_open_registry_says_nothing_of_them() -> None:
     async with SimulatedUpstream("k8s") as upstream:
         outcome = await try_credentials(preset(upstream), BAD)
-    assert (outcome.accepted, "couldn't be tried" in outcome.text) == (True, True)
+    assert (outcome.accepted, "couldn't be tested" in outcome.text) == (True, True)
 
 
 async def test_a_registry_that_is_away_is_told() -> None:
@@ -49,7 +49,7 @@ async def test_a_registry_that_is_away_is_told() -> None:
         away = preset(upstream)
     outcome = await try_credentials(away, GOOD)
     assert not outcome.accepted
-    assert "couldn't be tried" in outcome.text
+    assert "couldn't be tested" in outcome.text
     assert "Connection refused" in outcome.text
 
 

@@ -17,7 +17,7 @@ from tests.kit.processes import Daemon, Local, running
 from tests.kit.remote import Simulators
 from tests.kit.users import ordinary_user
 
-from registry_proxy.commands.client.plan import Login
+from registry_proxy.commands.client.planner import Login
 from registry_proxy.commands.common import FailedError
 from registry_proxy.commands.config.context import Flags
 from registry_proxy.commands.config.htpasswd import users_of
@@ -56,13 +56,13 @@ def test_the_defaults_are_those_of_the_server(desk: Desk) -> None:
     assert (settings.tls, settings.access.htpasswd, settings.access.sources) == (None, None, ())
     assert settings.storage.max_size == 100 * 2**30
     assert not desk.env.exists()
-    assert "Next: registry-proxy serve" in done.stdout
+    assert "Next, run registry-proxy serve" in done.stdout
 
 
 def test_a_second_run_writes_nothing(desk: Desk) -> None:
     desk("--yes", "--domain=registry.example.com", "--no-check")
     before = desk.everything()
-    assert "nothing was written" in desk(*FREE).stdout
+    assert "Nothing to change." in desk(*FREE).stdout
     assert desk.everything() == before
 
 
@@ -157,7 +157,7 @@ def test_new_credentials_take_the_place_of_old_ones(desk: Desk) -> None:
     flags = ("--username=ghcr=new", "--password-stdin=ghcr", "--username=quay=")
     desk(*FREE, *flags, text="fresh\n")
     assert desk.document()["upstreams"]["ghcr"] == {"username": "new"}
-    assert desk.env.read_text() == "REGISTRY_PROXY_GHCR_PASSWORD='fresh'\n"
+    assert desk.env.read_text() == "REGISTRY_PROXY_GHCR_PASSWORD=fresh\n"
     assert desk.document()["upstreams"].get("quay", {}) == {}
     desk(*FREE, "--username=ghcr=")
     assert desk.env.read_text() == ""
@@ -304,27 +304,27 @@ def test_json_shows_what_would_be_written_without_secrets(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("flags", "code", "text"),
     [
-        ([], 2, "there is no terminal to ask at. Tell what you want by options, and add --yes"),
-        (["--yes", "--registry=gchr"], 2, "--registry gchr is not known"),
+        ([], 2, "cannot ask without a terminal. Use options instead of the questions, and add --yes"),
+        (["--yes", "--registry=gchr"], 2, "--registry gchr is unknown"),
         (["--yes", "--registry=a=not a registry"], 2, "--registry a=not a registry: This is not a registry"),
-        (["--yes", "--registry=A=a.example"], 2, "Lower-case letters"),
-        (["--yes", "--hostname=ghcr"], 1, "No address is known for ghcr"),
-        (["--yes", "--domain=no.such.host.invalid"], 1, "No address is known for dockerhub.no.such.host.invalid"),
+        (["--yes", "--registry=A=a.example"], 2, "Use lower-case letters"),
+        (["--yes", "--hostname=ghcr"], 1, "Cannot resolve ghcr"),
+        (["--yes", "--domain=no.such.host.invalid"], 1, "Cannot resolve dockerhub.no.such.host.invalid"),
         (["--yes", "--no-check", "--hostname=ghcr=a.example", "--hostname=quay=a.example", "--domain=b.example"],
-         2, "a.example is the host name of ghcr already"),
-        (["--yes", "--hostname=nope=a.example"], 2, "nope is not among the registries"),
-        (["--yes", "--hostname=a.example", "--hostname=b.example"], 2, "only one serves all"),
+         2, "a.example is already the host name of ghcr"),
+        (["--yes", "--hostname=nope=a.example"], 2, "nope is not among the registries to cache"),
+        (["--yes", "--hostname=a.example", "--hostname=b.example"], 2, "only one host name serves all registries"),
         (["--yes", "--no-check", "--domain=not_a_host"], 2, "is not a host name"),
         (["--yes", "--hostname=ghcr=localhost"], 2, "--domain is missing"),
-        (["--yes", "--certificates=letsencrypt", "--agree-tos"], 2, "give --domain or --hostname"),
+        (["--yes", "--certificates=letsencrypt", "--agree-tos"], 2, "set --domain or --hostname"),
         (["--yes", "--hostname=localhost", "--certificates=letsencrypt"], 2, "--agree-tos"),
         (["--yes", "--hostname=localhost", "--certificates=http://ca"], 2, "is not an ACME server"),
         (["--yes", "--certificates=files"], 2, "--cert is missing"),
-        (["--yes", "--certificates=files", "--cert=a", "--key=b"], 1, "are no certificate with its unencrypted key"),
+        (["--yes", "--certificates=files", "--cert=a", "--key=b"], 1, "are not a certificate and its unencrypted key"),
         (["--yes", "--listen=nowhere"], 2, "is not an address to listen on"),
         (["--yes", "--access=everyone"], 2, "--access everyone: write anyone, basic"),
-        (["--yes", "--access=anyone", "--access=basic"], 2, "excludes the other ways"),
-        (["--yes", "--access=basic"], 2, "has no user: --user NAME=PASSWORD-FILE"),
+        (["--yes", "--access=anyone", "--access=basic"], 2, "excludes the other methods"),
+        (["--yes", "--access=basic"], 2, "has no user. Add one with --user NAME=PASSWORD-FILE"),
         (["--yes", "--access=sources"], 2, "--source is missing"),
         (["--yes", "--source=10.0.0.0/99"], 2, "--source 10.0.0.0/99"),
         (["--yes", "--access=certificates"], 2, "--client-ca is missing"),
@@ -333,11 +333,11 @@ def test_json_shows_what_would_be_written_without_secrets(desk: Desk) -> None:
         (["--yes", "--user=me"], 2, "write it as NAME=VALUE"),
         (["--yes", "--username=ghcr=me"], 2, "--password-file ghcr=FILE or --password-stdin ghcr is missing"),
         (["--yes", "--password-stdin=ghcr"], 2, "--username ghcr=USER is missing"),
-        (["--yes", "--registry=quay", "--username=ghcr=me"], 2, "ghcr, which is not among the registries"),
+        (["--yes", "--registry=quay", "--username=ghcr=me"], 2, "ghcr, which is not among the registries to cache"),
         (["--yes", "--username=ghcr=me", "--password-stdin=ghcr"], 1, "standard input is not a password"),
         (["--yes", "--max-size=much"], 2, "--max-size much: This is not a size"),
-        (["--yes", "--path=relative"], 2, "--path relative: It must begin with a slash"),
-        (["--yes", "--path=/etc/passwd/below"], 2, "/etc/passwd is no folder"),
+        (["--yes", "--path=relative"], 2, "--path relative: The path must begin with a slash"),
+        (["--yes", "--path=/etc/passwd/below"], 2, "/etc/passwd is not a directory"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_told_and_nothing_is_written(
@@ -353,7 +353,7 @@ def test_an_expired_certificate_is_told(desk: Desk) -> None:
     issued = Authority.create().ca.issue_cert("a.example", not_before=past, not_after=past)
     (desk.folder / "old.pem").write_bytes(issued.private_key_and_cert_chain_pem.bytes())
     done = desk("--yes", "--certificates=files", "--cert=old.pem", "--key=old.pem", code=1)
-    assert "has expired on 2020-01-01" in done.stderr
+    assert "expired on 2020-01-01" in done.stderr
     assert not desk.file.exists()
 
 
@@ -383,7 +383,7 @@ def test_variables_that_win_are_told(
 ) -> None:
     monkeypatch.setenv("REGISTRY_PROXY_LOG_LEVEL", "debug")
     run(desk.file, Flags(path=desk.folder / "store"), yes=True, as_json=False)
-    assert "REGISTRY_PROXY_LOG_LEVEL wins over the file" in capsys.readouterr().err
+    assert "REGISTRY_PROXY_LOG_LEVEL overrides the file" in capsys.readouterr().err
 
 
 def test_the_help_ends_with_examples(desk: Desk) -> None:

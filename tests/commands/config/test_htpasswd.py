@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from registry_proxy.commands.client.plan import Login
+from registry_proxy.commands.client.planner import Login
 from registry_proxy.commands.config.htpasswd import check_password, check_user, users_of, with_users
 from registry_proxy.server.passwords import Passwords
 

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from tests.commands.config.conftest import Desk, Terminal
     from tests.kit.remote import RemoteUpstream
 
-REGISTRIES = "Which registries shall be cached?"
+REGISTRIES = "Which registries to cache?"
 NAMES = "Host names of the cache?"
 CREDENTIALS = "Credentials for which registries?"
 CERTIFICATES = "Certificates?"
-LISTEN = "Where to listen, unencrypted?"
+LISTEN = "Where to listen without TLS?"
 ACCESS = "Who may pull?"
-PATH = "Where to keep the content?"
-SIZE = "How much may it take?"
-WRITE = "Write this?"
+PATH = "Where to store the content?"
+SIZE = "How much space may it use?"
+WRITE = "Apply these changes?"
 DOWN, SPACE, CTRL_C, CLEAR = "\x1b[B", " ", "\x03", "\x15"
 # `<i>` inverts what is selected.
 INVERT = "i"
@@ -46,21 +46,21 @@ def go_on(terminal: Terminal, *questions: str) -> None:
 def test_a_first_run_from_end_to_end(desk: Desk) -> None:
     with desk.terminal() as terminal:
         go_on(terminal, REGISTRIES, NAMES)
-        terminal.answer("The domain that they are under", "registry.example.com")
+        terminal.answer("Their domain", "registry.example.com")
         go_on(terminal, *(f"Host name for {name}:" for name in ("dockerhub", "ghcr", "quay", "gcr")))
         terminal.answer("Host name for k8s:", f"{CLEAR}gcr.registry.example.com")
-        terminal.see("gcr.registry.example.com is the host name of gcr already.")
+        terminal.see("gcr.registry.example.com is already the host name of gcr.")
         terminal.child.send(f"{CLEAR}kubernetes.example.com\r")
-        terminal.see("No address is known for dockerhub.registry.example.com, ")
-        terminal.confirm("Keep it all the same?", "y")
+        terminal.see("Cannot resolve dockerhub.registry.example.com, ")
+        terminal.confirm("Keep it anyway?", "y")
         go_on(terminal, CREDENTIALS, CERTIFICATES)
         terminal.confirm("Do you agree to Let's Encrypt's terms of service", "y")
         terminal.answer(ACCESS, SPACE)
         go_on(terminal, "The file with the users:")
-        terminal.answer("A user's name:", "me")
+        terminal.answer("User name:", "me")
         terminal.answer("Password of me:", "secret")
-        terminal.answer("Once more:", "secre")
-        terminal.see("That is another one.")
+        terminal.answer("Repeat it:", "secre")
+        terminal.see("The passwords differ.")
         terminal.child.send("t\r")
         go_on(terminal, "Another user (empty: no more):")
         terminal.answer(PATH, f"{CLEAR}{desk.folder}/store")
@@ -70,7 +70,7 @@ def test_a_first_run_from_end_to_end(desk: Desk) -> None:
         terminal.see("docker.io as dockerhub.registry.example.com")
         terminal.answer(WRITE)
         shown = terminal.end()
-    assert "Next: registry-proxy serve" in shown
+    assert "Next, run registry-proxy serve" in shown
     settings = desk.settings()
     assert settings.upstreams["k8s"].hostname == "kubernetes.example.com"
     assert settings.tls is not None
@@ -89,9 +89,9 @@ def test_earlier_answers_are_proposed(desk: Desk) -> None:
     before = desk.everything()
     with desk.terminal() as terminal:
         go_on(terminal, REGISTRIES, NAMES, CREDENTIALS, "User name at ghcr:")
-        go_on(terminal, "Password or access token (empty: as it is):", CERTIFICATES, LISTEN)
+        go_on(terminal, "Password or access token (empty: keep the current one):", CERTIFICATES, LISTEN)
         go_on(terminal, ACCESS, "Their networks", PATH, SIZE)
-        assert "nothing was written" in terminal.end()
+        assert "Nothing to change." in terminal.end()
     assert desk.everything() == before
 
 
@@ -99,7 +99,7 @@ def test_registries_are_selected_and_another_one_is_described(desk: Desk) -> Non
     with desk.terminal() as terminal:
         # None of the five, but all others.
         terminal.answer(REGISTRIES, INVERT)
-        terminal.answer("Its name in image names", "Registry.Corp.Example:5000")
+        terminal.answer("Its host in image names", "Registry.Corp.Example:5000")
         terminal.answer("A short name for it:")
         terminal.answer(NAMES, DOWN + DOWN)
         go_on(terminal, CREDENTIALS, CERTIFICATES, LISTEN, ACCESS, PATH, SIZE, WRITE)
@@ -117,7 +117,7 @@ def test_nothing_selected_is_asked_again(desk: Desk) -> None:
         terminal.end(130)
     with desk.terminal() as terminal:
         terminal.answer(REGISTRIES, SPACE + "".join(DOWN + SPACE for _ in range(4)))
-        terminal.see("At least one: space selects, enter goes on.")
+        terminal.see("Select at least one: space selects, enter continues.")
         terminal.answer(REGISTRIES, SPACE)
         terminal.answer(NAMES, DOWN + DOWN)
         terminal.see("docker.io")
@@ -133,7 +133,7 @@ def test_credentials_are_tried_at_once(desk: Desk, ghcr: RemoteUpstream) -> None
         terminal.answer("User name at ghcr:", "me")
         terminal.answer("Password or access token:", "wrong")
         terminal.see("ghcr.io refuses the credentials of me: ")
-        terminal.confirm("Keep it all the same?", "n")
+        terminal.confirm("Keep it anyway?", "n")
         terminal.answer("User name at ghcr:", "me")
         terminal.answer("Password or access token:", "right")
         terminal.see("ghcr.io accepts the credentials of me.")
@@ -160,9 +160,9 @@ def test_an_acme_server_is_asked_for_all_it_takes(desk: Desk) -> None:
     with desk.terminal("--hostname=localhost", "--registry=ghcr") as terminal:
         go_on(terminal, CREDENTIALS)
         terminal.answer(CERTIFICATES, DOWN + DOWN)
-        terminal.answer("The address of its directory", "https://ca.example.com/directory")
-        terminal.answer("A file with the authority's root certificate", "root.pem")
-        terminal.answer("An e-mail address for it", "admin@example.com")
+        terminal.answer("The URL of its directory", "https://ca.example.com/directory")
+        terminal.answer("A file with the CA's root certificate", "root.pem")
+        terminal.answer("An e-mail address for the account", "admin@example.com")
         terminal.answer("The key identifier of an external account", "kid")
         terminal.answer("Its HMAC key:", "c2VjcmV0")
         terminal.confirm("Do you agree to its terms of service", "y")
@@ -176,11 +176,11 @@ def test_an_acme_server_is_asked_for_all_it_takes(desk: Desk) -> None:
     assert (tls.eab_hmac_key.get_secret_value(), tls.ca_root) == ("c2VjcmV0", desk.folder / "root.pem")
     before = desk.everything()
     with desk.terminal("--hostname=localhost", "--registry=ghcr") as terminal:
-        go_on(terminal, CREDENTIALS, CERTIFICATES, "The address of its directory")
-        go_on(terminal, "A file with the authority's root certificate", "An e-mail address for it")
+        go_on(terminal, CREDENTIALS, CERTIFICATES, "The URL of its directory")
+        go_on(terminal, "A file with the CA's root certificate", "An e-mail address for the account")
         go_on(terminal, "The key identifier of an external account", "Keep its key?")
         go_on(terminal, "Do you agree to its terms of service", ACCESS, PATH, SIZE)
-        assert "nothing was written" in terminal.end()
+        assert "Nothing to change." in terminal.end()
     assert desk.everything() == before
 
 
@@ -197,7 +197,7 @@ def test_ctrl_c_leaves_nothing(depth: int, desk: Desk) -> None:
         terminal.see(questions[depth])
         terminal.child.send(CTRL_C)
         shown = terminal.end(130)
-    assert "Nothing was written." in shown
+    assert "Nothing was changed." in shown
     assert desk.everything() == before
 
 
@@ -206,5 +206,5 @@ def test_no_leaves_nothing(desk: Desk) -> None:
     with desk.terminal(*flags, "--access=anyone", "--max-size=1GiB", f"--path={desk.folder}") as terminal:
         go_on(terminal, CREDENTIALS)
         terminal.answer(WRITE, "n")
-        assert "nothing was written" in terminal.end(1)
+        assert "nothing was changed" in terminal.end(1)
     assert desk.everything() == {}

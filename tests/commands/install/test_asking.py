@@ -38,7 +38,7 @@ def test_what_changes_is_shown_and_done_only_after_a_yes(
 ) -> None:
     session = terminal(tmp_path, "install", "compose", "--no-start")
     session.expect("create .*docker-compose.yaml")
-    session.expect("Do this")
+    session.expect("Apply these changes")
     assert not (tmp_path / "docker-compose.yaml").exists()
     session.sendline(answer)
     assert ended(session) == code

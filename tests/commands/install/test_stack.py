@@ -187,11 +187,11 @@ def test_registry_2_is_the_cache_of_each_registry_where_that_is_wanted(
 def test_a_port_that_is_taken_is_told_before_anything_changes(stack: Stack) -> None:
     stack.configure("[server]\nlisten = ['198.18.0.1:443']\n")
     done = stack.program(*INSTALL, code=1)
-    assert "server.listen: 198.18.0.1:443 can't be listened on: Address already in use" in done.stderr
+    assert "server.listen: can't listen on 198.18.0.1:443: Address already in use" in done.stderr
     assert not (stack.folder / "docker-compose.yaml").exists()
 
 
 def test_a_daemon_that_cannot_be_reached_is_told_before_anything_changes(stack: Stack) -> None:
     done = stack.program(*INSTALL, code=1, DOCKER_HOST="unix:///nowhere.sock")
-    assert "Docker's daemon can't be reached" in done.stderr
+    assert "can't connect to the Docker daemon" in done.stderr
     assert not (stack.folder / "docker-compose.yaml").exists()

@@ -191,7 +191,7 @@ def test_a_first_start_that_fails_leaves_nothing_behind(system: BootedSystem) ->
         system.write(f"/var/setup/{name}", "-----BEGIN NONSENSE-----\n")
     done = system.program("install", "systemd", "--yes", code=1)
     assert "cert.pem" in done.stderr
-    assert "taken back" in done.stderr
+    assert "the completed steps were undone" in done.stderr
     assert system.files() == before
     assert not system.path("/var/lib/registry-proxy").exists()
     system.run("id", SERVICE, code=1)
@@ -254,7 +254,7 @@ def test_a_port_that_is_taken_is_told_before_anything_changes(system: BootedSyst
     with running(Daemon(system.network, ["python3", "-c", script], output)) as taken:
         taken.wait_until(lambda: output.read_text() == "\n")
         done = system.program("install", "systemd", "--yes", code=1)
-    assert "server.listen: 127.0.0.1:5000 can't be listened on: Address already in use" in done.stderr
+    assert "server.listen: can't listen on 127.0.0.1:5000: Address already in use" in done.stderr
     assert system.files() == before
 
 
@@ -265,9 +265,13 @@ def test_a_port_that_is_taken_is_told_before_anything_changes(system: BootedSyst
         (
             "[storage]\npath = '/home/me/images'\n",
             1,
-            "storage.path is /home/me/images, where the service can't see it",
+            "storage.path is /home/me/images, which the service can't see",
         ),
-        ("[storage]\npath = 'store'\n", 1, "beside the configuration, which the service can't write"),
+        (
+            "[storage]\npath = 'store'\n",
+            1,
+            "in the directory of the configuration, where the service can't write",
+        ),
         ("[access]\nhtpasswd = '/tmp/htpasswd'\n", 1, "access.htpasswd is /tmp/htpasswd"),
         ("[upstreams.ghcr]\nusername = 'me'\npassword_file = 'none'\n", 2, "/var/setup/none: No such file"),
     ],
@@ -297,7 +301,7 @@ def test_others_than_root_are_told_what_it_takes(system: BootedSystem) -> None:
 def test_a_python_that_the_service_could_not_run_is_refused(system: BootedSystem) -> None:
     system.run("cp", "/usr/bin/python3", "/home/python3")
     done = system.program("install", "systemd", "--yes", "--python", "/home/python3", code=1)
-    assert "/home/python3 isn't one" in done.stderr
+    assert "/home/python3 is not usable" in done.stderr
 
 
 def test_systemd_finds_nothing_to_complain_of_and_little_exposure(system: BootedSystem) -> None:

@@ -39,7 +39,7 @@ def test_the_service_is_installed_there_and_removed_again(tmp_path: Path) -> Non
     root = Root(path)
     before = root.entries()
     told = root.program("install", "systemd", "--yes")
-    assert f"It starts when the system in {path} does." in told
+    assert f"The service starts when the system in {path} boots." in told
     wanted = path / "etc/systemd/system/multi-user.target.wants/registry-proxy.service"
     assert wanted.readlink() == Path(UNIT)
     assert (path / "opt/registry-proxy/bin/registry-proxy").stat().st_mode & 0o777 == 0o755

@@ -1,1 +1,1 @@
-"""The clients' side: from the server's settings to the files that make a client pull through it."""
+"""Configuration of clients: files that make a client pull through the server, made from the server's settings."""

@@ -1,4 +1,4 @@
-"""BuildKit: buildkitd.toml, and the login of who builds. Pure.
+"""BuildKit: buildkitd.toml, and the login of the user who builds. Pure.
 
 https://github.com/moby/buildkit/blob/master/docs/buildkitd.toml.md
 """
@@ -10,45 +10,45 @@ from typing import TYPE_CHECKING
 import tomlkit
 
 from registry_proxy.commands.client.docker import login_files
-from registry_proxy.commands.client.documents import first, parse_toml, table
 from registry_proxy.commands.client.hosts_toml import certificate_files
-from registry_proxy.commands.client.plan import ClientFile, Plan
+from registry_proxy.commands.client.planner import ClientFile, ClientPlan
+from registry_proxy.commands.client.settings_files import first, parse_toml, table
 
 if TYPE_CHECKING:
-    from registry_proxy.commands.client.documents import Table
-    from registry_proxy.commands.client.plan import Present, View
+    from registry_proxy.commands.client.planner import ClientInputs, ExistingFiles
+    from registry_proxy.commands.client.settings_files import Table
 
 _BUILDX = (
-    "A builder of docker buildx takes the file when it is made: "
+    "Pass the file when you create a builder of docker buildx: "
     "docker buildx create --use --driver docker-container --buildkitd-config %s"
 )
-_LOGIN = "BuildKit logs in as the user who runs the build: each needs the entry in .docker/config.json."
+_LOGIN = "BuildKit logs in with the credentials of the user who runs the build, from .docker/config.json."
 
 
-def plan(view: View, present: Present) -> Plan:
-    """The registries with their mirrors, and each of the cache's hosts with how it is reached."""
-    folder = f"{view.home}/.config/buildkit" if view.user else "/etc/buildkit"
-    path = f"{folder}/buildkitd.toml"
-    document = parse_toml(path, present.get(path))
-    for mirror in view.server.mirrors:
+def plan(inputs: ClientInputs, existing: ExistingFiles) -> ClientPlan:
+    """Return buildkitd.toml with a mirror for each registry, and the TLS settings of each host of the cache."""
+    directory = f"{inputs.home}/.config/buildkit" if inputs.user else "/etc/buildkit"
+    path = f"{directory}/buildkitd.toml"
+    document = parse_toml(path, existing.get(path))
+    for mirror in inputs.server.mirrors:
         entry = table(path, document, "registry", mirror.registry)
         entry["mirrors"] = first(mirror.location, entry.get("mirrors"))
-        _add_host(view, table(path, document, "registry"), mirror.host, folder, http=mirror.insecure)
-    restart = "systemctl --user restart buildkit" if view.user else "systemctl restart buildkit"
+        _add_host(inputs, table(path, document, "registry"), mirror.host, directory, http=mirror.insecure)
+    restart = "systemctl --user restart buildkit" if inputs.user else "systemctl restart buildkit"
     files = [ClientFile(path, tomlkit.dumps(document), restart=restart)]
-    files += [*certificate_files(view, f"{folder}/certs.d"), *login_files(view, present)]
-    notes = (_BUILDX % path, _LOGIN) if view.login else (_BUILDX % path,)
-    return Plan(tuple(files), notes)
+    files += [*certificate_files(inputs, f"{directory}/certs.d"), *login_files(inputs, existing)]
+    notes = (_BUILDX % path, _LOGIN) if inputs.login else (_BUILDX % path,)
+    return ClientPlan(tuple(files), notes)
 
 
-def _add_host(view: View, registries: Table, host: str, folder: str, *, http: bool) -> None:
+def _add_host(inputs: ClientInputs, registries: Table, host: str, directory: str, *, http: bool) -> None:
     settings: dict[str, object] = {}
-    certificates = f"{folder}/certs.d/{host}"
+    certificates = f"{directory}/certs.d/{host}"
     if http:
         settings["http"] = True
-    if view.ca:
+    if inputs.ca:
         settings["ca"] = [f"{certificates}/ca.crt"]
-    if view.identity:
+    if inputs.identity:
         settings["keypair"] = [{"key": f"{certificates}/client.key", "cert": f"{certificates}/client.cert"}]
     if settings:
         registries[host] = {**registries.get(host, {}), **settings}

@@ -1,4 +1,4 @@
-"""hosts.toml, the mirrors of one registry as containerd and Docker's containerd image store read them. Pure.
+"""hosts.toml, the mirrors of one registry for containerd and Docker's containerd image store. Pure.
 
 https://github.com/containerd/containerd/blob/main/docs/hosts.md
 """
@@ -9,66 +9,71 @@ from typing import TYPE_CHECKING
 
 import tomlkit
 
-from registry_proxy.commands.client.documents import parse_toml
-from registry_proxy.commands.client.plan import PUBLIC, SECRET, ClientFile
+from registry_proxy.commands.client.planner import PUBLIC, SECRET, ClientFile
+from registry_proxy.commands.client.settings_files import parse_toml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tomlkit.items import Table
 
-    from registry_proxy.commands.client.plan import Present, View
-    from registry_proxy.commands.client.server import Mirror
+    from registry_proxy.commands.client.endpoints import Mirror
+    from registry_proxy.commands.client.planner import ClientInputs, ExistingFiles
 
-# The folder that stands for every registry without one of its own.
+# The directory for every registry without a specific one.
 EVERYTHING = "_default"
 
 
-def hosts_files(view: View, present: Present, folder: str) -> Iterator[ClientFile]:
-    """A hosts.toml for each registry, or one for all, and the certificates that they name."""
-    if view.everything:
-        yield _hosts_file(view, present, folder, f"{folder}/{EVERYTHING}/hosts.toml", view.shared)
+def hosts_files(inputs: ClientInputs, existing: ExistingFiles, directory: str) -> Iterator[ClientFile]:
+    """Yield one hosts.toml per registry, or one for all, and the certificates that they refer to."""
+    if inputs.everything:
+        yield _hosts_file(inputs, existing, directory, f"{directory}/{EVERYTHING}/hosts.toml", inputs.shared)
     else:
-        for mirror in view.server.mirrors:
-            path = f"{folder}/{mirror.registry}/hosts.toml"
-            yield _hosts_file(view, present, folder, path, mirror.origin, mirror)
-    yield from certificate_files(view, folder)
+        for mirror in inputs.server.mirrors:
+            path = f"{directory}/{mirror.registry}/hosts.toml"
+            yield _hosts_file(inputs, existing, directory, path, mirror.origin, mirror)
+    yield from certificate_files(inputs, directory)
 
 
-def certificate_files(view: View, folder: str) -> Iterator[ClientFile]:
-    """`HOST/ca.crt`, `client.cert` and `client.key`: the names by which Docker, podman and containerd find them."""
-    for host in view.hosts:
-        if view.ca:
-            yield ClientFile(f"{folder}/{host}/ca.crt", view.ca)
-        if view.identity:
-            yield ClientFile(f"{folder}/{host}/client.cert", view.identity.certificate)
-            yield ClientFile(f"{folder}/{host}/client.key", view.identity.key, SECRET)
+def certificate_files(inputs: ClientInputs, directory: str) -> Iterator[ClientFile]:
+    """Yield `HOST/ca.crt`, `client.cert` and `client.key`, the names that Docker, podman and containerd expect."""
+    for host in inputs.hosts:
+        if inputs.ca:
+            yield ClientFile(f"{directory}/{host}/ca.crt", inputs.ca)
+        if inputs.identity:
+            yield ClientFile(f"{directory}/{host}/client.cert", inputs.identity.certificate)
+            yield ClientFile(f"{directory}/{host}/client.key", inputs.identity.key, SECRET)
 
 
 def _hosts_file(
-    view: View, present: Present, folder: str, path: str, origin: str, mirror: Mirror | None = None
+    inputs: ClientInputs,
+    existing: ExistingFiles,
+    directory: str,
+    path: str,
+    origin: str,
+    mirror: Mirror | None = None,
 ) -> ClientFile:
-    document = parse_toml(path, present.get(path))
+    document = parse_toml(path, existing.get(path))
     if mirror is not None and "server" not in document:
         document["server"] = mirror.url
     others = document.pop("host", {})
     hosts = tomlkit.table(is_super_table=True)
-    hosts[origin] = _host(view, f"{folder}/{origin.partition('://')[2]}")
-    # In this order they are tried.
+    hosts[origin] = _host(inputs, f"{directory}/{origin.partition('://')[2]}")
+    # Clients try the hosts in this order.
     for name, other in others.items():
         if name != origin:
             hosts[name] = other
     document["host"] = hosts
-    return ClientFile(path, tomlkit.dumps(document), SECRET if view.login else PUBLIC)
+    return ClientFile(path, tomlkit.dumps(document), SECRET if inputs.login else PUBLIC)
 
 
-def _host(view: View, certificates: str) -> Table:
+def _host(inputs: ClientInputs, certificates: str) -> Table:
     host = tomlkit.table()
     host["capabilities"] = ["pull", "resolve"]
-    if view.ca:
+    if inputs.ca:
         host["ca"] = f"{certificates}/ca.crt"
-    if view.identity:
+    if inputs.identity:
         host["client"] = [[f"{certificates}/client.cert", f"{certificates}/client.key"]]
-    if view.login:
-        host["header"] = {"Authorization": f"Basic {view.login.basic}"}
+    if inputs.login:
+        host["header"] = {"Authorization": f"Basic {inputs.login.basic}"}
     return host

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from registry_proxy.commands.client import buildkit, containerd, docker, kubernetes, podman
 
 if TYPE_CHECKING:
-    from registry_proxy.commands.client.plan import Planner
+    from registry_proxy.commands.client.planner import Planner
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A client: how its files are made; `applicable`: whether they lie on a machine that we can change."""
+    """One kind of client. `applicable`: its files are on a machine, and not only an argument of another program."""
 
     planner: Planner
     applicable: bool = True

@@ -1,4 +1,4 @@
-"""What `client --apply` has changed on a machine, kept there so that it can be undone."""
+"""The record of `client --apply` on a machine, which `client --undo` reads."""
 
 from __future__ import annotations
 
@@ -6,77 +6,75 @@ from pathlib import PurePosixPath
 
 import msgspec
 
-from registry_proxy.commands.client.machine import Change, Found, Missing, State
-from registry_proxy.commands.client.server import ClientError
+from registry_proxy.commands.client.endpoints import ClientError
+from registry_proxy.commands.client.machine import FileChange, Found, Missing, State
 
 
-class Saved(msgspec.Struct, frozen=True):
-    """One file: what it was before (`mode` None: it wasn't there), and the SHA-256 of what we made of it.
+class SavedFile(msgspec.Struct, frozen=True, rename={"directories": "folders"}):
+    """One changed file: its mode before (None: it was missing), and the SHA-256 of its new content.
 
-    `folders` are those that were made for it, the outermost first.
+    `directories` were created for it, the outermost first.
     """
 
     path: str
     mode: int | None
     sha256: str
-    folders: tuple[str, ...] = ()
+    directories: tuple[str, ...] = ()
     restart: str | None = None
 
 
 class Record(msgspec.Struct, frozen=True):
-    """All files of one kind of client that are changed, in the folder `place` with copies of what they were."""
+    """The changed files of one kind of client. Its directory also contains copies of the previous files."""
 
-    files: tuple[Saved, ...]
+    files: tuple[SavedFile, ...]
 
     def encode(self) -> bytes:
-        """As a file."""
+        """Return the content of the record file."""
         return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
 
     @classmethod
     def decode(cls, path: str, content: bytes) -> Record:
-        """From a file. Raises ClientError."""
+        """Parse a record file. Raise ClientError if it is damaged."""
         try:
             return msgspec.json.decode(content, type=cls)
         except msgspec.DecodeError as error:
             raise ClientError(
-                f"{path} can't be read: {error}. Put the copies beside it back by hand."
+                f"can't read {path}: {error}. Restore the copies in the same directory by hand."
             ) from None
 
 
-def place_of(kind: str, home: str, *, user: bool) -> str:
-    """The folder of the record and the copies."""
+def record_directory(kind: str, home: str, *, user: bool) -> str:
+    """Return the directory of the record and the copies."""
     state = f"{home}/.local/state" if user else "/var/lib"
     return f"{state}/registry-proxy-client/{kind}"
 
 
-def record_path(place: str) -> str:
-    """Where the record is."""
-    return f"{place}/record.json"
+def record_path(directory: str) -> str:
+    """Return the path of the record."""
+    return f"{directory}/record.json"
 
 
-def copy_path(place: str, path: str) -> str:
-    """Where the copy of a file is, as it was before."""
-    return str(PurePosixPath(place) / "before" / path.lstrip("/"))
+def copy_path(directory: str, path: str) -> str:
+    """Return the path of the copy of a file."""
+    return str(PurePosixPath(directory) / "before" / path.lstrip("/"))
 
 
-def original(saved: Saved, current: State, copy: State) -> State:
-    """What a file was before we changed it; what it is now, if another has changed it since."""
+def original(saved: SavedFile, current: State, copy: State) -> State:
+    """Return the state of a file before it was changed; its current state if another program has changed it since."""
     if not isinstance(current, Found) or current.sha256 != saved.sha256:
         return current
     if saved.mode is None:
-        return Missing(saved.folders[0].rpartition("/")[0] or "/" if saved.folders else _folder(saved.path))
+        outermost = saved.directories[0] if saved.directories else saved.path
+        return Missing(outermost.rpartition("/")[0] or "/")
     if not isinstance(copy, Found):
-        raise ClientError(f"the copy of {saved.path} as it was before is gone; it can't be put back.")
+        raise ClientError(f"can't restore {saved.path}: the copy of the previous file is missing.")
     return Found(copy.content, saved.mode)
 
 
-def _folder(path: str) -> str:
-    return path.rpartition("/")[0] or "/"
-
-
-def saved_of(change: Change, before: State, restart: str | None) -> Saved:
-    """What to remember of a change; `before` is what the file was at first."""
+def saved_file(change: FileChange, before: State, restart: str | None) -> SavedFile:
+    """Return the record of a change; `before` is the state of the file before the first change."""
     assert change.after is not None
     if isinstance(before, Found):
-        return Saved(change.path, before.mode, change.after.sha256, (), restart)
-    return Saved(change.path, None, change.after.sha256, tuple(before.folders(change.path)), restart)
+        return SavedFile(change.path, before.mode, change.after.sha256, (), restart)
+    directories = tuple(before.directories(change.path))
+    return SavedFile(change.path, None, change.after.sha256, directories, restart)

@@ -1,1 +1,1 @@
-"""The set-up dialogue: questions, the settings that they come to, and the files that are written."""
+"""The set-up dialogue: questions, the resulting settings, and their files."""

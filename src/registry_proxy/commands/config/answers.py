@@ -1,4 +1,4 @@
-"""What the answers come to: settings to make and to unmake, secrets, users. Pure."""
+"""Answers to the questions, and the settings to change. Pure."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from registry_proxy.config.layers import Key
 
 SECRETS = ("password", "eab_hmac_key")
-# A new password takes the place of all of these.
+# A new password replaces all of these.
 CREDENTIALS = ("password", "password_file", "password_command", "credential_helper")
 
 
 @dataclass(slots=True)
 class Answers:
-    """Filled by the questions.
+    """The result of all questions.
 
-    `values` are as in the file, None for a key that shall not be there; `registries` are the upstreams that are on;
-    `secrets` go to `.env`, None for one that shall be gone; `users` and their passwords go to `htpasswd`.
+    `registries` are the enabled upstreams. `values` are written to the file, and None removes a key. `secrets` are
+    written to `.env`, and None removes one. `users` and their passwords are written to `htpasswd`.
     """
 
     registries: list[str] = field(default_factory=list)
@@ -32,27 +32,27 @@ class Answers:
     users: dict[str, str] = field(default_factory=dict, repr=False)
 
 
-def changes(answers: Answers, old: Settings | None, defaults: set[str]) -> dict[Key, Any]:
-    """The keys to set, or with None to delete. `defaults` are the upstreams that are on by themselves."""
-    present = _flat(old.model_dump(mode="json", exclude_none=True)) if old else {}
+def changed_settings(answers: Answers, old: Settings | None, defaults: set[str]) -> dict[Key, Any]:
+    """Return the keys to set, or with None to remove. `defaults` are the upstreams that are enabled by default."""
+    current = _flat(old.model_dump(mode="json", exclude_none=True)) if old else {}
     wanted = {**answers.values, **_switches(answers, old, defaults)}
-    changed = [key for key in wanted if key[-1] == "enabled" or present.get(key) != wanted[key]]
+    changed = [key for key in wanted if key[-1] == "enabled" or current.get(key) != wanted[key]]
     return {key: wanted[key] for key in sorted(changed, key=_order)}
 
 
 def _order(key: Key) -> tuple[bool, str]:
-    """The upstreams last: there can be many."""
+    """Return a sort key that puts the upstreams last: there can be many."""
     return key[0] == "upstreams", "" if key[0] == "upstreams" else key[0]
 
 
 def _switches(answers: Answers, old: Settings | None, defaults: set[str]) -> dict[Key, Any]:
-    """What turns upstreams on and off."""
-    on = set(old.upstreams) if old else defaults
+    """Return the keys that enable and disable upstreams."""
+    enabled = set(old.upstreams) if old else defaults
     turned_off: dict[Key, Any] = {
-        ("upstreams", name, "enabled"): False for name in sorted(on - set(answers.registries))
+        ("upstreams", name, "enabled"): False for name in sorted(enabled - set(answers.registries))
     }
     turned_on: dict[Key, Any] = {
-        ("upstreams", name, "enabled"): None for name in answers.registries if name not in on
+        ("upstreams", name, "enabled"): None for name in answers.registries if name not in enabled
     }
     return turned_off | turned_on
 

@@ -1,4 +1,4 @@
-"""What every question needs: whom to ask, what the flags say, what an earlier run has answered."""
+"""The context of every question: the prompter, the flags, and the settings of an earlier run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """The answers on the command line; None and empty where there is none."""
+    """The options of the command, each for one question; None or empty if it is not given."""
 
     registry: tuple[str, ...] = ()
     domain: str | None = None
@@ -48,7 +48,7 @@ class Flags:
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Flags:
-        """Those that are given among a command's options, by their names."""
+        """Return the flags from a command's options, by their names."""
         given: dict[str, Any] = {}
         for name in (each.name for each in fields(cls)):
             value = options[name]
@@ -59,7 +59,7 @@ class Flags:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """`file` is the configuration's; `old` are its settings, where there is one."""
+    """The context of one run. `file` is the configuration file, `old` its settings; None without a file."""
 
     prompter: Prompter
     flags: Flags
@@ -68,24 +68,24 @@ class Context:
     old: Settings | None
 
     @property
-    def folder(self) -> Path:
-        """Where relative paths in the file begin."""
+    def directory(self) -> Path:
+        """The directory that relative paths in the file start from."""
         return self.file.parent
 
     def accept(self, problem: str) -> bool:
-        """Whether somebody wants it in spite of the problem. Raises RefusedAnswerError when nobody can be asked."""
-        if not self.prompter.attended:
-            raise RefusedAnswerError(f"{problem} --no-check takes it all the same.")
-        self.prompter.tell(problem)
-        return self.prompter.confirm("Keep it all the same?", default=False)
+        """Return whether the user accepts the problem. Raise RefusedAnswerError without a terminal."""
+        if not self.prompter.interactive:
+            raise RefusedAnswerError(f"{problem} Add --no-check to accept it.")
+        self.prompter.print(problem)
+        return self.prompter.confirm("Keep it anyway?", default=False)
 
     def absolute(self, text: str | Path) -> str:
-        """A path as it is written into the file."""
-        return str(self.folder / Path(text).expanduser())
+        """Return an absolute path; a relative one starts from the directory of the file."""
+        return str(self.directory / Path(text).expanduser())
 
 
 def pairs(flag: str, values: tuple[str, ...]) -> dict[str, str]:
-    """What `NAME=VALUE` flags say. Raises MissingAnswerError."""
+    """Return the values of `NAME=VALUE` flags by their names. Raise MissingAnswerError for another form."""
     found = {}
     for text in values:
         name, separator, value = text.partition("=")

@@ -1,4 +1,4 @@
-"""Trying what was answered: credentials at their registry, host names at the resolver."""
+"""Tests of credentials with their registry, and of host names with the resolver."""
 
 from __future__ import annotations
 
@@ -21,56 +21,58 @@ if TYPE_CHECKING:
     from registry_proxy.upstream.auth.credentials import Credentials
     from registry_proxy.upstream.presets import Preset
 
-# Some registries name a repository in the challenge of their first page; no content is asked for.
+# Some registries scope the challenge of /v2/ to a repository. No content is requested.
 _ANY = Repository("library/alpine")
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Whether credentials hold; `text` says what the registry did."""
+    """True if the registry accepts the credentials; `text` describes its response."""
 
     accepted: bool
     text: str
 
 
 async def try_credentials(preset: Preset, credentials: Credentials) -> Outcome:
-    """Log in to the registry as the server would."""
+    """Log in to the registry in the same way as the server."""
     home = URL(preset.url)
     transport = Transport(home)
     try:
         rule = RealmRule(home.origin(), preset.realm_hosts, PublicSuffixes())
         page = home.with_path("/v2/")
         if await _is_open(transport, page):
-            return Outcome(True, f"{preset.registry} asks for no login at first, so they couldn't be tried.")
+            return Outcome(
+                True, f"{preset.registry} requires no login for /v2/, so the credentials couldn't be tested."
+            )
         async with (
             background_tasks() as background,
             RegistryClient(transport, rule, StaticCredentials(credentials), time.time, background).open(
                 "GET", page, _ANY, {}
-            ) as answer,
+            ) as response,
         ):
-            if answer.status == 200:
+            if response.status == 200:
                 return Outcome(True, f"{preset.registry} accepts the credentials of {credentials.username}.")
-            raise await answer.refusal(time.time())
+            raise await response.refusal(time.time())
     except UpstreamDeniedError as error:
         return Outcome(
             False, f"{preset.registry} refuses the credentials of {credentials.username}: {error}."
         )
     except UpstreamError as error:
-        return Outcome(False, f"the credentials for {preset.registry} couldn't be tried: {error}.")
+        return Outcome(False, f"the credentials for {preset.registry} couldn't be tested: {error}.")
     finally:
         await transport.close()
 
 
 async def _is_open(transport: Transport, page: URL) -> bool:
-    answer = await transport.send("GET", page, {})
+    response = await transport.send("GET", page, {})
     try:
-        return answer.status == 200
+        return response.status == 200
     finally:
-        await answer.discard()
+        await response.discard()
 
 
 def unresolved(names: list[str]) -> list[str]:
-    """Those of the host names that lead nowhere."""
+    """Return the host names that do not resolve."""
     return [name for name in names if not _resolves(name)]
 
 

@@ -1,62 +1,64 @@
-"""How questions are put: to somebody at a terminal, or to nobody, when flags and defaults must answer them."""
+"""The interface that asks the questions, and its implementation without a terminal, which uses the defaults."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
-# What is wrong with a text, or None.
+from registry_proxy.commands.common import FailedError, UsageError
+
+# Returns the problem with a text, or None.
 Check = Callable[[str], str | None]
 
 
-class MissingAnswerError(Exception):
-    """Nobody can be asked and no flag tells; the text says which would."""
+class MissingAnswerError(UsageError):
+    """A question has no usable answer and there is no terminal. The text names the flag to use."""
 
 
-class RefusedAnswerError(Exception):
-    """An answer doesn't hold: a password that is refused, a name that leads nowhere; the text says what to do."""
+class RefusedAnswerError(FailedError):
+    """A test failed, such as a login. The text names the fix."""
 
 
 class Prompter(Protocol):
-    """Asks. `flag` is what answers the question on the command line."""
+    """Asks the user. `flag` is the option that replaces the question."""
 
     @property
-    def attended(self) -> bool:
-        """Whether somebody answers."""
+    def interactive(self) -> bool:
+        """True if there is a user at a terminal."""
         ...
 
     def choose(self, question: str, choices: Mapping[str, str], default: str) -> str:
-        """One of the keys of `choices`, whose values are shown."""
+        """Return one of the keys of `choices`, whose values are shown."""
         ...
 
     def choose_many(self, question: str, choices: Mapping[str, str], default: Collection[str]) -> list[str]:
-        """Any of the keys of `choices`."""
+        """Return any number of the keys of `choices`."""
         ...
 
     def text(self, question: str, default: str, check: Check, flag: str) -> str:
-        """A text that passes the check."""
+        """Return a text that passes the check."""
         ...
 
     def secret(self, question: str, check: Check) -> str:
-        """A text that isn't shown while it is typed."""
+        """Return a text that is not shown while it is typed."""
         ...
 
     def confirm(self, question: str, default: bool) -> bool:
-        """Yes or no."""
+        """Return the answer to a yes-or-no question."""
         ...
 
-    def tell(self, text: str) -> None:
-        """Something to know."""
+    def print(self, text: str) -> None:
+        """Print a message."""
         ...
 
 
-class Unattended:
-    """Takes the defaults, and refuses where there is none that will do."""
+class DefaultsPrompter:
+    """Accepts the defaults. Raise MissingAnswerError if a default is missing or fails its check."""
 
-    attended = False
+    interactive = False
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
+    def __init__(self, output: Callable[[str], None]) -> None:
+        self._output = output
 
     def choose(self, question: str, choices: Mapping[str, str], default: str) -> str:  # noqa: ARG002
         return default
@@ -76,10 +78,10 @@ class Unattended:
         return default
 
     def secret(self, question: str, check: Check) -> str:  # noqa: ARG002
-        raise MissingAnswerError(f"a password is missing ({question})")
+        raise MissingAnswerError(f"missing password ({question})")
 
     def confirm(self, question: str, default: bool) -> bool:  # noqa: ARG002
         return default
 
-    def tell(self, text: str) -> None:
-        self._tell(text)
+    def print(self, text: str) -> None:
+        self._output(text)

@@ -1,14 +1,14 @@
-"""The questions in their order, and what they came to in a few lines."""
+"""The questions in their order, and a summary of the resulting settings."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from registry_proxy.commands.config.access import ask_access
-from registry_proxy.commands.config.certificates import ask_certificates
-from registry_proxy.commands.config.credentials import ask_credentials
-from registry_proxy.commands.config.registries import ask_hostnames, ask_registries
-from registry_proxy.commands.config.storage import ask_storage
+from registry_proxy.commands.config.ask_access import ask_access
+from registry_proxy.commands.config.ask_certificates import ask_certificates
+from registry_proxy.commands.config.ask_credentials import ask_credentials
+from registry_proxy.commands.config.ask_registries import ask_hostnames, ask_registries
+from registry_proxy.commands.config.ask_storage import ask_storage
 from registry_proxy.config.units import format_size
 
 if TYPE_CHECKING:
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 def ask_all(context: Context) -> None:
-    """Fill the wishes. Raises MissingAnswerError, RefusedAnswerError, PasswordError, KeyboardInterrupt."""
+    """Ask all questions.
+
+    Raise MissingAnswerError, RefusedAnswerError, PasswordError or KeyboardInterrupt.
+    """
     ask_registries(context)
     hostnames = ask_hostnames(context)
     ask_credentials(context)
@@ -29,7 +32,7 @@ def ask_all(context: Context) -> None:
 
 
 def summary(settings: Settings) -> Iterator[str]:
-    """What the settings come to, a line each."""
+    """Yield a summary of the settings, line by line."""
     for upstream in settings.upstreams.values():
         name = f" as {upstream.hostname}" if upstream.hostname else ""
         login = f", logged in as {upstream.username}" if upstream.username else ""
@@ -39,11 +42,11 @@ def summary(settings: Settings) -> Iterator[str]:
     source = f"certificates from {tls.acme or 'files'}" if tls else "no TLS"
     yield f"  listening on {', '.join(map(str, listen))}, {source}"
     access = settings.access
-    mirror_routes = [
+    methods = [
         *([f"users of {access.htpasswd}"] if access.htpasswd else []),
-        *([f"certificates by {access.client_ca}"] if access.client_ca else []),
+        *([f"client certificates from {access.client_ca}"] if access.client_ca else []),
         *([f"addresses in {', '.join(map(str, access.sources))}"] if access.sources else []),
     ]
-    yield f"  open to {'; '.join(mirror_routes) or 'anyone'}"
+    yield f"  access: {'; '.join(methods) or 'every client'}"
     limit = format_size(settings.storage.max_size) if settings.storage.max_size else "no limit"
-    yield f"  kept in {settings.storage.path}, {limit}"
+    yield f"  store: {settings.storage.path}, {limit}"

@@ -1,4 +1,4 @@
-"""Questions at a terminal. Ctrl-C raises KeyboardInterrupt out of any of them."""
+"""Questions at a terminal. Ctrl-C raises KeyboardInterrupt."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from registry_proxy.commands.config.prompter import Check
 
 
-class Terminal:
-    """An `Prompter`."""
+class TerminalPrompter:
+    """A `Prompter` that asks at the terminal."""
 
-    attended = True
+    interactive = True
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
+    def __init__(self, output: Callable[[str], None]) -> None:
+        self._output = output
 
     def choose(self, question: str, choices: Mapping[str, str], default: str) -> str:
         options = [questionary.Choice(label, value) for value, label in choices.items()]
@@ -45,8 +45,8 @@ class Terminal:
         answer: bool = questionary.confirm(question, default=default).unsafe_ask()
         return answer
 
-    def tell(self, text: str) -> None:
-        self._tell(text)
+    def print(self, text: str) -> None:
+        self._output(text)
 
 
 def _valid(check: Check) -> Callable[[str], bool | str]:

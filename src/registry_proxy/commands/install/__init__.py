@@ -1,1 +1,1 @@
-"""Installing the server as a service: a plan of steps is made, shown, and carried out as a whole or not at all."""
+"""Installation of the server as a service: of systemd, or of Docker Compose."""

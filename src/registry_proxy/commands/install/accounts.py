@@ -1,4 +1,4 @@
-"""The users of the system that is installed into: this one, or one in a folder."""
+"""System users of the target system, which is this one or another one in a directory."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry_proxy.commands.install.commands import run
-from registry_proxy.commands.install.plan import Change, Done, InstallError
+from registry_proxy.commands.changes.plan import Change, ChangeError, Done
+from registry_proxy.commands.install.processes import run
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user's and its group's number."""
+    """The user ID and the group ID of a user."""
 
     uid: int
     gid: int
@@ -20,12 +20,12 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Accounts:
-    """Users by name, from `etc/passwd` below `root`: system users of services are nowhere else."""
+    """Users by name, from `etc/passwd` below `root`: system users of services are only defined there."""
 
     root: Path
 
     def find(self, name: str) -> Account | None:
-        """The user; None when there is none of that name."""
+        """Return the user, None if there is no user of that name."""
         path = self.root / "etc/passwd"
         for line in path.read_text("utf-8").splitlines() if path.exists() else ():
             fields = line.split(":")
@@ -34,50 +34,56 @@ class Accounts:
         return None
 
     def get(self, name: str) -> Account:
-        """The user. Raises InstallError."""
+        """Return the user. Raise ChangeError if there is none."""
         account = self.find(name)
         if account is None:
-            raise InstallError(f"there is no user {name} in {self.root / 'etc/passwd'}.")
+            raise ChangeError(f"there is no user {name} in {self.root / 'etc/passwd'}.")
         return account
+
+    def ids(self, user: str | None, group: str | None) -> tuple[int, int] | None:
+        """Return the IDs of a user and of another user's group, None while one is missing. A name of None is root."""
+        root = Account(0, 0)
+        owner = self.find(user) if user else root
+        owning_group = self.find(group) if group else root
+        return (owner.uid, owning_group.gid) if owner and owning_group else None
 
 
 @dataclass(frozen=True, slots=True)
-class SystemUser:
-    """A step: the user that `definition`, a file for systemd-sysusers, describes."""
+class CreateUser:
+    """Create the user of `definition`, a file for systemd-sysusers."""
 
     name: str
     definition: Path
     accounts: Accounts
 
-    def change(self) -> Change | None:
-        """The user, where there is none."""
-        return None if self.accounts.find(self.name) else Change("create", f"user {self.name}")
+    def changes(self) -> list[Change]:
+        """Return the user, if it is missing."""
+        return [] if self.accounts.find(self.name) else [Change("create", f"user {self.name}")]
 
     def apply(self) -> Done:
-        """Make it."""
-        # By its bare name it is looked for below the root.
+        # systemd-sysusers searches for a bare file name below the root.
         run(["systemd-sysusers", f"--root={self.accounts.root}", self.definition.name])
-        return Done(undo=lambda: _remove(self.name, self.accounts.root))
+        return Done(undo=lambda: _remove_user(self.name, self.accounts.root))
 
 
 @dataclass(frozen=True, slots=True)
-class RemovedUser:
-    """A step: no such user any more."""
+class RemoveUser:
+    """Remove a user."""
 
     name: str
     accounts: Accounts
 
-    def change(self) -> Change | None:
-        """The user, where there is one."""
-        return Change("remove", f"user {self.name}") if self.accounts.find(self.name) else None
+    def changes(self) -> list[Change]:
+        """Return the user, if it exists."""
+        return [Change("remove", f"user {self.name}")] if self.accounts.find(self.name) else []
 
     def apply(self) -> Done:
-        """Remove it at the end, when what it owned is gone."""
+        """Remove it on commit, after its files."""
         if shutil.which("userdel") is None:
-            raise InstallError("userdel is missing: install the package passwd.")
-        return Done(commit=lambda: _remove(self.name, self.accounts.root))
+            raise ChangeError("userdel is missing: install the package passwd.")
+        return Done(commit=lambda: _remove_user(self.name, self.accounts.root))
 
 
-def _remove(name: str, root: Path) -> None:
+def _remove_user(name: str, root: Path) -> None:
     prefix = [] if root == Path("/") else ["--prefix", str(root)]
     run(["userdel", *prefix, name])

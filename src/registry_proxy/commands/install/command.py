@@ -1,4 +1,4 @@
-"""`registry-proxy install` and `uninstall`: their options. What they do is in `install_run`, loaded when they run."""
+"""Options of `registry-proxy install` and `uninstall`. The modules that do the work are loaded when they run."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from registry_proxy.config import find_config_file
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")]
+_DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the changes without making them.")]
 _RootOption = Annotated[
     Path,
     typer.Option(
-        metavar="DIR", exists=True, file_okay=False, help="Another system's folder, not this one's."
+        metavar="DIR", exists=True, file_okay=False, help="Install into the system in this directory."
     ),
 ]
-_NoStartOption = Annotated[bool, typer.Option("--no-start", help="Write everything, start nothing.")]
+_NoStartOption = Annotated[bool, typer.Option("--no-start", help="Write all files, but start nothing.")]
 _PurgeOption = Annotated[
-    bool, typer.Option("--purge", help="Remove the configuration and all that is cached, too.")
+    bool, typer.Option("--purge", help="Also remove the configuration and all cached content.")
 ]
 _PythonOption = Annotated[
     Path | None,
@@ -30,7 +30,7 @@ _PythonOption = Annotated[
         metavar="FILE",
         exists=True,
         dir_okay=False,
-        help="The Python that the service runs with; without it the one that runs this, or the system's.",
+        help="The Python of the service. Default: the one that runs this command, then the system's.",
     ),
 ]
 _THIS = Path("/")
@@ -39,8 +39,8 @@ _THIS = Path("/")
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     texts = {
-        "install": "Set the server up as a service.",
-        "uninstall": "Remove the service; what is cached stays.",
+        "install": "Install the server as a service.",
+        "uninstall": "Remove the service, and keep the cached content.",
     }
     for command, help_text in texts.items():
         group = typer.Typer(
@@ -80,18 +80,19 @@ def install_systemd(  # noqa: PLR0917 - each is an option of the command
     dry_run: _DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """A systemd service with a user of its own.
+    """Install a systemd service that runs as a dedicated user.
 
-    The program goes to /opt/registry-proxy, the configuration and the files of its folder that it names to
-    /etc/registry-proxy, what is cached to /var/lib/registry-proxy. Takes root.
+    The program is copied to /opt/registry-proxy. The configuration, and the files in its directory that it refers to,
+    are copied to /etc/registry-proxy. Cached content goes to /var/lib/registry-proxy. Requires root.
     """
-    from registry_proxy.commands.install.run import Manner, carry_out  # noqa: PLC0415
+    from registry_proxy.commands.changes.show import RunOptions  # noqa: PLC0415
+    from registry_proxy.commands.install.run import apply  # noqa: PLC0415
     from registry_proxy.commands.install.systemd import SystemdOptions, install  # noqa: PLC0415
 
     options = SystemdOptions(
         _found(config), root.absolute(), python and python.absolute(), start=not no_start
     )
-    carry_out(lambda: install(options), Manner(yes, dry_run, json))
+    apply(install(options), RunOptions(yes, json, dry_run))
 
 
 def uninstall_systemd(
@@ -101,23 +102,25 @@ def uninstall_systemd(
     dry_run: _DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Stop and remove the systemd service. Configuration, user and what is cached stay."""
-    from registry_proxy.commands.install.run import Manner, carry_out  # noqa: PLC0415
+    """Stop and remove the systemd service. The configuration, the user and the cached content stay."""
+    from registry_proxy.commands.changes.show import RunOptions  # noqa: PLC0415
+    from registry_proxy.commands.install.run import apply  # noqa: PLC0415
     from registry_proxy.commands.install.systemd import uninstall  # noqa: PLC0415
 
-    carry_out(lambda: uninstall(root.absolute(), purge=purge), Manner(yes, dry_run, json))
+    apply(uninstall(root.absolute(), purge=purge), RunOptions(yes, json, dry_run))
 
 
 def install_compose(  # noqa: PLR0913, PLR0917 - each is an option of the command
     config: ConfigOption = None,
     per_registry: Annotated[
-        bool, typer.Option("--per-registry", help="A container for each registry, with a port of its own.")
+        bool, typer.Option("--per-registry", help="Run one container per registry, each on its port.")
     ] = False,
     engine: Annotated[
-        str, typer.Option(metavar="NAME", help="registry-proxy, or registry2: registry:2 as each cache.")
+        str,
+        typer.Option(metavar="NAME", help="registry-proxy, or registry2 for one registry:2 per registry."),
     ] = "registry-proxy",
     traefik: Annotated[
-        bool, typer.Option("--traefik", help="Traefik, which runs already, serves it under its host names.")
+        bool, typer.Option("--traefik", help="Let an existing Traefik serve it under its host names.")
     ] = False,
     traefik_network: Annotated[str, typer.Option(metavar="NAME", help="Traefik's network.")] = "traefik",
     entrypoint: Annotated[str, typer.Option(metavar="NAME", help="Traefik's entry point.")] = "websecure",
@@ -125,41 +128,44 @@ def install_compose(  # noqa: PLR0913, PLR0917 - each is an option of the comman
         str, typer.Option(metavar="NAME", help="Traefik's certificate resolver.")
     ] = "letsencrypt",
     hostname: Annotated[
-        str | None, typer.Option(metavar="NAME", help="With --traefik: one host name for all registries.")
+        str | None, typer.Option(metavar="NAME", help="With --traefik: the host name of all registries.")
     ] = None,
     host_network: Annotated[
         bool,
-        typer.Option("--host-network", help="No network of its own: the server sees its clients' addresses."),
+        typer.Option(
+            "--host-network", help="Use the host's network: the server sees the addresses of its clients."
+        ),
     ] = False,
     image: Annotated[
-        str | None, typer.Option(metavar="NAME", help="An image that is there already; none is built.")
+        str | None, typer.Option(metavar="NAME", help="Use an existing image instead of building one.")
     ] = None,
     base: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The image to build on, with Python and its venv module."),
+        typer.Option(metavar="NAME", help="The base image of the build, with Python and its venv module."),
     ] = None,
     no_start: _NoStartOption = False,
     yes: YesOption = False,
     dry_run: _DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """A stack for Docker Compose, beside the configuration.
+    """Install a Docker Compose stack in the directory of the configuration.
 
-    Writes docker-compose.yaml, builds the image from this checkout, and starts it.
+    Writes docker-compose.yaml, builds the image from this checkout, and starts the containers.
     """
+    from registry_proxy.commands.changes.show import RunOptions  # noqa: PLC0415
     from registry_proxy.commands.install.compose import ENGINES, ComposeOptions, install  # noqa: PLC0415
-    from registry_proxy.commands.install.run import Manner, carry_out  # noqa: PLC0415
-    from registry_proxy.commands.install.stack import Choices  # noqa: PLC0415
+    from registry_proxy.commands.install.run import apply  # noqa: PLC0415
+    from registry_proxy.commands.install.stack import StackOptions  # noqa: PLC0415
     from registry_proxy.commands.install.traefik import Traefik  # noqa: PLC0415
 
     if engine not in ENGINES:
         raise UsageError(f"{engine} is not an engine. Known are {', '.join(ENGINES)}.")
     if hostname and not traefik:
-        raise UsageError("--hostname goes with --traefik; otherwise set tls.hostnames.")
+        raise UsageError("--hostname requires --traefik. Without Traefik, set tls.hostnames.")
     front = Traefik(traefik_network, entrypoint, cert_resolver, hostname) if traefik else None
-    choices = Choices(per_registry, front, host_network)
-    options = ComposeOptions(_found(config), choices, engine, image, base, start=not no_start)
-    carry_out(lambda: install(options), Manner(yes, dry_run, json))
+    stack = StackOptions(per_registry, front, host_network, image, base)
+    options = ComposeOptions(_found(config), stack, engine, start=not no_start)
+    apply(install(options), RunOptions(yes, json, dry_run))
 
 
 def uninstall_compose(
@@ -169,11 +175,12 @@ def uninstall_compose(
     dry_run: _DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Stop and remove the stack beside the configuration. The configuration and what is cached stay."""
+    """Stop and remove the stack in the directory of the configuration. Configuration and cached content stay."""
+    from registry_proxy.commands.changes.show import RunOptions  # noqa: PLC0415
     from registry_proxy.commands.install.compose import uninstall  # noqa: PLC0415
-    from registry_proxy.commands.install.run import Manner, carry_out  # noqa: PLC0415
+    from registry_proxy.commands.install.run import apply  # noqa: PLC0415
 
-    carry_out(lambda: uninstall(_found(config), purge=purge), Manner(yes, dry_run, json))
+    apply(uninstall(_found(config), purge=purge), RunOptions(yes, json, dry_run))
 
 
 def _found(config: Path | None) -> Path | None:

@@ -1,12 +1,11 @@
-"""The program's own copy for a service: what this very program runs with, in a virtual environment of its own.
+"""The service's copy of this program and of its packages, in a virtual environment.
 
-Nothing is fetched, so what runs is what was tried; and the service's user needs no access to a checkout.
+Nothing is downloaded, so the service runs the tested versions, and its user needs no access to a checkout.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 import shutil
 import sys
 import sysconfig
@@ -15,26 +14,26 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 import registry_proxy
-from registry_proxy.commands.install.commands import Identity, run
-from registry_proxy.commands.install.plan import InstallError
+from registry_proxy.commands.changes.plan import ChangeError
+from registry_proxy.commands.install.processes import Identity, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
 _NAME = "registry-proxy"
 _PACKAGE = Path(registry_proxy.__file__).parent
-# PEP 508: a name, extras, a version, a marker.
-_REQUIREMENT = re.compile(r"\s*([A-Za-z0-9._-]+)\s*(?:\[([^\]]*)\])?[^;]*(?:;(.*))?")
-_EXTRA = re.compile(r"""extra\s*==\s*["']([^"']+)["']""")
-# The service sees none of these (ProtectHome=, PrivateTmp=).
+# The service cannot see these directories (ProtectHome=, PrivateTmp=).
 HIDDEN = (Path("/home"), Path("/root"), Path("/run/user"), Path("/tmp"), Path("/var/tmp"))  # noqa: S108
 _VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
-# What is mapped are the interpreter and its libraries, wherever they are.
-_TELL = (
+# Prints the ABI, and as mapped files the paths of the interpreter and its libraries.
+_INSPECT = (
     "import ssl, sqlite3, sysconfig; print(sysconfig.get_config_var('SOABI'), open('/proc/self/maps').read())"
 )
-_NOBODY = Identity(65534, 65534, ())
+_UNPRIVILEGED = Identity(65534, 65534, ())
 _SCRIPT = """#!{python} -I
 from registry_proxy.commands import main
 
@@ -43,58 +42,60 @@ main()
 
 
 def checkout() -> Path | None:
-    """The checkout that this program runs from; None when it was installed."""
+    """Return the checkout that this program runs from, None if it was installed."""
     root = _PACKAGE.parents[1]
     return root if (root / "pyproject.toml").is_file() else None
 
 
 def find_python(wanted: Path | None) -> Path:
-    """A Python like the one that runs this, which every user may run. Raises InstallError."""
-    own = Path(getattr(sys, "_base_executable", sys.executable))
-    others = [Path(folder) / f"python{_VERSION}" for folder in ("/usr/local/bin", "/usr/bin")]
-    for candidate in [wanted] if wanted else [own, *others]:
-        if candidate.exists() and _serves_all(candidate):
+    """Return a Python like the one that runs this, and that every user can run. Raise ChangeError if there is none."""
+    current = Path(getattr(sys, "_base_executable", sys.executable))
+    others = [Path(directory) / f"python{_VERSION}" for directory in ("/usr/local/bin", "/usr/bin")]
+    for candidate in [wanted] if wanted else [current, *others]:
+        if candidate.exists() and _is_usable(candidate):
             return candidate
-    raise InstallError(
-        f"the service needs a Python {_VERSION} that every user may run, and {wanted or own} isn't one. "
-        f"Install one below /usr and name it with --python, or set this program up with the system's: "
+    raise ChangeError(
+        f"the service requires a Python {_VERSION} that every user can run; {wanted or current} is not usable. "
+        "Install one below /usr and pass it with --python, or install this program with the system's Python: "
         "make clean install PYTHON=/usr/bin/python3"
     )
 
 
-def _serves_all(python: Path) -> bool:
-    """Whether it works for a user without any rights, has our ABI, and nothing of it is hidden from the service."""
+def _is_usable(python: Path) -> bool:
+    """Return whether an unprivileged user can run it, it has this ABI, and no file of it is hidden from the service."""
     try:
-        said = run([str(python), "-I", "-c", _TELL], environ={}, folder=Path("/"), identity=_NOBODY)
-    except InstallError:
+        output = run(
+            [str(python), "-I", "-c", _INSPECT], environ={}, directory=Path("/"), identity=_UNPRIVILEGED
+        )
+    except ChangeError:
         return False
-    abi, _, maps = said.partition(" ")
+    abi, _, maps = output.partition(" ")
     places = [python, *(Path(line.split()[-1]) for line in maps.splitlines() if "/" in line)]
-    hidden = any(place.is_relative_to(folder) for place in places for folder in HIDDEN)
+    hidden = any(place.is_relative_to(directory) for place in places for directory in HIDDEN)
     return abi == sysconfig.get_config_var("SOABI") and not hidden
 
 
 class Program:
-    """Builds the copy, to be used at `place` with `python`."""
+    """Builder of the copy, which runs at `place` with `python`."""
 
     def __init__(self, place: Path, python: Path) -> None:
         self._place = place
         self._python = python
-        self._distributions = list(_closure(_requirements()))
+        self._distributions = required_distributions(_requirements())
 
     def fingerprint(self) -> str:
-        """Tells whether a copy is of this very program."""
+        """Return a digest of everything that the copy is built from."""
         digest = hashlib.sha256(f"{self._place} {self._python} {sys.version}".encode())
         for each in self._distributions:
             digest.update(f"\0{each.name} {each.version}\0{each.read_text('RECORD')}".encode())
-        for path in _own_files():
+        for path in _package_files():
             digest.update(f"\0{path}\0".encode() + (_PACKAGE / path).read_bytes())
         return digest.hexdigest()
 
     def build(self, target: Path) -> None:
-        """Make the copy in the folder `target`, and see that it works. Raises InstallError, OSError."""
+        """Build the copy in the directory `target`, and run it once. Raise ChangeError or OSError."""
         site = target / f"lib/python{_VERSION}/site-packages"
-        # PEP 405: this file and the link beside `lib` make a virtual environment.
+        # PEP 405: this file and the link next to `lib` make a virtual environment.
         config = f"home = {self._python.parent}\ninclude-system-site-packages = false\nversion = {_VERSION}\n"
         _write(target / "pyvenv.cfg", config)
         for name in ("python", "python3"):
@@ -103,23 +104,23 @@ class Program:
             link.symlink_to(self._python)
         for each in self._distributions:
             _copy(each, site)
-        for path in _own_files():
+        for path in _package_files():
             _copy_file(_PACKAGE / path, site / "registry_proxy" / path)
         _write(target / "bin" / _NAME, _SCRIPT.format(python=self._place / "bin/python"), mode=0o755)
         self._compile(target)
-        for folder in (target, *target.rglob("*/")):
-            folder.chmod(0o755)
+        for directory in (target, *target.rglob("*/")):
+            directory.chmod(0o755)
 
     def _compile(self, target: Path) -> None:
         python = [str(target / "bin/python"), "-I"]
-        # The service can't write there, so what isn't compiled now would be at each start.
+        # The service cannot write there: it would compile the rest on each start.
         places = ["-s", str(target), "-p", str(self._place)]
         run([*python, "-m", "compileall", "-q", "-j", "0", *places, str(target / "lib")])
         run([*python, str(target / "bin" / _NAME), "--version"])
 
 
 def _requirements() -> list[str]:
-    """What this program needs. An editable installation's own records can be older than the checkout."""
+    """Return this program's requirements. The metadata of an editable installation can be older than the checkout."""
     root = checkout()
     if root is not None:
         project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
@@ -127,50 +128,44 @@ def _requirements() -> list[str]:
     return distribution(_NAME).requires or []
 
 
-def _closure(requirements: list[str]) -> Iterator[Distribution]:
-    """The distributions that requirements lead to. Raises InstallError when one is missing."""
+def required_distributions(requirements: Iterable[str]) -> list[Distribution]:
+    """Return the distributions that meet the requirements, with their own. Raise ChangeError if one is missing."""
+    found: dict[str, Distribution] = {}
     seen: set[tuple[str, frozenset[str]]] = set()
-    yielded: set[str] = set()
-    waiting = [(text, frozenset[str]()) for text in requirements]
+    waiting = [(Requirement(text), frozenset[str]()) for text in requirements]
     while waiting:
-        text, wanted = waiting.pop()
-        match = _REQUIREMENT.match(text)
-        assert match is not None
-        name, extras, marker = match[1], _split(match[2]), match[3] or ""
-        extra = _EXTRA.search(marker)
-        if (extra and extra[1] not in wanted) or (name, extras) in seen:
+        requirement, extras = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        wanted = name, frozenset(requirement.extras)
+        if wanted in seen or not _applies(requirement, extras):
             continue
-        seen.add((name, extras))
+        seen.add(wanted)
         try:
-            found = distribution(name)
+            found[name] = distribution(name)
         except PackageNotFoundError:
-            if marker:
-                continue  # for another platform or another Python
-            raise InstallError(
-                f"{name}, which this program needs, isn't installed. Run: make install"
+            raise ChangeError(
+                f"the package {name} is required but not installed. Run: make install"
             ) from None
-        waiting += [(text, extras) for text in found.requires or []]
-        if found.name.lower() not in yielded:
-            yielded.add(found.name.lower())
-            yield found
+        waiting += [(Requirement(text), wanted[1]) for text in found[name].requires or []]
+    return list(found.values())
 
 
-def _split(extras: str | None) -> frozenset[str]:
-    return frozenset(extra.strip() for extra in (extras or "").split(",") if extra.strip())
+def _applies(requirement: Requirement, extras: frozenset[str]) -> bool:
+    """Return whether the marker holds on this platform, for a package that is required with these extras."""
+    marker = requirement.marker
+    return marker is None or any(marker.evaluate({"extra": extra}) for extra in extras or {""})
 
 
-def _own_files() -> list[Path]:
+def _package_files() -> list[Path]:
     found = (path.relative_to(_PACKAGE) for path in _PACKAGE.rglob("*") if path.is_file())
     return sorted(path for path in found if "__pycache__" not in path.parts)
 
 
 def _copy(each: Distribution, site: Path) -> None:
     if each.files is None:
-        raise InstallError(
-            f"{each.name} has no list of its files, so it can't be copied. Install it with pip."
-        )
+        raise ChangeError(f"can't copy {each.name}: its list of files is missing. Install it with pip.")
     for path in each.files:
-        # What lies outside are scripts and manual pages.
+        # Files outside of `site` are scripts and manual pages.
         if ".." not in path.parts and path.suffix != ".pyc":
             _copy_file(Path(str(each.locate_file(path))), site / path)
 

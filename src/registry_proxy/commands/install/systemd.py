@@ -1,4 +1,4 @@
-"""A systemd service: a user, the program, the configuration, and a unit that allows no more than is needed."""
+"""The plans that install and remove a systemd service: a user, the program, the configuration and a confined unit."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry_proxy.commands.install.accounts import Accounts, RemovedUser, SystemUser
-from registry_proxy.commands.install.commands import Command
+from registry_proxy.commands.changes.files import (
+    BuildDirectory,
+    MakeDirectory,
+    RemoveDirectory,
+    RemoveFile,
+    WriteFile,
+)
+from registry_proxy.commands.changes.plan import ChangeError, Plan, Step
+from registry_proxy.commands.changes.show import hidden, unmasked
+from registry_proxy.commands.install.accounts import Accounts, CreateUser, RemoveUser
 from registry_proxy.commands.install.configuration import (
     Configuration,
     check_addresses,
-    variables_left_behind,
+    ignored_variables,
 )
-from registry_proxy.commands.install.files import (
-    BuiltTree,
-    MadeFolder,
-    NamedOwner,
-    RemovedFile,
-    RemovedTree,
-    WrittenFile,
-)
-from registry_proxy.commands.install.plan import InstallError, Plan, Step
+from registry_proxy.commands.install.processes import RunCommand
 from registry_proxy.commands.install.program import HIDDEN, Program, find_python
-from registry_proxy.commands.install.service import (
-    CheckedConfiguration,
-    RestartedService,
-    ServiceBefore,
+from registry_proxy.commands.install.systemctl import (
+    CheckConfiguration,
+    RestartService,
+    RestoreService,
     Systemd,
 )
 from registry_proxy.commands.install.templates import render
@@ -37,21 +37,23 @@ from registry_proxy.config import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from registry_proxy.commands.changes.files import Owner
+
 USER = "registry-proxy"
-PROGRAM = Path("/opt/registry-proxy")
-CONFIG = Path("/etc/registry-proxy/registry-proxy.toml")
 STATE = Path("/var/lib/registry-proxy")
-UNIT = Path("/etc/systemd/system/registry-proxy.service")
-SYSUSERS = Path("/etc/sysusers.d/registry-proxy.conf")
-# Beyond the grace period: what the supervisor itself allows its workers, and some for itself. Seconds.
-_STOP_MARGIN = 20
-# What `serve` makes in the folder of the store.
+# The entries that `serve` creates in the directory of the store.
 STORE_ENTRIES = ("blobs", "ingest", "index.*", "locks", "tls")
+_PROGRAM = Path("/opt/registry-proxy")
+_CONFIG = Path("/etc/registry-proxy/registry-proxy.toml")
+_UNIT = Path("/etc/systemd/system/registry-proxy.service")
+_SYSUSERS = Path("/etc/sysusers.d/registry-proxy.conf")
+# Seconds beyond the grace period: the supervisor waits longer for its workers, and then stops itself.
+_STOP_MARGIN = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """The system that is installed into: this one, or one in the folder `root`."""
+class TargetSystem:
+    """The system to install into: this one, or the one in the directory `root`."""
 
     root: Path = Path("/")
     systemd: Systemd = field(init=False)
@@ -61,21 +63,21 @@ class Target:
 
     @property
     def accounts(self) -> Accounts:
-        """Its users."""
+        """The users of the system."""
         return Accounts(self.root)
 
     def path(self, path: Path) -> Path:
-        """Where one of its paths is from here."""
+        """Return where a path of the system is on this one."""
         return self.root / path.relative_to("/")
 
-    def owner(self, user: str | None = None, group: str | None = None) -> NamedOwner:
-        """Who a file there belongs to."""
-        return NamedOwner(self.accounts, user, group)
+    def owner(self, user: str | None = None, group: str | None = None) -> Owner:
+        """Return the owner of a file there; the default is root."""
+        return lambda: self.accounts.ids(user, group)
 
 
 @dataclass(frozen=True, slots=True)
 class SystemdOptions:
-    """What can be chosen. `python`: the one that the program is to run with."""
+    """Options of `install systemd`. `python` is the interpreter of the service."""
 
     config: Path | None
     root: Path = Path("/")
@@ -84,54 +86,56 @@ class SystemdOptions:
 
 
 def install(options: SystemdOptions) -> Plan:
-    """What makes the service what it shall be. Raises InstallError, ConfigError."""
+    """Return the plan that installs or updates the service. Raise ChangeError or ConfigError if it is impossible."""
     _check_machine()
-    target = Target(options.root)
+    target = TargetSystem(options.root)
     configuration = Configuration.read(options.config)
     _check_visible(configuration)
-    program = Program(PROGRAM, find_python(options.python))
+    program = Program(_PROGRAM, find_python(options.python))
     steps: list[Step] = [
         *_user(target),
-        BuiltTree(target.path(PROGRAM), program.fingerprint(), program.build),
+        BuildDirectory(target.path(_PROGRAM), program.fingerprint(), program.build),
         *_configuration(configuration, target),
         *_store(configuration.settings.storage.path, target),
-        WrittenFile(target.path(UNIT), unit(configuration), owner=target.owner()),
+        WriteFile(target.path(_UNIT), _unit(configuration), owner=target.owner()),
     ]
     live = target.systemd.live
-    if live and options.start and not target.systemd.active:
+    start = live and options.start and not target.systemd.active
+    if start:
         check_addresses(configuration.addresses)
     return Plan(
         steps,
-        opening=[ServiceBefore(target.systemd, STATE)] if live else [],
+        opening=[RestoreService(target.systemd, STATE)] if live else [],
         closing=_closing(target, options),
-        due=(live and options.start and not target.systemd.active) or not target.systemd.enabled,
-        remarks=(*variables_left_behind(os.environ), *_remarks(target, options)),
+        due=start or not target.systemd.enabled,
+        remarks=(*ignored_variables(os.environ), *_remarks(target, options)),
     )
 
 
 def uninstall(root: Path, *, purge: bool) -> Plan:
-    """What removes the service; `purge`: and its configuration, its user and all that is cached."""
+    """Return the plan that removes the service, and with `purge` its configuration, its user and the cached content."""
     _check_machine()
-    target = Target(root)
+    target = TargetSystem(root)
     steps: list[Step] = []
-    unit_file = target.path(UNIT)
+    unit_file = target.path(_UNIT)
     if unit_file.exists():
         steps += target.systemd.removal()
-    steps += [RemovedFile(unit_file)]
-    steps += [Command(["systemctl", "daemon-reload"])] if unit_file.exists() and target.systemd.live else []
-    steps += [RemovedTree(target.path(PROGRAM)), RemovedFile(target.path(SYSUSERS))]
+    steps += [RemoveFile(unit_file)]
+    steps += (
+        [RunCommand(["systemctl", "daemon-reload"])] if unit_file.exists() and target.systemd.live else []
+    )
+    steps += [RemoveDirectory(target.path(_PROGRAM)), RemoveFile(target.path(_SYSUSERS))]
     if purge:
-        return _purged(target, steps)
-    kept = f"{CONFIG.parent}, the user {USER} and what is cached stay; --purge removes them, too."
-    return Plan(steps, remarks=(kept,))
+        return _purge(target, steps)
+    remark = f"{_CONFIG.parent}, the user {USER} and the cached content stay. --purge removes them."
+    return Plan(steps, remarks=(remark,))
 
 
-def unit(configuration: Configuration) -> bytes:
-    """The unit file."""
+def _unit(configuration: Configuration) -> bytes:
     return render(
         "registry-proxy.service.j2",
-        program=PROGRAM,
-        config=CONFIG,
+        program=_PROGRAM,
+        config=_CONFIG,
         user=USER,
         state=STATE,
         store=configuration.settings.storage.path,
@@ -142,101 +146,103 @@ def unit(configuration: Configuration) -> bytes:
 
 def _check_machine() -> None:
     if os.geteuid() != 0:
-        raise InstallError("this changes the system, which takes root. Run it with sudo.")
+        raise ChangeError("this changes the system, which requires root. Run it with sudo.")
     for program in ("systemd-sysusers", "systemctl"):
         if shutil.which(program) is None:
-            raise InstallError(
+            raise ChangeError(
                 f"{program} is missing: this system has no systemd. Install the package systemd, "
                 "or use `registry-proxy install compose`."
             )
 
 
 def _check_visible(configuration: Configuration) -> None:
-    folder = configuration.path.parent if configuration.path else None
+    """Raise ChangeError for a path that the service could not see or write."""
+    directory = configuration.path.parent if configuration.path else None
     store = configuration.settings.storage.path
-    if folder and store.is_relative_to(folder):
-        raise InstallError(
-            f"storage.path is {store}, beside the configuration, which the service can't write. "
-            f"Give it an absolute path elsewhere, or leave it out for {STATE}."
+    if directory and store.is_relative_to(directory):
+        raise ChangeError(
+            f"storage.path is {store}, in the directory of the configuration, where the service can't write. "
+            f"Set it to an absolute path elsewhere, or omit it to use {STATE}."
         )
-    named = [("storage.path", store)]
-    named += [
-        (key, path) for key, path in configuration.files() if not (folder and path.is_relative_to(folder))
+    paths = [("storage.path", store)]
+    paths += [
+        (key, path)
+        for key, path in configuration.files()
+        if not (directory and path.is_relative_to(directory))
     ]
-    for key, path in named:
-        if any(path.is_relative_to(hidden) for hidden in HIDDEN):
-            raise InstallError(
-                f"{key} is {path}, where the service can't see it. "
-                f"Put it beside the configuration or below {CONFIG.parent}, or, for storage.path, below /srv."
+    for key, path in paths:
+        if any(path.is_relative_to(hidden_directory) for hidden_directory in HIDDEN):
+            raise ChangeError(
+                f"{key} is {path}, which the service can't see. Move it into the directory of the configuration "
+                f"or below {_CONFIG.parent}, or, for storage.path, below /srv."
             )
 
 
-def _user(target: Target) -> Iterator[Step]:
-    definition = target.path(SYSUSERS)
-    yield WrittenFile(definition, render("sysusers.conf.j2", user=USER, state=STATE), owner=target.owner())
-    yield SystemUser(USER, definition, target.accounts)
+def _user(target: TargetSystem) -> Iterator[Step]:
+    definition = target.path(_SYSUSERS)
+    yield WriteFile(definition, render("sysusers.conf.j2", user=USER, state=STATE), owner=target.owner())
+    yield CreateUser(USER, definition, target.accounts)
 
 
-def _configuration(configuration: Configuration, target: Target) -> Iterator[Step]:
-    """The configuration and the files of its folder that it names, readable by the service alone."""
+def _configuration(configuration: Configuration, target: TargetSystem) -> Iterator[Step]:
+    """Yield the steps that copy the configuration, and its files in the same directory, readable by the service."""
     owner = target.owner(group=USER)
-    yield MadeFolder(target.path(CONFIG.parent), 0o750, owner)
+    yield MakeDirectory(target.path(_CONFIG.parent), 0o750, owner)
     if configuration.path is None:
-        yield WrittenFile(target.path(CONFIG), render("registry-proxy.toml.j2"), 0o640, owner)
+        yield WriteFile(target.path(_CONFIG), render("registry-proxy.toml.j2"), 0o640, owner)
         return
-    folder = configuration.path.parent
-    dotenv = folder / ".env"
-    named = [path for _, path in configuration.files() if path.is_relative_to(folder)]
-    folders = {path.parent for path in named} - {folder}
-    for each in sorted(folders):
-        yield MadeFolder(target.path(CONFIG.parent / each.relative_to(folder)), 0o750, owner)
-    for path in dict.fromkeys([*([dotenv] if dotenv.is_file() else []), *named]):
-        copy = target.path(CONFIG.parent / path.relative_to(folder))
-        yield WrittenFile(copy, path.read_bytes(), 0o640, owner, secret=True)
+    directory = configuration.path.parent
+    dotenv = directory / ".env"
+    files = [path for _, path in configuration.files() if path.is_relative_to(directory)]
+    for each in sorted({path.parent for path in files} - {directory}):
+        yield MakeDirectory(target.path(_CONFIG.parent / each.relative_to(directory)), 0o750, owner)
+    for path in dict.fromkeys([*([dotenv] if dotenv.is_file() else []), *files]):
+        copy = target.path(_CONFIG.parent / path.relative_to(directory))
+        yield WriteFile(copy, path.read_bytes(), 0o640, owner, hidden)
     content = configuration.path.read_bytes()
-    yield WrittenFile(
-        target.path(CONFIG), content, 0o640, owner, secret=b"password" in content or b"hmac" in content
-    )
+    mask = hidden if b"password" in content or b"hmac" in content else unmasked
+    yield WriteFile(target.path(_CONFIG), content, 0o640, owner, mask)
 
 
-def _store(store: Path, target: Target) -> Iterator[Step]:
-    # systemd makes the StateDirectory itself, and gives it to the service's user with all that is in it.
+def _store(store: Path, target: TargetSystem) -> Iterator[Step]:
+    # systemd creates its StateDirectory, and gives all files in it to the service's user.
     if store != STATE:
-        yield MadeFolder(target.path(store), 0o700, target.owner(USER, USER), deep=True)
+        yield MakeDirectory(target.path(store), 0o700, target.owner(USER, USER), deep=True)
 
 
-def _closing(target: Target, options: SystemdOptions) -> list[Step]:
+def _closing(target: TargetSystem, options: SystemdOptions) -> list[Step]:
     steps: list[Step] = []
     if target.root == Path("/"):
-        steps.append(CheckedConfiguration(PROGRAM, CONFIG, USER, target.accounts))
+        steps.append(CheckConfiguration(_PROGRAM, _CONFIG, USER, target.accounts))
     if options.start:
         steps += target.systemd.enabling()
         if target.systemd.live:
-            steps.append(RestartedService(target.systemd))
+            steps.append(RestartService(target.systemd))
     return steps
 
 
-def _remarks(target: Target, options: SystemdOptions) -> tuple[str, ...]:
+def _remarks(target: TargetSystem, options: SystemdOptions) -> tuple[str, ...]:
     if not options.start:
-        return ("Nothing was started. Then: systemctl daemon-reload; systemctl enable --now registry-proxy",)
+        commands = "systemctl daemon-reload; systemctl enable --now registry-proxy"
+        return (f"Nothing was started. To start the service, run: {commands}",)
     if target.systemd.live:
-        return ("systemctl status registry-proxy shows how it does, journalctl -u registry-proxy its log.",)
+        return ("systemctl status registry-proxy shows its state, journalctl -u registry-proxy its log.",)
     if target.root == Path("/"):
-        return ("systemd isn't running here, so nothing was started; it starts with the system.",)
-    return (f"It starts when the system in {target.root} does.",)
+        return (
+            "systemd does not run here, so nothing was started. The service starts when the system boots.",
+        )
+    return (f"The service starts when the system in {target.root} boots.",)
 
 
-def _purged(target: Target, steps: list[Step]) -> Plan:
+def _purge(target: TargetSystem, steps: list[Step]) -> Plan:
     remarks: tuple[str, ...] = ()
-    config = target.path(CONFIG)
+    config = target.path(_CONFIG)
     try:
         store = Configuration.read(config if config.is_file() else None).settings.storage.path
     except ConfigError:
         store = STATE
-        remarks = (
-            f"{CONFIG} can't be used: if storage.path names another folder than {STATE}, remove it yourself.",
-        )
+        remarks = (f"{_CONFIG} is unusable. If storage.path is not {STATE}, remove that directory yourself.",)
     if store != STATE:
-        steps.append(RemovedTree(target.path(store), only=STORE_ENTRIES))
-    steps += [RemovedTree(target.path(STATE)), RemovedTree(target.path(CONFIG.parent))]
-    return Plan([*steps, RemovedUser(USER, target.accounts)], remarks=remarks)
+        steps.append(RemoveDirectory(target.path(store), only=STORE_ENTRIES))
+    steps += [RemoveDirectory(target.path(STATE)), RemoveDirectory(target.path(_CONFIG.parent))]
+    return Plan([*steps, RemoveUser(USER, target.accounts)], remarks=remarks)

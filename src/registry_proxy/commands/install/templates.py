@@ -1,4 +1,4 @@
-"""The files that an installation writes, from their templates."""
+"""Templates of the files that an installation writes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 
 def render(template: str, **values: object) -> bytes:
-    """A template with its values; every value must be given, and `yaml` quotes one for a Compose file."""
+    """Render a template. Every value must be given; the filter `yaml` quotes a value for a Compose file."""
     environment = Environment(
         loader=PackageLoader("registry_proxy.commands.install"),
         undefined=StrictUndefined,
@@ -22,5 +22,5 @@ def render(template: str, **values: object) -> bytes:
 
 
 def _compose_scalar(value: object) -> str:
-    """JSON, which is YAML; Compose takes a single dollar for the beginning of a variable."""
+    """Return JSON, which is YAML. Compose reads a single dollar as the beginning of a variable."""
     return json.dumps(value, ensure_ascii=False).replace("$", "$$")

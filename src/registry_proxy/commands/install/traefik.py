@@ -1,11 +1,11 @@
-"""Labels by which Traefik, which runs already, serves the containers under their host names."""
+"""Labels for an existing Traefik, which serves the containers under their host names."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from registry_proxy.commands.install.plan import InstallError
+from registry_proxy.commands.changes.plan import ChangeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Traefik:
-    """How it is set up: its network, the entry point for HTTPS, and its certificate resolver.
+    """Traefik's network, its entry point for HTTPS, and its certificate resolver.
 
-    `hostname`: of all registries together, beside the host names of upstreams.
+    `hostname` is the host name of all registries together, in addition to those of the upstreams.
     """
 
     network: str
@@ -28,7 +28,7 @@ class Traefik:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A host name, and who may come by it."""
+    """A host name, and the clients that may use it."""
 
     name: str
     hostname: str
@@ -37,10 +37,10 @@ class Route:
 
 
 def labels(service: str, traefik: Traefik, routes: Sequence[Route]) -> list[str]:
-    """The labels of one container. Raises InstallError when it has no host name."""
+    """Return the labels of one container. Raise ChangeError if it has no host name."""
     if not routes:
-        raise InstallError(
-            f"Traefik finds {service} by a host name, but there is none. "
+        raise ChangeError(
+            f"Traefik requires a host name for {service}. "
             "Set hostname in its [upstreams.NAME], or --hostname for one host that serves all registries."
         )
     found = [

@@ -1,4 +1,4 @@
-"""Files that have other settings too, read so that these stay: JSON, TOML and YAML. Pure."""
+"""Edits of JSON, TOML and YAML files that keep all other settings. Pure."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from tomlkit.exceptions import TOMLKitError
 
-from registry_proxy.commands.client.server import ClientError
+from registry_proxy.commands.client.endpoints import ClientError
 
 Table = MutableMapping[str, Any]
 
 
 def parse_json(path: str, text: str | None) -> dict[str, Any]:
-    """The object that the file holds; an empty one without a file. Raises ClientError."""
+    """Return the object in the file, empty without a file. Raise ClientError if it is unusable."""
     try:
         document = json.loads(text) if text and text.strip() else {}
     except ValueError as error:
@@ -27,12 +27,12 @@ def parse_json(path: str, text: str | None) -> dict[str, Any]:
 
 
 def dump_json(document: dict[str, Any]) -> str:
-    """A file of it."""
+    """Return the text of the file."""
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def parse_toml(path: str, text: str | None) -> tomlkit.TOMLDocument:
-    """The document; raises ClientError."""
+    """Return the document. Raise ClientError if it is unusable."""
     try:
         return tomlkit.parse(text or "")
     except TOMLKitError as error:
@@ -40,7 +40,7 @@ def parse_toml(path: str, text: str | None) -> tomlkit.TOMLDocument:
 
 
 def parse_yaml(path: str, text: str | None) -> Table:
-    """The mapping that the file holds, with its comments; raises ClientError."""
+    """Return the mapping in the file, with its comments. Raise ClientError if it is unusable."""
     try:
         document = _yaml().load(text or "")
     except YAMLError as error:
@@ -49,21 +49,21 @@ def parse_yaml(path: str, text: str | None) -> Table:
 
 
 def dump_yaml(*documents: Table) -> str:
-    """A file of them."""
+    """Return the text of a file with these documents."""
     stream = io.StringIO()
     _yaml().dump_all(documents, stream)
     return stream.getvalue()
 
 
 def table(path: str, parent: Table, *names: str) -> Table:
-    """The table at `names`, made where it is missing. Raises ClientError when something else is there."""
+    """Return the table at `names`, created if it is missing. Raise ClientError if there is another value."""
     for name in names:
         parent = _checked(path, name, parent.setdefault(name, {}))
     return parent
 
 
 def first(wanted: str, others: object) -> list[str]:
-    """A list that begins with `wanted` and goes on as it was."""
+    """Return a list that begins with `wanted`, followed by all other items."""
     kept = [str(item) for item in others] if isinstance(others, list) else []
     return [wanted, *(item for item in kept if item.rstrip("/") != wanted)]
 
@@ -78,11 +78,14 @@ def _yaml() -> YAML:
 def _checked(path: str, what: str, value: object) -> Table:
     if not isinstance(value, MutableMapping):
         raise ClientError(
-            f"{path}: {what} is no table of settings. Mend the file first; nothing was changed."
+            f"{path}: {what} is not a table of settings. Nothing was changed. "
+            "Fix the file, then run the command again."
         )
     return value
 
 
 def _broken(path: str, syntax: str, error: Exception) -> ClientError:
     reason = " ".join(str(error).split())
-    return ClientError(f"{path} is not {syntax}: {reason}. Mend the file first; nothing was changed.")
+    return ClientError(
+        f"{path} is not {syntax}: {reason}. Nothing was changed. Fix the file, then run the command again."
+    )

@@ -1,4 +1,4 @@
-"""Docker Compose itself: what runs of a stack, and steps that start and stop it."""
+"""Docker Compose: the running containers of a stack, and steps that start and stop them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from registry_proxy.commands.install.commands import Command, run, succeeds
-from registry_proxy.commands.install.plan import Change, Done, InstallError
+from registry_proxy.commands.changes.plan import Change, ChangeError, Done
+from registry_proxy.commands.install.processes import RunCommand, run, succeeds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
 
     from registry_proxy.commands.install.stack import Service
 
-# Labels that every version of Compose gives its containers.
+# Prefix of the labels that every version of Compose sets on its containers.
 _LABEL = "com.docker.compose"
-_READY_WITHIN = 90.0  # seconds
+_READY_TIMEOUT = 90.0  # seconds
 _TITLE = "org.opencontainers.image.title=registry-proxy"
 
 
 @dataclass(frozen=True, slots=True)
 class Docker:
-    """The daemon, by its command `docker`, and the stack in `folder`, by `compose`."""
+    """The Docker daemon, and the stack in `directory`. `compose` is the command of Compose."""
 
-    folder: Path
+    directory: Path
     compose: tuple[str, ...]
 
     @classmethod
-    def find(cls, folder: Path) -> Docker:
-        """Raises InstallError when it isn't installed, or the daemon can't be reached."""
+    def find(cls, directory: Path) -> Docker:
+        """Find the programs and connect to the daemon. Raise ChangeError if one of them is unavailable."""
         if shutil.which("docker") is None:
-            raise InstallError(
+            raise ChangeError(
                 "docker isn't installed. Install docker.io and docker-compose, or use --no-start."
             )
         if succeeds(["docker", "compose", "version"]):
@@ -41,77 +41,78 @@ class Docker:
         elif shutil.which("docker-compose"):
             compose = ("docker-compose",)
         else:
-            raise InstallError("Docker Compose isn't installed. Install docker-compose, or use --no-start.")
+            raise ChangeError("Docker Compose isn't installed. Install docker-compose, or use --no-start.")
         try:
             run(["docker", "version", "--format", "{{.Server.Version}}"])
-        except InstallError as error:
-            raise InstallError(
-                f"Docker's daemon can't be reached. Start it (systemctl start docker), be in the group docker, "
-                f"or use --no-start.\n{error}"
+        except ChangeError as error:
+            raise ChangeError(
+                "can't connect to the Docker daemon. Start it (systemctl start docker), add your user to the group "
+                f"docker, or use --no-start.\n{error}"
             ) from None
-        return cls(folder, compose)
+        return cls(directory, compose)
 
     def containers(self, *, running: bool = True) -> dict[str, str]:
-        """The stack's containers: their names by those of their services."""
+        """Return the names of the stack's containers by their services."""
         everything = [] if running else ["--all"]
-        where = ["--filter", f"label={_LABEL}.project.working_dir={self.folder}"]
+        where = ["--filter", f"label={_LABEL}.project.working_dir={self.directory}"]
         format_ = f'{{{{.Label "{_LABEL}.service"}}}} {{{{.Names}}}}'
         lines = run(["docker", "ps", *everything, *where, "--format", format_]).splitlines()
         return dict(line.split(" ", 1) for line in lines)
 
     def command(self, *arguments: str) -> list[str]:
-        """A command line of Compose; it goes by the folder in which it runs."""
+        """Return a command line of Compose, which finds the stack by its working directory."""
         return [*self.compose, *arguments]
 
-    def build(self) -> Command:
-        """A step: the image is built."""
-        return Command(self.command("build"), folder=self.folder, streamed=True)
+    def build(self) -> RunCommand:
+        """Return the step that builds the image."""
+        return RunCommand(self.command("build"), directory=self.directory, streamed=True)
 
-    def check(self) -> Command:
-        """A step: Compose understands the file."""
-        return Command(self.command("config", "--quiet"), folder=self.folder)
+    def check(self) -> RunCommand:
+        """Return the step that has Compose check the file."""
+        return RunCommand(self.command("config", "--quiet"), directory=self.directory)
 
-    def down(self, *, purge: bool) -> Command:
-        """A step: the containers go, and with `purge` their volumes."""
+    def down(self, *, purge: bool) -> RunCommand:
+        """Return the step that removes the containers, and with `purge` their volumes."""
         volumes = ["--volumes"] if purge else []
         undo = () if purge else self.command("up", "--detach")
-        return Command(self.command("down", *volumes, "--remove-orphans"), undo, self.folder, streamed=True)
+        return RunCommand(
+            self.command("down", *volumes, "--remove-orphans"), undo, self.directory, streamed=True
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class StackBefore:
-    """The first step: it changes nothing, but when all is taken back the stack runs again as it did."""
+class RestoreStack:
+    """Opening step without a change: if the plan is undone, the stack runs again as before."""
 
     docker: Docker
 
-    def change(self) -> None:
-        """Nothing."""
+    def changes(self) -> list[Change]:
+        return []
 
     def apply(self) -> Done:
-        """Remember whether it runs."""
+        """Record whether the stack runs."""
         if not self.docker.containers():
             return Done()
         up = self.docker.command("up", "--detach", "--remove-orphans")
-        return Done(undo=lambda: run(up, folder=self.docker.folder, streamed=True))
+        return Done(undo=lambda: run(up, directory=self.docker.directory, streamed=True))
 
 
 @dataclass(frozen=True, slots=True)
-class StartedStack:
-    """A step: all containers run and serve."""
+class StartStack:
+    """Start all containers and wait until they serve."""
 
     docker: Docker
     services: Sequence[Service]
 
-    def change(self) -> Change:
-        """The command."""
-        return Change("run", " ".join(self.docker.command("up", "--detach", "--remove-orphans")))
+    def changes(self) -> list[Change]:
+        return [Change("run", " ".join(self.docker.command("up", "--detach", "--remove-orphans")))]
 
     def apply(self) -> Done:
-        """Start them, and wait until each one serves."""
+        """Start them; remove them again if one does not serve in time."""
         try:
             up = self.docker.command("up", "--detach", "--remove-orphans")
-            run(up, folder=self.docker.folder, streamed=True)
-            deadline = time.monotonic() + _READY_WITHIN
+            run(up, directory=self.docker.directory, streamed=True)
+            deadline = time.monotonic() + _READY_TIMEOUT
             for service in self.services:
                 self._wait(service, deadline)
         except BaseException:
@@ -122,8 +123,8 @@ class StartedStack:
     def _wait(self, service: Service, deadline: float) -> None:
         container = self.docker.containers(running=False).get(service.name)
         if container is None:
-            raise InstallError(
-                f"{service.name}: no container was made; COMPOSE_PROFILES in .env may leave it out."
+            raise ChangeError(
+                f"{service.name}: Compose created no container. Check COMPOSE_PROFILES in .env, which may exclude it."
             )
         while not succeeds(["docker", "exec", container, *service.probe]):
             state = run(
@@ -131,26 +132,26 @@ class StartedStack:
             ).strip()
             if state != "running 0" or time.monotonic() > deadline:
                 log = run(["docker", "logs", "--tail", "20", container], merged=True)
-                raise InstallError(
+                raise ChangeError(
                     f"{service.name} doesn't serve ({state}). The end of its log:\n{log.rstrip()}"
                 )
             time.sleep(0.3)
 
     def _down(self) -> None:
-        run(self.docker.command("down", "--remove-orphans"), folder=self.docker.folder, streamed=True)
+        run(self.docker.command("down", "--remove-orphans"), directory=self.docker.directory, streamed=True)
 
 
 @dataclass(frozen=True, slots=True)
-class RemovedImages:
-    """A step: the images that were built go, where nothing else uses them."""
+class RemoveImages:
+    """Remove the images that were built, except those that another container uses."""
 
-    def change(self) -> Change | None:
-        """The images."""
+    def changes(self) -> list[Change]:
+        """Return the images."""
         images = self._images()
-        return Change("remove", f"image {', '.join(images)}") if images else None
+        return [Change("remove", f"image {', '.join(images)}")] if images else []
 
     def apply(self) -> Done:
-        """At the end: to build them again takes long."""
+        """Remove them on commit: building them again takes long."""
         return Done(commit=lambda: [succeeds(["docker", "image", "rm", image]) for image in self._images()])
 
     def _images(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""How clients reach the server: an address for each registry, as the settings tell. Pure."""
+"""The addresses of the server for its clients, one per registry, from its settings. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from registry_proxy.commands.changes.plan import ChangeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,16 +17,16 @@ if TYPE_CHECKING:
 _PORTS = {"http": 80, "https": 443}
 
 
-class ClientError(Exception):
-    """The client's files can't be made or changed; the text says why and what to do."""
+class ClientError(ChangeError):
+    """The client's files cannot be made or changed. The text names the reason and the fix."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """A registry's way through the cache.
+    """The mirror of one registry.
 
-    `registry` is its name in image names, `url` where it answers itself. `origin` is the cache's address for it; a
-    `shared` one serves other registries too, so that the registry must be named in `?ns=` or in the path.
+    `registry` is its host in image names, `url` its address. `origin` is the cache's address for it. A `shared` origin
+    serves several registries, so that requests must name the registry in `?ns=` or in the path.
     """
 
     registry: str
@@ -34,23 +36,23 @@ class Mirror:
 
     @property
     def host(self) -> str:
-        """The cache's host, with its port where it isn't the scheme's own."""
+        """The cache's host, with its port unless it is the default of the scheme."""
         return self.origin.partition("://")[2]
 
     @property
     def insecure(self) -> bool:
-        """Whether it is reached without TLS."""
+        """True if it has no TLS."""
         return self.origin.startswith("http://")
 
     @property
     def location(self) -> str:
-        """The cache's host, with the registry as a path where it must be named: for clients that send no `?ns=`."""
+        """The cache's host, with the registry as a path if it is shared: for clients that do not send `?ns=`."""
         return f"{self.host}/{self.registry}" if self.shared else self.host
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """The cache as its clients see it: a mirror a registry, and the origin that serves all, where there is one."""
+    """The cache for its clients: one mirror per registry, and the origin that serves all of them, if there is one."""
 
     mirrors: tuple[Mirror, ...]
     shared: str | None
@@ -58,16 +60,16 @@ class Server:
 
     @property
     def is_local(self) -> bool:
-        """Whether other machines can't reach it."""
+        """True if only this machine can reach it."""
         return any(_is_loopback(urlsplit(mirror.origin).hostname or "") for mirror in self.mirrors)
 
     def mirror(self, registry: str) -> Mirror | None:
-        """The way to one registry."""
+        """Return the mirror of one registry, None without one."""
         return next((mirror for mirror in self.mirrors if mirror.registry == registry), None)
 
 
 def server_of(settings: Settings, url: str | None = None) -> Server:
-    """The server of these settings; `url` says to reach all registries there. Raises ClientError."""
+    """Return the server of these settings; `url` is an address for all registries. Raise ClientError without any."""
     shared = _origin(*_split(url)) if url else _shared_origin(settings)
     mirrors, missing = [], []
     for upstream in settings.upstreams.values():
@@ -79,54 +81,54 @@ def server_of(settings: Settings, url: str | None = None) -> Server:
             mirrors.append(Mirror(upstream.registry, upstream.url, origin, shared=hostname is None))
     if not mirrors:
         raise ClientError(
-            "the configuration doesn't tell how clients reach this server. Say it by "
+            "the configuration contains no address that clients can use. Pass it with "
             "--server http://ADDRESS:PORT or --server https://HOST, or set server.public_url."
         )
-    notes = [f"{registry} isn't included: no host name of the cache leads to it." for registry in missing]
+    notes = [f"{registry} is not included: no host name of the cache serves it." for registry in missing]
     return Server(tuple(mirrors), shared, tuple(notes))
 
 
 def _shared_origin(settings: Settings) -> str | None:
-    """The address at which a request can name any registry."""
-    own = {upstream.hostname for upstream in settings.upstreams.values()}
+    """Return the origin at which a request can name any registry."""
+    dedicated = {upstream.hostname for upstream in settings.upstreams.values()}
     if settings.server.public_url:
         host, scheme, port = _split(settings.server.public_url)
-        return None if host in own else _origin(host, scheme, port)
+        return None if host in dedicated else _origin(host, scheme, port)
     if settings.tls:
-        name = next((name for name in settings.tls.hostnames if name not in own), None)
+        name = next((name for name in settings.tls.hostnames if name not in dedicated), None)
         return _origin(name, "https", settings.tls.listen[0].port) if name else None
     address = next((address for address in settings.server.listen if not _is_wildcard(address.host)), None)
     return f"http://{address}" if address else None
 
 
 def _scheme_and_port(settings: Settings) -> tuple[str, int]:
-    """How the host names of the upstreams are reached."""
+    """Return the scheme and the port of the upstreams' host names."""
     if settings.server.public_url:
         return _split(settings.server.public_url)[1:]
     if settings.tls:
         return "https", settings.tls.listen[0].port
-    # Whoever names hosts, but listens to this machine only, has a reverse proxy in front.
+    # With host names, a server that only listens locally is behind a reverse proxy.
     if _all_loopback(settings.server.listen):
         return "https", 443
     return "http", settings.server.listen[0].port
 
 
 def _split(url: str) -> tuple[str, str, int]:
-    """Host, scheme and port."""
+    """Return host, scheme and port. Raise ClientError for an unusable URL."""
     try:
         parts = urlsplit(url)
         port = parts.port or _PORTS[parts.scheme]
     except (ValueError, KeyError):
-        raise _no_url(url) from None
+        raise _unusable_url(url) from None
     if not parts.hostname or parts.username is not None or parts.path not in ("", "/"):
-        raise _no_url(url)
+        raise _unusable_url(url)
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return host, parts.scheme, port
 
 
-def _no_url(url: str) -> ClientError:
+def _unusable_url(url: str) -> ClientError:
     return ClientError(
-        f"{url} is not the address of a server. Write it like https://registry.example.com:5000, with no path."
+        f"{url} is not the address of a server. Write it like https://registry.example.com:5000, without a path."
     )
 
 

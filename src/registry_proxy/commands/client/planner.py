@@ -1,4 +1,4 @@
-"""What a client's configuration is made from, and what it comes to: values, and the one way to build them. Pure."""
+"""Inputs and results of a planner, the function that makes the files of one kind of client. Pure."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from registry_proxy.commands.client.server import ClientError
+from registry_proxy.commands.client.endpoints import ClientError
 
 if TYPE_CHECKING:
-    from registry_proxy.commands.client.server import Server
+    from registry_proxy.commands.client.endpoints import Server
 
 SECRET = 0o600
 PUBLIC = 0o644
@@ -25,12 +25,12 @@ class Login:
 
     @property
     def basic(self) -> str:
-        """The credentials as HTTP Basic encodes them (RFC 7617)."""
+        """The credentials in the encoding of HTTP Basic (RFC 7617)."""
         return base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class ClientCertificate:
     """A client certificate and its key, in PEM."""
 
     certificate: str
@@ -38,17 +38,17 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """The server, and what the client needs to be let in.
+class ClientInputs:
+    """The server, and what the client requires to connect to it.
 
-    `ca` is a private authority's certificate in PEM. `user`: the files of the user whose folder is `home`, instead of
-    the system's. `everything`: also registries that aren't configured go to the cache first.
+    `ca` is the certificate of a private CA in PEM. `user` selects the files of the user with the directory `home`
+    instead of the system's. `everything` also sends pulls from registries without an upstream to the cache first.
     """
 
     server: Server
     home: str
     ca: str | None = None
-    identity: Identity | None = None
+    identity: ClientCertificate | None = None
     login: Login | None = None
     user: bool = False
     everything: bool = False
@@ -56,12 +56,12 @@ class View:
     def __post_init__(self) -> None:
         if self.everything and self.server.shared is None:
             raise ClientError(
-                "no host of the cache serves all registries: leave --default out, or set tls.hostnames."
+                "no host of the cache serves all registries: omit --default, or set tls.hostnames."
             )
 
     @property
     def shared(self) -> str:
-        """The origin that serves every registry; for `everything` alone."""
+        """The origin that serves every registry; only with `everything`."""
         assert self.server.shared is not None
         return self.server.shared
 
@@ -74,14 +74,14 @@ class View:
         return tuple(dict.fromkeys(origin.partition("://")[2] for origin in origins))
 
     def secrets(self) -> tuple[str, ...]:
-        """Texts that a diff doesn't show."""
+        """Return the texts to mask in a diff."""
         login = (self.login.basic, self.login.password) if self.login else ()
         return (*login, *([self.identity.key] if self.identity else []))
 
 
 @dataclass(frozen=True, slots=True)
 class ClientFile:
-    """A file of the client, whole; `restart` is the command after which the client reads it anew, if it takes one."""
+    """A whole file of the client; `restart` is the command that makes the client read it, if one is required."""
 
     path: str
     text: str = field(repr=False)
@@ -90,38 +90,38 @@ class ClientFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """The files of a client, and what its owner should know."""
+class ClientPlan:
+    """The files of a client, and notes for its owner."""
 
     files: tuple[ClientFile, ...]
     notes: tuple[str, ...] = ()
 
 
-class Present:
-    """The texts of the files that there are. It remembers which were asked for."""
+class ExistingFiles:
+    """The texts of existing files. `requested` records the paths that the planner depends on."""
 
     def __init__(self, texts: Mapping[str, str | None]) -> None:
         self._texts = texts
-        self.asked: set[str] = set()
+        self.requested: set[str] = set()
 
     def get(self, path: str) -> str | None:
-        """The file's text; None without the file, or while it isn't known."""
-        self.asked.add(path)
+        """Return the text of a file, None if it is missing or not read yet."""
+        self.requested.add(path)
         return self._texts.get(path)
 
 
-Planner = Callable[[View, Present], Plan]
+Planner = Callable[[ClientInputs, ExistingFiles], ClientPlan]
 
 
 def make_plan(
-    planner: Planner, view: View, read: Callable[[frozenset[str]], Mapping[str, str | None]]
-) -> Plan:
-    """The plan, made again until all files that it depends on were read. Raises ClientError."""
+    planner: Planner, inputs: ClientInputs, read: Callable[[frozenset[str]], Mapping[str, str | None]]
+) -> ClientPlan:
+    """Repeat the planner until all files that it depends on are read. Raise ClientError if one is unusable."""
     texts: dict[str, str | None] = {}
     while True:
-        present = Present(texts)
-        plan = planner(view, present)
-        unread = frozenset(present.asked - texts.keys())
+        existing = ExistingFiles(texts)
+        plan = planner(inputs, existing)
+        unread = frozenset(existing.requested - texts.keys())
         if not unread:
             return plan
         texts |= read(unread)

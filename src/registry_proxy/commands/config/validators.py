@@ -1,4 +1,4 @@
-"""Whether a text can be a value of the configuration, by the configuration's own types."""
+"""Checks whether a text can be a value of the configuration, by the types of the configuration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def is_a(kind: Any, *, many: bool = False) -> Check:
-    """A check for texts of this type of `config.kinds`, or of several with commas between."""
+    """Return a check for a type of `config.types`, or for several values with commas between them."""
     adapter: TypeAdapter[Any] = TypeAdapter(kind)
 
     def check(text: str) -> str | None:
@@ -28,10 +28,10 @@ def is_a(kind: Any, *, many: bool = False) -> Check:
 
 
 def optional(check: Check) -> Check:
-    """A check that lets the empty text pass."""
+    """Return a check that also accepts the empty text."""
     return lambda text: check(text) if text else None
 
 
 def split(text: str) -> list[str]:
-    """The items of a list as it is typed."""
+    """Return the items of a comma-separated list."""
     return [item.strip() for item in text.split(",") if item.strip()]

@@ -1,4 +1,4 @@
-"""Certificates, and where the server listens."""
+"""Questions about certificates, and about the addresses to listen on."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from registry_proxy.commands.config.checks import is_a, optional, split
 from registry_proxy.commands.config.prompter import MissingAnswerError
+from registry_proxy.commands.config.validators import is_a, optional, split
 from registry_proxy.config.types import ACME_PRESETS, AcmeServer, Email, HmacKey, KeyIdentifier
 from registry_proxy.config.units import Address, InvalidValueError
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from registry_proxy.config.settings import TlsSettings
 
 _ACME, _FILES, NONE = "acme", "files", "none"
-_OWN_KEYS = ("cert", "key", "acme", "email", "agree_tos", "ca_root", "eab_kid", "eab_hmac_key_file")
+_KEYS = ("cert", "key", "acme", "email", "agree_tos", "ca_root", "eab_kid", "eab_hmac_key_file")
 _TERMS = "https://letsencrypt.org/repository/"
 
 
 def ask_certificates(context: Context, hostnames: list[str]) -> str:
-    """Where certificates come from: a name of ACME_PRESETS, `acme`, `files` or `none`."""
+    """Ask for the source of certificates, and return it: a name of ACME_PRESETS, `acme`, `files` or `none`."""
     given = context.flags.certificates
     kind = given or _ask_kind(context, hostnames)
     if kind not in (*ACME_PRESETS, _FILES, NONE):
         kind = _ACME
-    for key in _OWN_KEYS:
-        _wish(context, key, None)
+    for key in _KEYS:
+        _set(context, key, None)
     context.answers.secrets["tls", "eab_hmac_key"] = None
     if kind == NONE:
         context.answers.without_tls = True
@@ -41,30 +41,32 @@ def ask_certificates(context: Context, hostnames: list[str]) -> str:
     if kind == _FILES:
         _ask_files(context)
     else:
-        _ask_authority(context, kind, hostnames)
-    own = {context.answers.values["upstreams", name, "hostname"] for name in context.answers.registries}
-    _wish(context, "hostnames", [host for host in hostnames if host not in own] or None)
+        _ask_acme(context, kind, hostnames)
+    upstream_hosts = {
+        context.answers.values["upstreams", name, "hostname"] for name in context.answers.registries
+    }
+    _set(context, "hostnames", [host for host in hostnames if host not in upstream_hosts] or None)
     if context.flags.listen:
-        _wish(context, "listen", split(context.flags.listen))
+        _set(context, "listen", split(context.flags.listen))
     if context.old is not None and context.old.tls is None:
-        # It told of the reverse proxy that was in front.
+        # The old value is the URL of the reverse proxy in front.
         context.answers.values["server", "public_url"] = None
     return kind
 
 
 def _ask_kind(context: Context, hostnames: list[str]) -> str:
     choices = {
-        "letsencrypt": "Let's Encrypt: public host names, reached from the internet on port 443 or 80",
-        "letsencrypt-staging": "Let's Encrypt's test server: nobody trusts it",
+        "letsencrypt": "Let's Encrypt: public host names, reachable from the internet on port 443 or 80",
+        "letsencrypt-staging": "Let's Encrypt's staging server: no client trusts its certificates",
         _ACME: "Step-CA or another ACME server",
-        _FILES: "files of your own",
-        NONE: "none: a reverse proxy in front has them, or all is unencrypted",
+        _FILES: "your certificate files",
+        NONE: "none: a reverse proxy in front has certificates, or the server is unencrypted",
     }
     if not hostnames:
         choices = {kind: label for kind, label in choices.items() if kind in (_FILES, NONE)}
     default = _old_kind(context)
     if default is None:
-        default = next(iter(choices)) if hostnames and context.prompter.attended else NONE
+        default = next(iter(choices)) if hostnames and context.prompter.interactive else NONE
     return context.prompter.choose("Certificates?", choices, default if default in choices else NONE)
 
 
@@ -77,22 +79,22 @@ def _old_kind(context: Context) -> str | None:
     return _FILES if tls.acme is None else tls.acme if tls.acme in ACME_PRESETS else _ACME
 
 
-def _ask_authority(context: Context, kind: str, hostnames: list[str]) -> None:
+def _ask_acme(context: Context, kind: str, hostnames: list[str]) -> None:
     if not hostnames:
-        raise MissingAnswerError(f"--certificates {kind} takes host names: give --domain or --hostname.")
+        raise MissingAnswerError(f"--certificates {kind} requires host names: set --domain or --hostname.")
     if kind == _ACME:
         _ask_acme_server(context)
-        terms = "Do you agree to its terms of service, if it has any?"
+        terms = "Do you agree to its terms of service, if there are any?"
     else:
-        _wish(context, "acme", kind)
+        _set(context, "acme", kind)
         terms = f"Do you agree to Let's Encrypt's terms of service ({_TERMS})?"
     tls = _old(context)
     agreed = context.flags.agree_tos or context.prompter.confirm(
         terms, default=tls.agree_tos if tls else False
     )
     if not agreed and kind != _ACME:
-        raise MissingAnswerError(f"Let's Encrypt takes your consent to {_TERMS}: --agree-tos")
-    _wish(context, "agree_tos", agreed or None)
+        raise MissingAnswerError(f"Let's Encrypt requires your consent to {_TERMS}. Add --agree-tos.")
+    _set(context, "agree_tos", agreed or None)
 
 
 def _ask_acme_server(context: Context) -> None:
@@ -100,28 +102,30 @@ def _ask_acme_server(context: Context) -> None:
     before = tls.acme if tls and tls.acme and tls.acme not in ACME_PRESETS else ""
     server = flags.certificates or before
     if flags.certificates in (None, _ACME):
-        question = "The address of its directory, such as https://ca.example.com/acme/acme/directory:"
+        question = "The URL of its directory, such as https://ca.example.com/acme/acme/directory:"
         server = prompter.text(question, before, is_a(AcmeServer), "--certificates URL")
     elif problem := is_a(AcmeServer)(server):
         raise MissingAnswerError(f"--certificates {server}: {problem}")
-    _wish(context, "acme", server)
+    _set(context, "acme", server)
     root = str(flags.acme_root or (tls.ca_root if tls else None) or "")
     if not flags.acme_root:
-        question = "A file with the authority's root certificate (empty: the system trusts it):"
-        root = prompter.text(question, root, optional(lambda text: _readable(context, text)), "--acme-root")
-    _wish(context, "ca_root", context.absolute(root) if root else None)
+        question = "A file with the CA's root certificate (empty: the system trusts it):"
+        root = prompter.text(
+            question, root, optional(lambda text: _file_problem(context, text)), "--acme-root"
+        )
+    _set(context, "ca_root", context.absolute(root) if root else None)
     email = flags.email or prompter.text(
-        "An e-mail address for it (empty: none):",
+        "An e-mail address for the account (empty: none):",
         (tls.email if tls else None) or "",
         optional(is_a(Email)),
         "--email",
     )
-    _wish(context, "email", email or None)
+    _set(context, "email", email or None)
     _ask_external_account(context)
 
 
 def _ask_external_account(context: Context) -> None:
-    """RFC 8555, section 7.3.4."""
+    """Ask for an external account binding (RFC 8555, section 7.3.4)."""
     flags, tls, prompter = context.flags, _old(context), context.prompter
     before = (tls.eab_kid if tls else None) or ""
     kid = flags.eab_kid or prompter.text(
@@ -130,16 +134,16 @@ def _ask_external_account(context: Context) -> None:
         optional(is_a(KeyIdentifier)),
         "--eab-kid",
     )
-    _wish(context, "eab_kid", kid or None)
+    _set(context, "eab_kid", kid or None)
     if not kid:
         return
     if flags.eab_key_file:
-        _wish(context, "eab_hmac_key_file", context.absolute(flags.eab_key_file))
+        _set(context, "eab_hmac_key_file", context.absolute(flags.eab_key_file))
         return
     if (
         tls is not None
         and kid == before
-        and (not prompter.attended or prompter.confirm("Keep its key?", default=True))
+        and (not prompter.interactive or prompter.confirm("Keep its key?", default=True))
     ):
         _keep_key(context, tls)
         return
@@ -162,22 +166,22 @@ def _ask_files(context: Context) -> None:
         given = flags.cert if name == "cert" else flags.key
         default = ", ".join(map(str, given or before[name]))
         text = default if given else prompter.text(question, default, _files(context), f"--{name}")
-        _wish(context, name, [context.absolute(path) for path in split(text)])
+        _set(context, name, [context.absolute(path) for path in split(text)])
     certificates, keys = (context.answers.values["tls", name] for name in questions)
-    problem = _fit(certificates, keys) if context.flags.check else None
+    problem = _pairs_problem(certificates, keys) if context.flags.check else None
     if problem and not context.accept(problem):
         _ask_files(context)
 
 
 def _files(context: Context) -> Check:
     def check(text: str) -> str | None:
-        problems = [problem for path in split(text) if (problem := _readable(context, path))]
-        return problems[0] if problems else None if split(text) else "At least one file."
+        problems = [problem for path in split(text) if (problem := _file_problem(context, path))]
+        return problems[0] if problems else None if split(text) else "Enter at least one file."
 
     return check
 
 
-def _readable(context: Context, text: str) -> str | None:
+def _file_problem(context: Context, text: str) -> str | None:
     try:
         Path(context.absolute(text)).read_bytes()
     except OSError as error:
@@ -185,10 +189,10 @@ def _readable(context: Context, text: str) -> str | None:
     return None
 
 
-def _fit(certificates: list[str], keys: list[str]) -> str | None:
-    """What is wrong with files of certificates and keys."""
+def _pairs_problem(certificates: list[str], keys: list[str]) -> str | None:
+    """Return the problem with the files of certificates and keys, if any."""
     if len(certificates) != len(keys):
-        return "There must be as many key files as certificate files."
+        return "The number of key files differs from the number of certificate files."
     for certificate, key in zip(certificates, keys, strict=True):
         try:
             ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
@@ -197,25 +201,27 @@ def _fit(certificates: list[str], keys: list[str]) -> str | None:
             leaf = x509.load_pem_x509_certificate(Path(certificate).read_bytes())
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
-            return f"{certificate} and {key} are no certificate with its unencrypted key: {reason}."
+            return f"{certificate} and {key} are not a certificate and its unencrypted key: {reason}."
         if leaf.not_valid_after_utc < datetime.datetime.now(datetime.UTC):
-            return f"{certificate} has expired on {leaf.not_valid_after_utc:%Y-%m-%d}."
+            return f"{certificate} expired on {leaf.not_valid_after_utc:%Y-%m-%d}."
     return None
 
 
 def _ask_listen(context: Context, hostnames: list[str]) -> None:
     old = context.old
     before = ", ".join(map(str, old.server.listen)) if old and old.server.listen else "127.0.0.1:5000"
-    question = "Where to listen, unencrypted? ([::]:5000 is every network, 127.0.0.1:5000 this machine and its proxy)"
-    text = context.flags.listen or context.prompter.text(question, before, _addresses, "--listen")
-    if problem := _addresses(text):
+    question = (
+        "Where to listen without TLS? ([::]:5000: all networks, 127.0.0.1:5000: this machine and its proxy)"
+    )
+    text = context.flags.listen or context.prompter.text(question, before, _addresses_problem, "--listen")
+    if problem := _addresses_problem(text):
         raise MissingAnswerError(f"--listen {text}: {problem}")
     context.answers.values["server", "listen"] = split(text)
-    _wish_public_url(context, hostnames, split(text))
+    _set_public_url(context, hostnames, split(text))
 
 
-def _wish_public_url(context: Context, hostnames: list[str], addresses: list[str]) -> None:
-    """Clients must be told of a host name that serves all registries: no other key has it."""
+def _set_public_url(context: Context, hostnames: list[str], addresses: list[str]) -> None:
+    """Set the URL of a host name that serves all registries: no other key contains it."""
     hosted = {context.answers.values["upstreams", name, "hostname"] for name in context.answers.registries}
     shared = next((host for host in hostnames if host not in hosted), None)
     old = urlsplit((context.old.server.public_url if context.old else None) or "").hostname
@@ -227,15 +233,15 @@ def _wish_public_url(context: Context, hostnames: list[str], addresses: list[str
         context.answers.values["server", "public_url"] = url
 
 
-def _addresses(text: str) -> str | None:
+def _addresses_problem(text: str) -> str | None:
     try:
-        return None if [Address.parse(item) for item in split(text)] else "At least one address."
+        return None if [Address.parse(item) for item in split(text)] else "Enter at least one address."
     except InvalidValueError as error:
         return f"This {error}"
 
 
 def listens_locally(addresses: list[str]) -> bool:
-    """Whether only this machine reaches these addresses."""
+    """Return whether only this machine can reach these addresses."""
     return all(address.startswith(("127.", "localhost:", "[::1]:")) for address in addresses)
 
 
@@ -243,5 +249,5 @@ def _old(context: Context) -> TlsSettings | None:
     return context.old.tls if context.old else None
 
 
-def _wish(context: Context, name: str, value: object) -> None:
+def _set(context: Context, name: str, value: object) -> None:
     context.answers.values["tls", name] = value

@@ -1,16 +1,17 @@
-"""Who may pull."""
+"""Questions about the clients that may pull."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry_proxy.commands.config.certificates import NONE, listens_locally
-from registry_proxy.commands.config.checks import is_a, optional, split
+from registry_proxy.commands.config.ask_certificates import NONE, listens_locally
 from registry_proxy.commands.config.context import pairs
+from registry_proxy.commands.config.draft import read_text
 from registry_proxy.commands.config.htpasswd import check_password, check_user, users_of
 from registry_proxy.commands.config.prompter import MissingAnswerError
-from registry_proxy.commands.passwords import password_in
+from registry_proxy.commands.config.validators import is_a, optional, split
+from registry_proxy.commands.passwords import read_password
 from registry_proxy.config.types import Networks
 
 if TYPE_CHECKING:
@@ -19,43 +20,43 @@ if TYPE_CHECKING:
     from registry_proxy.config.settings import AccessSettings
 
 ANYONE, _BASIC, _CERTIFICATES, _SOURCES = "anyone", "basic", "certificates", "sources"
-WAYS = (ANYONE, _BASIC, _CERTIFICATES, _SOURCES)
+METHODS = (ANYONE, _BASIC, _CERTIFICATES, _SOURCES)
 _are_networks = is_a(Networks, many=True)
 
 
 def ask_access(context: Context, certificates: str) -> None:
-    """Who is let in, by which of the ways."""
-    mirror_routes = _given_ways(context) or _ask_ways(context, certificates)
+    """Ask for the methods of access control, and their details."""
+    methods = _given_methods(context) or _ask_methods(context, certificates)
     values = context.answers.values
     for key in ("htpasswd", "client_ca", "client_names", "sources"):
         values["access", key] = None
-    if _BASIC in mirror_routes:
+    if _BASIC in methods:
         _ask_users(context)
-    if _CERTIFICATES in mirror_routes:
+    if _CERTIFICATES in methods:
         _ask_client_ca(context)
-    if _SOURCES in mirror_routes:
+    if _SOURCES in methods:
         _ask_sources(context)
-    if certificates == NONE and {_BASIC, _SOURCES} & set(mirror_routes):
+    if certificates == NONE and {_BASIC, _SOURCES} & set(methods):
         _trust_the_proxy(context)
 
 
-def _given_ways(context: Context) -> list[str]:
+def _given_methods(context: Context) -> list[str]:
     flags = context.flags
-    mirror_routes = [*flags.access]
-    if unknown := set(mirror_routes) - set(WAYS):
-        raise MissingAnswerError(f"--access {min(unknown)}: write {', '.join(WAYS)}.")
+    methods = [*flags.access]
+    if unknown := set(methods) - set(METHODS):
+        raise MissingAnswerError(f"--access {min(unknown)}: write {', '.join(METHODS)}.")
     implied = {_BASIC: flags.htpasswd or flags.user, _CERTIFICATES: flags.client_ca, _SOURCES: flags.source}
-    mirror_routes += [way for way, given in implied.items() if given and way not in mirror_routes]
-    if ANYONE in mirror_routes and len(mirror_routes) > 1:
-        raise MissingAnswerError("--access anyone excludes the other ways.")
-    return mirror_routes
+    methods += [method for method, given in implied.items() if given and method not in methods]
+    if ANYONE in methods and len(methods) > 1:
+        raise MissingAnswerError("--access anyone excludes the other methods.")
+    return methods
 
 
-def _ask_ways(context: Context, certificates: str) -> list[str]:
+def _ask_methods(context: Context, certificates: str) -> list[str]:
     choices = {
         _BASIC: "users with a password",
-        _CERTIFICATES: "machines with a client certificate of an authority of yours",
-        _SOURCES: "certain source addresses",
+        _CERTIFICATES: "machines with a client certificate from your CA",
+        _SOURCES: "clients in certain networks",
     }
     if certificates == NONE:
         del choices[_CERTIFICATES]
@@ -65,8 +66,8 @@ def _ask_ways(context: Context, certificates: str) -> list[str]:
         *([_CERTIFICATES] if old and old.client_ca else []),
         *([_SOURCES] if old and old.sources else []),
     ]
-    question = "Who may pull? (nothing selected: anyone who reaches the server)"
-    return context.prompter.choose_many(question, choices, [way for way in before if way in choices])
+    question = "Who may pull? (nothing selected: every client that can reach the server)"
+    return context.prompter.choose_many(question, choices, [method for method in before if method in choices])
 
 
 def _ask_users(context: Context) -> None:
@@ -75,79 +76,71 @@ def _ask_users(context: Context) -> None:
     path = str(flags.htpasswd) if flags.htpasswd else default
     if not flags.htpasswd and not flags.user:
         path = prompter.text(
-            "The file with the users:", default, lambda text: None if text else "A path.", "--htpasswd"
+            "The file with the users:", default, lambda text: None if text else "Enter a path.", "--htpasswd"
         )
     context.answers.htpasswd = Path(context.absolute(path))
     context.answers.values["access", "htpasswd"] = context.absolute(path)
-    present = users_of(_read(context.answers.htpasswd))
+    present = users_of(read_text(context.answers.htpasswd))
     for name, file in pairs("--user", flags.user).items():
-        password = password_in(Path(context.absolute(file)))
+        password = read_password(Path(context.absolute(file)))
         if problem := check_user(name) or check_password(password):
             raise MissingAnswerError(f"--user {name}={file}: {problem}")
         context.answers.users[name] = password
-    if prompter.attended and not flags.user:
+    if prompter.interactive and not flags.user:
         _ask_new_users(context, present)
     if not present and not context.answers.users:
-        raise MissingAnswerError(f"{context.answers.htpasswd} has no user: --user NAME=PASSWORD-FILE")
+        raise MissingAnswerError(
+            f"{context.answers.htpasswd} has no user. Add one with --user NAME=PASSWORD-FILE."
+        )
 
 
 def _ask_new_users(context: Context, present: list[str]) -> None:
     prompter, users = context.prompter, context.answers.users
     if present:
-        prompter.tell(f"There are already: {', '.join(present)}.")
+        prompter.print(f"The file contains these users: {', '.join(present)}.")
     while name := _ask_user(prompter, needed=not present and not users):
         users[name] = _ask_new_password(prompter, name)
 
 
 def _ask_user(prompter: Prompter, *, needed: bool) -> str:
-    question = "A user's name:" if needed else "Another user (empty: no more):"
+    question = "User name:" if needed else "Another user (empty: no more):"
     return prompter.text(question, "", check_user if needed else optional(check_user), "--user")
 
 
 def _ask_new_password(prompter: Prompter, name: str) -> str:
     password = prompter.secret(f"Password of {name}:", check_password)
-    prompter.secret("Once more:", lambda text: None if text == password else "That is another one.")
+    prompter.secret("Repeat it:", lambda text: None if text == password else "The passwords differ.")
     return password
-
-
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text("utf-8")
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise MissingAnswerError(f"can't read {path}: {reason}.") from None
 
 
 def _ask_client_ca(context: Context) -> None:
     flags, old, prompter = context.flags, _old(context), context.prompter
     default = str((old.client_ca if old else None) or "")
     path = str(flags.client_ca or "") or prompter.text(
-        "The file with the authority, in PEM:",
+        "The file with the CA certificate, in PEM:",
         default,
-        lambda text: _is_authority(context, text),
+        lambda text: _ca_problem(context, text),
         "--client-ca",
     )
-    if problem := _is_authority(context, path):
+    if problem := _ca_problem(context, path):
         raise MissingAnswerError(f"--client-ca: {problem}")
     context.answers.values["access", "client_ca"] = context.absolute(path)
     names = ", ".join(flags.client_name or (old.client_names if old else ("*",)))
     if not flags.client_name:
-        question = "Which names must its certificates have? (* stands for any characters)"
+        question = "Which names may the certificates have? (* matches any characters)"
         names = prompter.text(
-            question, names, lambda text: None if split(text) else "At least one.", "--client-name"
+            question, names, lambda text: None if split(text) else "Enter at least one.", "--client-name"
         )
     context.answers.values["access", "client_names"] = split(names) if split(names) != ["*"] else None
 
 
-def _is_authority(context: Context, text: str) -> str | None:
+def _ca_problem(context: Context, text: str) -> str | None:
     if not text:
-        return "A path."
-    found = _read(Path(context.absolute(text)))
+        return "Enter a path."
+    found = read_text(Path(context.absolute(text)))
     if found is None:
         return f"{context.absolute(text)}: no such file."
-    return None if "-----BEGIN CERTIFICATE-----" in found else f"{text} holds no certificate in PEM."
+    return None if "-----BEGIN CERTIFICATE-----" in found else f"{text} contains no certificate in PEM."
 
 
 def _ask_sources(context: Context) -> None:
@@ -155,19 +148,19 @@ def _ask_sources(context: Context) -> None:
     given = ", ".join(context.flags.source)
     default = ", ".join(map(str, old.sources)) if old else ""
     text = given or context.prompter.text(
-        "Their networks, such as 10.0.0.0/8, 2001:db8::/32:", default, _some_networks, "--source"
+        "Their networks, such as 10.0.0.0/8, 2001:db8::/32:", default, _networks_problem, "--source"
     )
-    if problem := _some_networks(text):
+    if problem := _networks_problem(text):
         raise MissingAnswerError(f"--source {text}: {problem}")
     context.answers.values["access", "sources"] = split(text)
 
 
-def _some_networks(text: str) -> str | None:
-    return _are_networks(text) if split(text) else "At least one network."
+def _networks_problem(text: str) -> str | None:
+    return _are_networks(text) if split(text) else "Enter at least one network."
 
 
 def _trust_the_proxy(context: Context) -> None:
-    """Behind a reverse proxy all clients come from its address: the one that it tells counts."""
+    """Trust a local reverse proxy: its header contains the client's address, and all connections have the proxy's."""
     old, values = _old(context), context.answers.values
     if context.flags.trusted_proxy:
         values["access", "trusted_proxies"] = list(context.flags.trusted_proxy)

@@ -1,4 +1,4 @@
-"""Programs that the installation runs."""
+"""Other programs that the installation runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from registry_proxy.commands.install.plan import Change, Done, InstallError
+from registry_proxy.commands.changes.plan import Change, ChangeError, Done
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """As whom a program runs, by numbers."""
+    """The user and the groups of a process, by their IDs."""
 
     uid: int
     gid: int
@@ -27,22 +27,21 @@ class Identity:
 def run(
     arguments: Sequence[str],
     *,
-    folder: Path | None = None,
+    directory: Path | None = None,
     environ: Mapping[str, str] | None = None,
     identity: Identity | None = None,
     streamed: bool = False,
     merged: bool = False,
 ) -> str:
-    """What a program writes to its output, `merged` with its errors.
+    """Run a program and return its output; `merged` includes its error output.
 
-    `streamed`: it goes to our stderr as it comes, and nothing is returned.
-
-    Raises InstallError with what it said when it fails.
+    With `streamed`, the output goes to stderr while the program runs, and nothing is returned.
+    Raise ChangeError with the output if the program fails.
     """
     try:
         done = subprocess.run(  # noqa: S603
             arguments,
-            cwd=folder,
+            cwd=directory,
             env=environ,
             user=identity.uid if identity else None,
             group=identity.gid if identity else None,
@@ -53,38 +52,36 @@ def run(
             check=False,
         )
     except OSError as error:
-        raise InstallError(f"can't run {arguments[0]}: {error.strerror}.") from None
+        raise ChangeError(f"can't run {arguments[0]}: {error.strerror}.") from None
     if done.returncode:
-        said = "see above" if streamed else (done.stderr or done.stdout).decode(errors="replace").strip()
-        raise InstallError(f"`{shlex.join(arguments)}` ended with {done.returncode}: {said}")
+        output = "see above" if streamed else (done.stderr or done.stdout).decode(errors="replace").strip()
+        raise ChangeError(f"`{shlex.join(arguments)}` failed with exit code {done.returncode}: {output}")
     return "" if streamed else done.stdout.decode(errors="replace")
 
 
-def succeeds(arguments: Sequence[str], *, folder: Path | None = None) -> bool:
-    """Whether a program is there and ends well."""
+def succeeds(arguments: Sequence[str], *, directory: Path | None = None) -> bool:
+    """Return whether a program exists and exits with code 0."""
     try:
-        run(arguments, folder=folder)
-    except InstallError:
+        run(arguments, directory=directory)
+    except ChangeError:
         return False
     return True
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
-    """A step: a program to run, and the one that takes it back."""
+class RunCommand:
+    """Run a program; `undo` is the command that reverts it."""
 
     arguments: Sequence[str]
     undo: Sequence[str] = ()
-    folder: Path | None = None
+    directory: Path | None = None
     streamed: bool = False
 
-    def change(self) -> Change:
-        """The command line."""
-        return Change("run", shlex.join(self.arguments))
+    def changes(self) -> list[Change]:
+        return [Change("run", shlex.join(self.arguments))]
 
     def apply(self) -> Done:
-        """Run it."""
-        run(self.arguments, folder=self.folder, streamed=self.streamed)
+        run(self.arguments, directory=self.directory, streamed=self.streamed)
         if not self.undo:
             return Done()
-        return Done(undo=lambda: run(self.undo, folder=self.folder, streamed=self.streamed))
+        return Done(undo=lambda: run(self.undo, directory=self.directory, streamed=self.streamed))

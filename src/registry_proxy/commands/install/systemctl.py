@@ -1,4 +1,4 @@
-"""systemd itself: its state of the service, and steps that change it."""
+"""systemd: the state of the service, and steps that change it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry_proxy.commands.install.commands import Command, Identity, run, succeeds
-from registry_proxy.commands.install.plan import Change, Done, InstallError, Step
+from registry_proxy.commands.changes.plan import Change, ChangeError, Done, Step
+from registry_proxy.commands.install.processes import Identity, RunCommand, run, succeeds
 
 if TYPE_CHECKING:
     from registry_proxy.commands.install.accounts import Accounts
@@ -26,53 +26,51 @@ class Systemd:
 
     @property
     def live(self) -> bool:
-        """Whether it runs, and is this system's."""
+        """True if it runs, and manages this system."""
         return self.root == Path("/") and _BOOTED.is_dir()
 
     @property
     def active(self) -> bool:
-        """Whether the service runs."""
+        """True if the service runs."""
         return self.live and succeeds(["systemctl", "is-active", "--quiet", _SERVICE])
 
     @property
     def enabled(self) -> bool:
-        """Whether the service starts with the system."""
+        """True if the service starts when the system boots."""
         return succeeds(self._offline("is-enabled"))
 
     def enabling(self) -> list[Step]:
-        """Steps: it knows the unit and starts it with the system."""
-        reload = [Command(["systemctl", "daemon-reload"])] if self.live else []
-        return [*reload, Command(self._offline("enable"), undo=self._offline("disable"))]
+        """Return the steps that load the unit and enable it."""
+        reload = [RunCommand(["systemctl", "daemon-reload"])] if self.live else []
+        return [*reload, RunCommand(self._offline("enable"), undo=self._offline("disable"))]
 
     def removal(self) -> list[Step]:
-        """Steps: the service is stopped, and doesn't start again."""
+        """Return the steps that stop and disable the service."""
         if not self.live:
-            return [Command(self._offline("disable"), undo=self._offline("enable"))]
-        now = ["--now"] if self.active else []
-        return [
-            Command(["systemctl", "disable", "--now", _SERVICE], undo=["systemctl", "enable", *now, _SERVICE])
-        ]
+            return [RunCommand(self._offline("disable"), undo=self._offline("enable"))]
+        undo = ["systemctl", "enable", *(["--now"] if self.active else []), _SERVICE]
+        return [RunCommand(["systemctl", "disable", "--now", _SERVICE], undo)]
 
     def _offline(self, verb: str) -> list[str]:
-        # Where systemd doesn't run, systemctl changes the files itself when it is told a root.
+        # Without a running systemd, systemctl with --root changes the files itself.
         return ["systemctl", *([] if self.live else [f"--root={self.root}"]), verb, "--quiet", _SERVICE]
 
 
 @dataclass(frozen=True, slots=True)
-class ServiceBefore:
-    """The first step: it changes nothing, but when all is taken back the service runs again as it did.
+class RestoreService:
+    """Opening step without a change: if the plan is undone, the service runs again as before.
 
-    `state` is the folder that systemd makes for it when it starts.
+    `state` is the directory that systemd creates for the service on startup.
     """
 
     systemd: Systemd
     state: Path
 
-    def change(self) -> None:
-        """Nothing."""
+    def changes(self) -> list[Change]:
+        return []
 
     def apply(self) -> Done:
-        """Remember how it was."""
+        """Record the state of the service."""
         active, kept = self.systemd.active, self.state.exists()
 
         def undo() -> None:
@@ -86,27 +84,26 @@ class ServiceBefore:
 
 
 @dataclass(frozen=True, slots=True)
-class RestartedService:
-    """A step: the service runs with what is installed now."""
+class RestartService:
+    """Restart the service with the new files."""
 
     systemd: Systemd
 
-    def change(self) -> Change:
-        """The command."""
-        return Change("run", f"systemctl restart {_SERVICE}")
+    def changes(self) -> list[Change]:
+        return [Change("run", f"systemctl restart {_SERVICE}")]
 
     def apply(self) -> Done:
         """Restart it, and wait until all its workers serve."""
         try:
             run(["systemctl", "restart", _SERVICE])
-        except InstallError as error:
+        except ChangeError as error:
             log = self._log()
             self._stop()
-            raise InstallError(f"{error}\nThe end of its log:\n{log.rstrip()}") from None
+            raise ChangeError(f"{error}\nThe end of its log:\n{log.rstrip()}") from None
         return Done(undo=self._stop)
 
     def _log(self) -> str:
-        """What the service itself wrote since it was last started."""
+        """Return the log of the service since its last start."""
         start = run(["systemctl", "show", "--property=InvocationID", "--value", _SERVICE]).strip()
         return run(
             ["journalctl", f"_SYSTEMD_INVOCATION_ID={start}", "--lines=20", "--no-pager", "--output=cat"]
@@ -117,22 +114,20 @@ class RestartedService:
 
 
 @dataclass(frozen=True, slots=True)
-class CheckedConfiguration:
-    """A step: the program, run as the service's user, can use the configuration and read all its files."""
+class CheckConfiguration:
+    """Check as the service's user that the program can use the configuration and read all its files."""
 
     program: Path
     config: Path
     user: str
     accounts: Accounts
 
-    def change(self) -> Change:
-        """The command."""
-        return Change("run", f"registry-proxy check-config --config {self.config}, as {self.user}")
+    def changes(self) -> list[Change]:
+        return [Change("run", f"registry-proxy check-config --config {self.config}, as {self.user}")]
 
     def apply(self) -> Done:
-        """Check."""
         account = self.accounts.get(self.user)
         identity = Identity(account.uid, account.gid, tuple(os.getgrouplist(self.user, account.gid)))
         command = [str(self.program / "bin/registry-proxy"), "check-config", "--config", str(self.config)]
-        run(command, folder=Path("/"), environ={"PATH": os.defpath, "HOME": "/"}, identity=identity)
+        run(command, directory=Path("/"), environ={"PATH": os.defpath, "HOME": "/"}, identity=identity)
         return Done()

@@ -1,0 +1,255 @@
+"""Steps that write, build and remove files and directories."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from registry_proxy.atomic_files import replace_file
+from registry_proxy.commands.changes.plan import Change, ChangeError, Done
+from registry_proxy.commands.changes.show import Mask, diff_text, unmasked
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PRIVATE = 0o600
+# Returns a user ID and a group ID, or None while there is no such user.
+Owner = Callable[[], tuple[int, int] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class WriteFile:
+    """Write a file. `mask` removes the secrets from the diff.
+
+    Without an `owner`, the file belongs to the user who runs the command. With `keep_access`, an existing file keeps
+    its owner, and its mode unless the new mode is private; a symbolic link is followed and stays a link.
+    """
+
+    path: Path
+    content: bytes = field(repr=False)
+    mode: int = 0o644
+    owner: Owner | None = None
+    mask: Mask = unmasked
+    keep_access: bool = False
+
+    def changes(self) -> list[Change]:
+        """Return the difference of the contents, or of mode and owner."""
+        status = _file_status(self.path)
+        before = self.path.read_bytes() if status else None
+        if before != self.content:
+            diff = diff_text(str(self.path), before, self.content, self.mask)
+            return [Change("create" if before is None else "change", str(self.path), diff)]
+        if status is None or self.keep_access or self._has_access(status):
+            return []
+        return [Change("change", f"{self.path}: mode {self.mode:04o} and owner")]
+
+    def apply(self) -> Done:
+        """Replace the file atomically."""
+        path = self.path.resolve() if self.keep_access else self.path
+        status = _file_status(path)
+        before = path.read_bytes() if status else None
+        created = _create_parents(path)
+        mode, owner = self._access(status)
+        try:
+            replace_file(path, self.content, mode=mode, owner=owner)
+        except BaseException:
+            _remove_empty(created)
+            raise
+
+        def undo() -> None:
+            if status is None or before is None:
+                path.unlink()
+                _remove_empty(created)
+            else:
+                _restore_file(path, before, status)
+
+        return Done(undo)
+
+    def _access(self, status: os.stat_result | None) -> tuple[int, tuple[int, int] | None]:
+        """Return the mode and the owner to set."""
+        if self.keep_access and status is not None:
+            mode = self.mode if self.mode == PRIVATE else stat.S_IMODE(status.st_mode)
+            return mode, (status.st_uid, status.st_gid)
+        return self.mode, _ids(self.owner, self.path) if self.owner else None
+
+    def _has_access(self, status: os.stat_result) -> bool:
+        mode, owner = stat.S_IMODE(status.st_mode), (status.st_uid, status.st_gid)
+        return mode == self.mode and (self.owner is None or self.owner() == owner)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveFile:
+    """Remove a file."""
+
+    path: Path
+
+    def changes(self) -> list[Change]:
+        """Return the file, if it exists."""
+        return [Change("remove", str(self.path))] if _file_status(self.path) else []
+
+    def apply(self) -> Done:
+        status, content = self.path.stat(), self.path.read_bytes()
+        self.path.unlink()
+        return Done(undo=lambda: _restore_file(self.path, content, status))
+
+
+@dataclass(frozen=True, slots=True)
+class MakeDirectory:
+    """Create a directory with this mode and owner. `deep`: all files in it get the owner, too."""
+
+    path: Path
+    mode: int
+    owner: Owner
+    deep: bool = False
+
+    def changes(self) -> list[Change]:
+        """Return the directory, or its mode and owner."""
+        status = _file_status(self.path)
+        if status is None:
+            return [Change("create", f"{self.path}/")]
+        if not stat.S_ISDIR(status.st_mode):
+            raise ChangeError(f"{self.path} is not a directory. Move it away.")
+        if stat.S_IMODE(status.st_mode) == self.mode and self.owner() == (status.st_uid, status.st_gid):
+            return []
+        return [Change("change", f"{self.path}/: mode {self.mode:04o} and owner")]
+
+    def apply(self) -> Done:
+        """Create it, or set its mode and owner."""
+        before = _file_status(self.path)
+        created = _create_parents(self.path)
+        self.path.mkdir(exist_ok=True)
+        self._set_access(*_ids(self.owner, self.path), self.mode)
+
+        def undo() -> None:
+            if before is None:
+                _remove_empty([self.path, *created])
+            else:
+                self._set_access(before.st_uid, before.st_gid, stat.S_IMODE(before.st_mode))
+
+        return Done(undo)
+
+    def _set_access(self, uid: int, gid: int, mode: int) -> None:
+        for path in self.path.rglob("*") if self.deep else ():
+            os.chown(path, uid, gid, follow_symlinks=False)
+        os.chown(self.path, uid, gid)
+        self.path.chmod(mode)
+
+
+@dataclass(frozen=True, slots=True)
+class BuildDirectory:
+    """Fill a directory by `build`. Another `fingerprint` means another content."""
+
+    path: Path
+    fingerprint: str
+    build: Callable[[Path], None]
+
+    def changes(self) -> list[Change]:
+        """Return the directory, if it is missing or has another fingerprint."""
+        if not self.path.exists():
+            return [Change("create", f"{self.path}/")]
+        marker = self.path / ".fingerprint"
+        same = marker.exists() and marker.read_text("utf-8") == self.fingerprint
+        return [] if same else [Change("change", f"{self.path}/")]
+
+    def apply(self) -> Done:
+        """Build it next to the old one, then swap them."""
+        created = _create_parents(self.path)
+        new, old = (self.path.with_name(f".{self.path.name}.{suffix}") for suffix in ("new", "old"))
+        for leftover in (new, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        try:
+            new.mkdir(mode=0o755)
+            self.build(new)
+            (new / ".fingerprint").write_text(self.fingerprint, "utf-8")
+        except BaseException:
+            shutil.rmtree(new, ignore_errors=True)
+            _remove_empty(created)
+            raise
+        replaced = self.path.exists()
+        if replaced:
+            self.path.rename(old)
+        new.rename(self.path)
+
+        def undo() -> None:
+            shutil.rmtree(self.path)
+            if replaced:
+                old.rename(self.path)
+            _remove_empty(created)
+
+        return Done(undo, commit=lambda: shutil.rmtree(old, ignore_errors=True))
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveDirectory:
+    """Remove a directory. `only`: remove entries that match these patterns, and keep the files of other programs."""
+
+    path: Path
+    only: tuple[str, ...] | None = None
+
+    def changes(self) -> list[Change]:
+        """Return the directory, or its entries."""
+        found = self._entries() if self.only else [self.path] * self.path.is_dir()
+        names = ", ".join(path.name for path in found) if self.only else "all content"
+        return [Change("remove", f"{self.path}/: {names}")] if found else []
+
+    def apply(self) -> Done:
+        """Remove it on commit: removed content cannot be restored."""
+        return Done(commit=self._remove)
+
+    def _remove(self) -> None:
+        for path in self._entries():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        try:
+            self.path.rmdir()
+        except OSError:
+            # The directory is a mount point, or other files remain in it.
+            if self.only is None and any(self.path.iterdir()):
+                raise
+
+    def _entries(self) -> list[Path]:
+        if not self.path.is_dir():
+            return []
+        found = self.path.iterdir()
+        return sorted(path for path in found if self.only is None or any(map(path.match, self.only)))
+
+
+def _ids(owner: Owner, path: Path) -> tuple[int, int]:
+    ids = owner()
+    if ids is None:
+        raise ChangeError(f"the owner of {path} does not exist.")
+    return ids
+
+
+def _restore_file(path: Path, content: bytes, status: os.stat_result) -> None:
+    """Write a file with its previous content, mode and owner."""
+    replace_file(path, content, mode=stat.S_IMODE(status.st_mode), owner=(status.st_uid, status.st_gid))
+
+
+def _file_status(path: Path) -> os.stat_result | None:
+    """Return the status of a file or directory, None if it is missing."""
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _create_parents(path: Path) -> list[Path]:
+    """Create the missing directories above `path` and return them, the innermost first."""
+    missing = [directory for directory in path.parents if not directory.exists()]
+    for directory in reversed(missing):
+        directory.mkdir(mode=0o755)
+    return missing
+
+
+def _remove_empty(directories: Iterable[Path]) -> None:
+    """Remove the directories that exist. Raise OSError if one is not empty."""
+    for directory in directories:
+        if directory.exists():
+            directory.rmdir()
