@@ -18,6 +18,7 @@ from registry_proxy.upstream.client import RegistryClient
 from registry_proxy.upstream.transport import Transport
 
 if TYPE_CHECKING:
+    from registry_proxy.aio.tasks import BackgroundTasks
     from registry_proxy.upstream.auth.credentials import Credentials
     from registry_proxy.upstream.presets import Preset
 
@@ -35,6 +36,19 @@ class Outcome:
 
 async def try_credentials(preset: Preset, credentials: Credentials) -> Outcome:
     """Log in to the registry in the same way as the server."""
+    # The errors are caught inside: the task group would wrap them into a group.
+    async with background_tasks() as background:
+        try:
+            return await _log_in(preset, credentials, background)
+        except UpstreamDeniedError as error:
+            return Outcome(
+                False, f"{preset.registry} refuses the credentials of {credentials.username}: {error}."
+            )
+        except UpstreamError as error:
+            return Outcome(False, f"the credentials for {preset.registry} couldn't be tested: {error}.")
+
+
+async def _log_in(preset: Preset, credentials: Credentials, background: BackgroundTasks) -> Outcome:
     home = URL(preset.url)
     transport = Transport(home)
     try:
@@ -44,21 +58,11 @@ async def try_credentials(preset: Preset, credentials: Credentials) -> Outcome:
             return Outcome(
                 True, f"{preset.registry} requires no login for /v2/, so the credentials couldn't be tested."
             )
-        async with (
-            background_tasks() as background,
-            RegistryClient(transport, rule, StaticCredentials(credentials), time.time, background).open(
-                "GET", page, _ANY, {}
-            ) as response,
-        ):
+        client = RegistryClient(transport, rule, StaticCredentials(credentials), time.time, background)
+        async with client.open("GET", page, _ANY, {}) as response:
             if response.status == 200:
                 return Outcome(True, f"{preset.registry} accepts the credentials of {credentials.username}.")
             raise await response.refusal(time.time())
-    except UpstreamDeniedError as error:
-        return Outcome(
-            False, f"{preset.registry} refuses the credentials of {credentials.username}: {error}."
-        )
-    except UpstreamError as error:
-        return Outcome(False, f"the credentials for {preset.registry} couldn't be tested: {error}.")
     finally:
         await transport.close()
 
