@@ -38,12 +38,17 @@ class BackgroundTasks:
 @asynccontextmanager
 async def background_tasks() -> AsyncIterator[BackgroundTasks]:
     """Yield background tasks in a TaskGroup of their own, and cancel them at the end."""
+    failure = None
     async with asyncio.TaskGroup() as tasks:
         background = BackgroundTasks(tasks)
         try:
             yield background
+        except Exception as error:  # noqa: BLE001 - raised below: the group would wrap it in an ExceptionGroup
+            failure = error
         finally:
             background.cancel()
+    if failure is not None:
+        raise failure
 
 
 async def _contained(work: Coroutine[object, object, object], name: str) -> None:
