@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import pexpect
 import pytest
-from tests.adopt.old import OldFolder
+from tests.commands.registry2 import OldFolder
+from tests.commands.server import PROGRAM, outage
 from tests.kit import images
 from tests.kit.faults import Answer
-from tests.status.server import PROGRAM, outage
 
 if TYPE_CHECKING:
+    from tests.commands.server import Site
     from tests.kit.remote import RemoteUpstream
-    from tests.status.server import Site
 
 ALPINE = "library/alpine"
 

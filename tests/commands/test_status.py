@@ -3,12 +3,12 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from tests.commands.server import outage
 from tests.kit import images
-from tests.status.server import outage
 
 if TYPE_CHECKING:
+    from tests.commands.server import Site
     from tests.kit.remote import RemoteUpstream
-    from tests.status.server import Site
 
 ZEROS = dict.fromkeys(("hit", "stale", "revalidated", "miss", "joined", "passed", "asked"), 0)
 

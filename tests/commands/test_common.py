@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pexpect
 import pytest
-from tests.status.server import PROGRAM
+from tests.commands.server import PROGRAM
 
 if TYPE_CHECKING:
-    from tests.status.server import Site
+    from tests.commands.server import Site
 
 COMMANDS = {
     "status": [],

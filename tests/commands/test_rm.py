@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING
 
 import pexpect
 import pytest
+from tests.commands.server import PROGRAM, outage
 from tests.kit import images
-from tests.status.server import PROGRAM, outage
 
 if TYPE_CHECKING:
+    from tests.commands.server import Server, Site
     from tests.kit.remote import RemoteUpstream
-    from tests.status.server import Server, Site
 
 ALPINE = "library/alpine"
 # So many connections reach all workers of a server.

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import bcrypt
 import pytest
-from tests.doctor.test_server import free_port, talking
+from tests.commands.doctor.test_server import free_port, talking
+from tests.commands.server import outage
 from tests.kit import images
 from tests.kit.clients import Docker
-from tests.status.server import outage
 
 from registry_proxy.commands.doctor.clients import Machine, daemon_findings, docker_info
 from registry_proxy.commands.doctor.findings import Finding, examine
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.commands.server import Server, Site
     from tests.kit.certificates import Authority
     from tests.kit.remote import RemoteUpstream
-    from tests.status.server import Server, Site
 
 DAEMON, CONTAINERD = "etc/docker/daemon.json", "etc/containerd/config.toml"
 PODMAN = "etc/containers/registries.conf.d/50-registry-proxy.conf"

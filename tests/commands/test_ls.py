@@ -15,8 +15,8 @@ from registry_proxy.upstream.presets import PRESETS
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.commands.server import Site
     from tests.kit.remote import RemoteUpstream
-    from tests.status.server import Site
 
 DIGEST = Digest.of(b"untagged")
 KEPT = {

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.adopt.old import OldFolder, docker_registry
+from tests.commands.registry2 import OldFolder, docker_registry
+from tests.commands.server import outage
 from tests.kit import images
 from tests.kit.clients import Skopeo
-from tests.status.server import outage
 
 if TYPE_CHECKING:
+    from tests.commands.server import Site
     from tests.kit.remote import RemoteUpstream
-    from tests.status.server import Site
 
 
 def test_what_it_cached_is_served_without_the_upstream(

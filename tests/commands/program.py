@@ -1,4 +1,4 @@
-"""The program as it is installed, and a store with content to check."""
+"""The installed program, and a store with content to check."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import pytest
 
 from registry_proxy.index.sqlite import SqliteIndex
 from registry_proxy.oci.digest import Digest
@@ -57,19 +55,6 @@ class Program:
         return done
 
 
-@pytest.fixture
-def program(tmp_path: Path) -> Program:
-    return Program(tmp_path)
-
-
-@pytest.fixture
-def bound_program(tmp_path: Path) -> Program:
-    """The program without root's power over all files; an ordinary user has none anyway."""
-    powers = "-dac_override,-dac_read_search"
-    is_root = os.geteuid() == 0
-    return Program(tmp_path, ("setpriv", "--bounding-set", powers, "--inh-caps", powers) if is_root else ())
-
-
 @dataclass
 class Stored:
     """A store with its index, both real."""
@@ -109,8 +94,3 @@ class Stored:
 
         self.indexed(read)
         return rows
-
-
-@pytest.fixture
-def stored(tmp_path: Path) -> Stored:
-    return Stored(tmp_path / "store")

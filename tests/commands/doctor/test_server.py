@@ -11,16 +11,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.commands.server import outage
 from tests.kit import images
 from tests.kit.faults import Answer, Tamper
-from tests.status.server import outage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.commands.server import Site
     from tests.kit.certificates import Authority
     from tests.kit.remote import RemoteUpstream
-    from tests.status.server import Site
 
 
 def free_port() -> int:

@@ -10,7 +10,7 @@ import pytest
 from registry_proxy import __version__
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Program
+    from tests.commands.program import Program
 
 
 def test_the_version_is_shown(program: Program) -> None:

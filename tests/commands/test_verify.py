@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pexpect
 import pytest
-from tests.cli.conftest import PROGRAM
+from tests.commands.program import PROGRAM
 
 from registry_proxy.oci.digest import Digest
 from registry_proxy.storage.filesystem import FilesystemStore
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Program, Stored
+    from tests.commands.program import Program, Stored
 
     from registry_proxy.index.sqlite import SqliteIndex
 
