@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from registry_proxy.upstream.auth.credentials import CredentialProvider
     from registry_proxy.upstream.auth.realms import DomainRegistry
     from registry_proxy.upstream.presets import Preset
+    from registry_proxy.upstream.response import UpstreamResponse
     from registry_proxy.upstream.transport import Transport
 
 
@@ -51,6 +52,19 @@ class RegistryUpstream:
         if self._has_library:
             name = official(name)
         return RegistryRepository(Source(self.registry, name), self._client)
+
+    async def ping(self) -> UpstreamResponse:
+        """Send `GET /v2/` without credentials (distribution-spec, end-1). Return the response, without its body."""
+        response = await self._transport.send("GET", self._client.home.with_path("/v2/"), {})
+        await response.discard()
+        return response
+
+    async def check_login(self, repository: Repository) -> None:
+        """Send `GET /v2/` with the credentials for a repository. Raise UpstreamError if the registry refuses them."""
+        url = self._client.home.with_path("/v2/")
+        async with self._client.open("GET", url, repository, {}) as response:
+            if response.status != 200:
+                raise await response.refusal(self._client.clock())
 
     async def close(self) -> None:
         await self._transport.close()

@@ -1,32 +1,36 @@
-"""Upstreams and their routes, as configured."""
+"""Upstreams and their routes, built from the configuration."""
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
 from yarl import URL
 
+from registry_proxy.aio.tasks import background_tasks
 from registry_proxy.server.routes import Router
 from registry_proxy.service.wiring.credentials import build_provider
+from registry_proxy.upstream.base import UpstreamError
 from registry_proxy.upstream.presets import PRESETS, Preset
 from registry_proxy.upstream.transport import Transport
 from registry_proxy.upstream.upstream import RegistryUpstream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable
 
     from registry_proxy.aio.tasks import BackgroundTasks
     from registry_proxy.config import Settings, UpstreamSettings
     from registry_proxy.observe.observer import Observer
+    from registry_proxy.upstream.auth.credentials import CredentialProvider
     from registry_proxy.upstream.base import Upstream
 
-# What a name without a registry means to every client.
+# The registry of an image name without one, for every client.
 DEFAULT_REGISTRY = "docker.io"
 
 
 def preset_of(name: str, settings: UpstreamSettings) -> Preset:
-    """What is known of the registry, with what the configuration says of it."""
+    """Return the preset of the registry, with the configured values."""
     known = next((preset for preset in PRESETS if preset.name == name), None)
     return Preset(
         name,
@@ -41,18 +45,47 @@ def preset_of(name: str, settings: UpstreamSettings) -> Preset:
 def build_upstreams(
     settings: Settings, observer: Observer, background: BackgroundTasks
 ) -> dict[str, RegistryUpstream]:
-    """The upstreams that are on, by their name in the configuration. `spawn` runs what gets their passwords."""
+    """Return the enabled upstreams, by their name in the configuration."""
     upstreams = {}
     for name, upstream in settings.upstreams.items():
         preset = preset_of(name, upstream)
-        transport = Transport(URL(preset.url), received=partial(observer.fetched, preset.registry))
         credentials = build_provider(name, upstream, background)
-        upstreams[name] = RegistryUpstream(preset, transport, background, credentials=credentials)
+        received = partial(observer.fetched, preset.registry)
+        upstreams[name] = build_upstream(preset, background, credentials, received)
     return upstreams
 
 
+def build_upstream(
+    preset: Preset,
+    background: BackgroundTasks,
+    credentials: CredentialProvider | None = None,
+    received: Callable[[int], None] = lambda _: None,
+) -> RegistryUpstream:
+    """Return one upstream. `received` is called with the length of each piece of a body."""
+    transport = Transport(URL(preset.url), received=received)
+    return RegistryUpstream(preset, transport, background, credentials=credentials)
+
+
+@asynccontextmanager
+async def open_upstream(
+    preset: Preset, credentials: CredentialProvider | None = None
+) -> AsyncIterator[RegistryUpstream]:
+    """Open one upstream for a check without a server."""
+    failure = None
+    async with background_tasks() as background:
+        upstream = build_upstream(preset, background, credentials)
+        try:
+            yield upstream
+        except UpstreamError as error:
+            failure = error  # the TaskGroup would wrap it
+        finally:
+            await upstream.close()
+    if failure is not None:
+        raise failure
+
+
 def build_router(settings: Settings, upstreams: dict[str, RegistryUpstream]) -> Router[Upstream]:
-    """The routes to the upstreams: by hostname, by registry, by default."""
+    """Return the routes to the upstreams: by host name, by registry, and the default."""
     hostnames: dict[str, Upstream] = {}
     registries: dict[str, Upstream] = {}
     for name, upstream in upstreams.items():
@@ -61,7 +94,7 @@ def build_router(settings: Settings, upstreams: dict[str, RegistryUpstream]) -> 
             hostnames[configured.hostname] = upstream
         for registry in _names_of(preset_of(name, configured)):
             registries[registry] = upstream
-    # Where only one registry is cached, there is nothing to tell apart.
+    # A single upstream is the default, whatever its registry.
     only = next(iter(upstreams.values())) if len(upstreams) == 1 else None
     return Router(hostnames, registries, registries.get(DEFAULT_REGISTRY, only))
 
