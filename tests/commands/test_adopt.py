@@ -118,7 +118,8 @@ class TestBlobs:
         assert told["tags"] == 3
         assert [site.file(image.layers[0].digest).exists() for image in pushed] == [True, True, False]
         assert (
-            "left out, for want of room" in site.run("adopt", str(old.root), "--upstream", "docker.io").stdout
+            "left out: there is no space"
+            in site.run("adopt", str(old.root), "--upstream", "docker.io").stdout
         )
 
     def test_nothing_that_is_cached_makes_way(self, site: Site, hub: RemoteUpstream, old: OldFolder) -> None:
@@ -318,7 +319,7 @@ class TestUsage:
     @pytest.mark.usefixtures("image")
     def test_an_unknown_upstream_is_told(self, site: Site, old: OldFolder) -> None:
         done = site.run("adopt", str(old.root), "--upstream", "dokcerhub", code=2)
-        assert "there is no upstream 'dokcerhub' in the configuration; there are dockerhub" in done.stderr
+        assert "the configuration has no upstream 'dokcerhub'. Its upstreams are dockerhub" in done.stderr
 
     def test_an_empty_folder_is_nothing_to_do(self, site: Site, old: OldFolder) -> None:
         (old.home / "blobs").mkdir(parents=True)
@@ -337,9 +338,9 @@ class TestUsage:
             cwd=str(site.folder),
         )
         try:
-            terminal.expect(r"taking over .*/100\.\d MB.*B/s")
-            terminal.expect("4 blobs, 100.. MB: taken over without a copy")
-            terminal.expect("1 repositories and 1 tags are known")
+            terminal.expect(r"importing .*/100\.\d MB.*B/s")
+            terminal.expect("4 blobs, 100.. MB: hard-linked")
+            terminal.expect("Imported 1 repositories and 1 tags")
             terminal.expect(pexpect.EOF)
         finally:
             terminal.close()

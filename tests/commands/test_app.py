@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from registry_proxy import __version__
+from registry_proxy.commands.app import COMMANDS
 
 if TYPE_CHECKING:
     from tests.commands.program import Program
@@ -17,15 +18,21 @@ def test_the_version_is_shown(program: Program) -> None:
     assert program("--version").stdout == f"registry-proxy {__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["serve", "check-config", "verify"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_of_every_command_ends_with_an_example(program: Program, command: str) -> None:
-    last = program(command, "--help").stdout.strip().splitlines()[-1]
-    assert last.strip().startswith(f"Example: registry-proxy {command}")
+    text = program(command, "--help").stdout
+    assert text.startswith(f"Usage: registry-proxy {command} [")
+    assert "-h, --help" in text
+    last = text.strip().splitlines()[-1].strip()
+    several = command in {"config", "client"}
+    assert last.startswith(f"{'' if several else 'Example: '}registry-proxy {command}")
 
 
-def test_the_help_lists_the_commands(program: Program) -> None:
-    text = program("--help").stdout
-    assert all(command in text for command in ("serve", "check-config", "verify"))
+def test_the_help_lists_the_commands_in_order(program: Program) -> None:
+    listed = program("--help").stdout.split("Commands:\n")[1].split("\n\n")[0].splitlines()
+    assert [line.split(maxsplit=1) for line in listed] == [
+        [name, text] for name, (_, text) in COMMANDS.items()
+    ]
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_images_are_listed_with_and_without_a_tag(site: Site, hub: RemoteUpstrea
 def test_what_fits_nothing_is_told(site: Site) -> None:
     with site.serving():
         pass
-    assert "nothing that is cached fits 'nothing*'" in site.run("ls", "nothing*", code=1).stderr
+    assert "no cached image matches 'nothing*'" in site.run("ls", "nothing*", code=1).stderr
     assert site.json("ls", "nothing*", code=1) == []
     assert site.json("ls") == []
-    assert "nothing is cached yet" in site.run("ls").stderr
+    assert "the cache is empty" in site.run("ls").stderr

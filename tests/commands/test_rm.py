@@ -140,8 +140,8 @@ def test_without_a_terminal_nothing_goes_unless_told_so(site: Site, hub: RemoteU
     hub.push(ALPINE, images.image(), "3")
     with site.serving() as server:
         server.get("alpine/manifests/3")
-    assert "add --yes" in site.run("rm", "alpine:3", code=2, text="y\n").stderr
-    assert "add --yes" in site.run("rm", "alpine:3", "--json", code=2).stderr
+    assert "Add --yes" in site.run("rm", "alpine:3", code=2, text="y\n").stderr
+    assert "Add --yes" in site.run("rm", "alpine:3", "--json", code=2).stderr
     assert len(site.json("ls")) == 1
 
 
@@ -155,7 +155,7 @@ def test_a_terminal_is_asked(site: Site, hub: RemoteUpstream, answer: str, code:
     )
     try:
         terminal.expect("docker.io/library/alpine: tags 3")
-        terminal.expect("Remove it?")
+        terminal.expect("Remove these images?")
         terminal.sendline(answer)
         terminal.expect(pexpect.EOF)
     finally:

@@ -3,7 +3,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from tests.commands.server import outage
+import pexpect
+from tests.commands.server import PROGRAM, outage
 from tests.kit import images
 
 if TYPE_CHECKING:
@@ -160,5 +161,27 @@ def test_status_changes_no_file_of_a_store_without_a_server(site: Site) -> None:
 
 
 def test_without_a_store_it_says_where_it_looked(site: Site) -> None:
-    assert f"nothing is stored in {site.store} yet" in site.run("status", code=1).stderr
+    assert f"no store in {site.store}; start the server once" in site.run("status", code=1).stderr
     assert not site.store.exists()
+
+
+def test_status_is_shown_again_until_it_is_interrupted(site: Site) -> None:
+    with site.serving():
+        pass
+    terminal: pexpect.spawn[str] = pexpect.spawn(
+        str(PROGRAM),
+        ["status", "--watch"],
+        env=site.env,
+        encoding="utf-8",
+        timeout=60,
+        dimensions=(40, 120),
+        cwd=str(site.folder),
+    )
+    try:
+        for _ in range(2):
+            terminal.expect("not running")
+        terminal.sendintr()
+        terminal.expect(pexpect.EOF)
+    finally:
+        terminal.close()
+    assert terminal.exitstatus == 0

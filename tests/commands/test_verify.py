@@ -33,7 +33,7 @@ def test_a_sound_store_is_sound(program: Program, stored: Stored) -> None:
         stored.put(content)
     report = verify(program)
     assert report == {"files": 3, "bytes": sum(map(len, contents)), "sound": True, "findings": []}
-    assert "All is sound." in program("verify").stdout
+    assert "No damage found." in program("verify").stdout
 
 
 def test_damage_is_found_and_left(program: Program, stored: Stored) -> None:
@@ -120,7 +120,7 @@ def test_a_file_that_cannot_be_opened_is_told_and_left(bound_program: Program, s
     stored.file(digest).chmod(0)
     done = bound_program("verify", "--repair", code=1)
     assert f"unreadable {digest}" in done.stdout
-    assert "1 unreadable. Run this as the user who owns" in done.stdout
+    assert "1 unreadable. Run this as the owner of" in done.stdout
     assert stored.file(digest).exists()
     assert set(stored.rows()) == {digest}
 
@@ -146,7 +146,8 @@ def test_a_terminal_shows_the_progress(program: Program, stored: Stored) -> None
 
 
 @pytest.mark.parametrize(
-    ("arguments", "text"), [([], "Run: registry-proxy verify --repair"), (["--repair"], "fetches")]
+    ("arguments", "text"),
+    [([], "Run: registry-proxy verify --repair"), (["--repair"], "downloads them again")],
 )
 def test_the_summary_says_what_to_do(
     program: Program, stored: Stored, arguments: list[str], text: str

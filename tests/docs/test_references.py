@@ -21,9 +21,6 @@ ARRIVING = {
     "test-quick",
     "tests/commands/client/test_plans.py",
     "tests/commands/client/test_pulls.py",
-    "tests/commands/doctor/test_clients.py",
-    "tests/commands/test_app.py",
-    "tests/commands/test_ls.py",
 }
 
 

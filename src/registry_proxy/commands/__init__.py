@@ -1,6 +1,6 @@
 """The command line.
 
-Exit codes: 0 all is well, 1 a check found something or the program failed, 2 wrong usage or configuration.
+Exit codes: 0 success, 1 a check failed or the program failed, 2 usage or configuration error.
 """
 
 from registry_proxy.commands.app import main

@@ -1,4 +1,4 @@
-"""`registry-proxy adopt`: another cache's storage is taken over, drawn."""
+"""`registry-proxy adopt`: the import of another cache's storage."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ import json
 import os
 import time
 from collections import Counter
-from contextlib import closing
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
-from rich.console import Console
-from rich.progress import Progress as Bar
 
 from registry_proxy.aio.locks import NamedLocks
-from registry_proxy.commands.common import UsageError
+from registry_proxy.commands.common import (
+    FAILED,
+    ConfigOption,
+    JsonOption,
+    UsageError,
+    command,
+    settings_loader,
+)
+from registry_proxy.commands.console import byte_progress, report_console
 from registry_proxy.commands.formatting import size_text
-from registry_proxy.commands.progress import byte_columns
-from registry_proxy.index.sqlite import SqliteIndex
 from registry_proxy.maintenance.importing import (
     Amount,
     BlobDone,
@@ -30,18 +34,28 @@ from registry_proxy.maintenance.importing import (
     Progress,
     RepositoryDone,
 )
+from registry_proxy.service.site import open_distribution, open_site
 from registry_proxy.service.wiring.upstreams import preset_of
-from registry_proxy.storage.distribution import DistributionDirectory
-from registry_proxy.storage.filesystem import FilesystemStore
-from registry_proxy.storage.locks import FileLocks
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from rich.console import Console
+    from rich.progress import Progress as Bar
 
     from registry_proxy.config import Settings
+    from registry_proxy.storage.base import Archive
 
 _LOST = (BlobResult.DAMAGED, BlobResult.UNREADABLE)
-_TOLD_ONE_BY_ONE = (*_LOST, BlobResult.FETCHED)
+_REPORTED_EACH = (*_LOST, BlobResult.FETCHED)
+
+_MEANING = {
+    BlobResult.LINKED: "hard-linked.",
+    BlobResult.COPIED: "copied.",
+    BlobResult.PRESENT: "already stored.",
+    BlobResult.FETCHED: "left out: the server is downloading them.",
+    BlobResult.NO_ROOM: "left out: there is no space. Raise storage.max_size or free disk space, and run this again.",
+    BlobResult.DAMAGED: "left out: they are damaged. The next pull downloads them again.",
+    BlobResult.UNREADABLE: "left out: they cannot be read or written. Run this as root, or check the disks.",
+}
 
 
 class _Sum(NamedTuple):
@@ -49,13 +63,13 @@ class _Sum(NamedTuple):
     size: int = 0
 
 
-class _Outcome:
-    """What was taken over so far, shown on a progress bar where there is a terminal."""
+class _Report:
+    """The results so far, with a progress bar."""
 
     def __init__(self, bar: Bar) -> None:
         self._bar = bar
-        self._task = bar.add_task("taking over", total=None)
-        self.fates = dict.fromkeys(BlobResult, _Sum())
+        self._task = bar.add_task("importing", total=None)
+        self.sums = dict.fromkeys(BlobResult, _Sum())
         self.left_out: list[BlobDone] = []
         self.refused: list[ManifestRefused] = []
         self.repositories = Counter[str]()
@@ -68,8 +82,8 @@ class _Outcome:
             case Progress():
                 self._bar.update(self._task, advance=event.size)
             case BlobDone():
-                before = self.fates[event.fate]
-                self.fates[event.fate] = _Sum(before.blobs + 1, before.size + event.size)
+                before = self.sums[event.result]
+                self.sums[event.result] = _Sum(before.blobs + 1, before.size + event.size)
                 if event.reason:
                     self.left_out.append(event)
             case ManifestRefused():
@@ -80,89 +94,95 @@ class _Outcome:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing was lost."""
-        return not any(self.fates[fate].blobs for fate in _LOST)
+        """True if no blob was damaged or unreadable."""
+        return not any(self.sums[result].blobs for result in _LOST)
 
 
-def run(settings: Settings, path: Path, upstream: str, *, copy: bool, as_json: bool) -> bool:
-    """Take the folder over; whether all of it was sound. Raises UsageError, StoreError or IndexFailedError."""
-    heir = _heir(settings, upstream)
-    old = DistributionDirectory(path)
-    console = Console(stderr=as_json, highlight=False, markup=False, soft_wrap=True)
-    with Bar(*byte_columns(), console=console, transient=True, disable=not console.is_terminal) as bar:
-        outcome = _Outcome(bar)
-        asyncio.run(_adopt(settings, old, heir, outcome, copy=copy))
+@command("Example: registry-proxy adopt /var/lib/registry --upstream dockerhub")
+def adopt(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PATH", exists=True, file_okay=False, help="Its storage directory.", show_default=False
+        ),
+    ],
+    upstream: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="The upstream that it cached, as dockerhub.", show_default=False),
+    ],
+    config: ConfigOption = None,
+    copy: Annotated[
+        bool,
+        typer.Option("--copy", help="Copy the blobs. The default is to hard-link them where possible."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Import the storage of a registry:2 or registry:3 cache: its blobs, each verified, its repositories and tags.
+
+    The old directory does not change. Within storage.max_size the most recent blobs are imported. Run it again after an
+    interruption. The server may run. Exit code 1 if damaged or unreadable blobs were left out.
+    """
+    settings = settings_loader(config)()
+    target = _target(settings, upstream)
+    archive = open_distribution(path)
+    console = report_console(stderr=as_json)
+    report = asyncio.run(_import(settings, archive, target, console, copy=copy))
     if as_json:
-        typer.echo(json.dumps(_as_json(outcome), indent=2))
+        typer.echo(json.dumps(_as_json(report), indent=2))
     else:
-        _tell(outcome, console)
-    return outcome.sound
+        _print(report, console)
+    raise typer.Exit(0 if report.sound else FAILED)
 
 
-def _heir(settings: Settings, name: str) -> ImportTarget:
+def _target(settings: Settings, name: str) -> ImportTarget:
     for known, upstream in settings.upstreams.items():
         if name in {known, upstream.registry}:
             return ImportTarget(upstream.registry, preset_of(known, upstream).canonical)
     names = ", ".join(settings.upstreams)
-    raise UsageError(f"there is no upstream {name!r} in the configuration; there are {names}")
+    raise UsageError(f"the configuration has no upstream {name!r}. Its upstreams are {names}")
 
 
-async def _adopt(
-    settings: Settings, old: DistributionDirectory, heir: ImportTarget, outcome: _Outcome, *, copy: bool
-) -> None:
-    root = settings.storage.path
-    store = FilesystemStore(root)
-    with closing(FileLocks(root / "locks")) as locks:
-        index = SqliteIndex(root / "index.db")
-        try:
-            adopter = Importer(
-                store, index, NamedLocks(locks), settings.storage.max_size, time.time, outcome.add
-            )
-            await adopter.run(old, heir, copy=copy, threads=os.cpu_count() or 1)
-        finally:
-            await index.close()
+async def _import(
+    settings: Settings, archive: Archive, target: ImportTarget, console: Console, *, copy: bool
+) -> _Report:
+    limit = settings.storage.max_size
+    async with open_site(settings.storage.path, create=True) as site:
+        with byte_progress(console) as bar:
+            report = _Report(bar)
+            importer = Importer(site.store, site.index, NamedLocks(site.locks), limit, time.time, report.add)
+            await importer.run(archive, target, copy=copy, threads=os.cpu_count() or 1)
+    return report
 
 
-def _as_json(outcome: _Outcome) -> dict[str, object]:
+def _as_json(report: _Report) -> dict[str, object]:
     return {
         "blobs": {
-            fate.value: {"count": told.blobs, "bytes": told.size} for fate, told in outcome.fates.items()
+            result.value: {"count": total.blobs, "bytes": total.size} for result, total in report.sums.items()
         },
-        "repositories": len(outcome.repositories),
-        "tags": outcome.tags,
-        "sound": outcome.sound,
+        "repositories": len(report.repositories),
+        "tags": report.tags,
+        "sound": report.sound,
         "left_out": [
-            {"digest": str(each.digest), "bytes": each.size, "fate": each.fate.value, "reason": each.reason}
-            for each in outcome.left_out
+            {"digest": str(each.digest), "bytes": each.size, "fate": each.result.value, "reason": each.reason}
+            for each in report.left_out
         ],
         "manifests_refused": [
             {"image": str(each.source), "digest": str(each.digest), "reason": each.reason}
-            for each in outcome.refused
+            for each in report.refused
         ],
     }
 
 
-def _tell(outcome: _Outcome, console: Console) -> None:
-    for each in outcome.left_out:
-        if each.fate in _TOLD_ONE_BY_ONE:
-            console.print(f"{each.fate.value} {each.digest} ({size_text(each.size)}): {each.reason}")
-    for refused in outcome.refused:
-        console.print(f"not served {refused.source}@{refused.digest}: {refused.reason}")
-    for fate, (count, size) in outcome.fates.items():
+def _print(report: _Report, console: Console) -> None:
+    for each in report.left_out:
+        if each.result in _REPORTED_EACH:
+            console.print(f"{each.result.value} {each.digest} ({size_text(each.size)}): {each.reason}")
+    for refused in report.refused:
+        console.print(f"not imported {refused.source}@{refused.digest}: {refused.reason}")
+    for result, (count, size) in report.sums.items():
         if count:
-            console.print(f"{count} blobs, {size_text(size)}: {_MEANING[fate]}")
+            console.print(f"{count} blobs, {size_text(size)}: {_MEANING[result]}")
     console.print(
-        f"{len(outcome.repositories)} repositories and {outcome.tags} tags are known. The registry is asked at their "
-        "next pull; while it can't be, they are served as they are."
+        f"Imported {len(report.repositories)} repositories and {report.tags} tags. Their next pull asks the registry. "
+        "If the registry is unavailable, the imported content is served."
     )
-
-
-_MEANING = {
-    BlobResult.LINKED: "taken over without a copy.",
-    BlobResult.COPIED: "copied.",
-    BlobResult.PRESENT: "were here already.",
-    BlobResult.FETCHED: "left to the server, which is just fetching them.",
-    BlobResult.NO_ROOM: "left out, for want of room. Raise storage.max_size or free disk space, and run this again.",
-    BlobResult.DAMAGED: "left out, since they are damaged; the next pull fetches them anew.",
-    BlobResult.UNREADABLE: "left out, since they could not be read or written. Run this as root, or check the disks.",
-}

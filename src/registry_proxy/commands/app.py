@@ -1,49 +1,71 @@
-"""The commands and what they have in common: their options, their errors, their exit codes.
-
-Only what `serve` needs is imported here: a worker's memory counts. What draws imports its libraries when it runs.
-"""
+"""The program `registry-proxy`: its commands, which are imported when they run, and its exit codes."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from registry_proxy import __version__
-from registry_proxy.commands import operations
-from registry_proxy.commands.client.command import EXAMPLES as CLIENT_EXAMPLES
-from registry_proxy.commands.client.command import client
-from registry_proxy.commands.common import (
-    FAILED,
-    UNUSABLE,
-    ConfigOption,
-    FailedError,
-    JsonOption,
-    UsageError,
-    settings_loader,
-)
-from registry_proxy.commands.config.command import EXAMPLES as CONFIG_EXAMPLES
-from registry_proxy.commands.config.command import config
-from registry_proxy.commands.install import command as install
+from registry_proxy.commands.common import FAILED, UNUSABLE, FailedError, UsageError
 from registry_proxy.config import ConfigError
 from registry_proxy.index.base import IndexFailedError
 from registry_proxy.storage.base import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from typer._click import Command, Context
+
+_PACKAGE = "registry_proxy.commands"
+# The object of each command, as MODULE:NAME in this package, and its line in the list of commands.
+COMMANDS = {
+    "serve": ("serve:serve", "Run the server."),
+    "check-config": (
+        "check_config:check_config",
+        "Check the configuration and print the effective settings.",
+    ),
+    "config": ("config.command:config", "Ask for the settings and write the configuration."),
+    "client": ("client.command:client", "Show or change the configuration of a client."),
+    "healthcheck": ("healthcheck:healthcheck", "Check whether the server responds."),
+    "status": ("status:status", "Show cached content, savings and running transfers."),
+    "doctor": ("doctor.command:doctor", "Find problems, and print a fix for each."),
+    "adopt": ("adopt:adopt", "Import the content of a registry:2 cache."),
+    "ls": ("ls:ls", "List the cached images."),
+    "rm": ("rm:rm", "Remove images from the cache."),
+    "verify": ("verify:verify", "Check all cached content."),
+    "install": ("install.command:install", "Install the server as a service."),
+    "uninstall": ("install.command:uninstall", "Remove the service, and keep the cached content."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """A group that imports a command when it runs: a worker keeps in memory what the program has imported.
+
+    This is Click's LazyGroup. The entries of `commands` only have the names and the short texts for `--help`.
+    """
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = {name: TyperCommand(name, short_help=text) for name, (_, text) in COMMANDS.items()}
+
+    def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
+        name, _, rest = super().resolve_command(ctx, args)
+        place, _ = COMMANDS[name or args[0]]
+        return name, typer.main.get_command(resolve_name(f"{_PACKAGE}.{place}")), rest
 
 
 def main() -> None:
-    """Run the command line, and turn every error into a clear text and an exit code."""
+    """Run the command line. Turn every error into a message and an exit code."""
     options = _Options()
     try:
-        _commands(options)()
+        _program(options)()
     except Exception as error:
         if options.debug:
             raise
-        text, code = _explain(error)
-        print(f"registry-proxy: {text}", file=sys.stderr)  # noqa: T201
+        message, code = _explain(error)
+        print(f"registry-proxy: {message}", file=sys.stderr)  # noqa: T201
         sys.exit(code)
 
 
@@ -56,103 +78,42 @@ class _Options:
 def _explain(error: Exception) -> tuple[str, int]:
     match error:
         case ConfigError():
-            return f"the configuration can't be used:\n{error}", UNUSABLE
+            return f"the configuration is unusable:\n{error}", UNUSABLE
         case UsageError():
             return str(error), UNUSABLE
         case StoreError() | IndexFailedError() | FailedError():
             return str(error), FAILED
         case _:
-            how = "Run `registry-proxy --debug …` to see where, and please report it."
+            how = "Run `registry-proxy --debug …` for the traceback, and please report it."
             return f"unexpected {type(error).__name__}: {error}. {how}", FAILED
 
 
-def _commands(options: _Options) -> typer.Typer:
-    app = typer.Typer(
-        help="A pull-through cache for container registries.",
+def _program(options: _Options) -> typer.Typer:
+    program = typer.Typer(
+        cls=LazyGroup,
+        help="Read-only pull-through cache for container images.",
         epilog="Example: registry-proxy serve",
         no_args_is_help=True,
         add_completion=False,
-        # Plain texts: rich's help costs a worker memory.
+        # Plain text: rich's help would cost a worker memory.
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
 
-    @app.callback()
+    @program.callback()
     def common(
-        debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+        debug: Annotated[bool, typer.Option("--debug", help="Print the traceback of an error.")] = False,
         version: Annotated[  # noqa: ARG001
-            bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+            bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
         ] = False,
     ) -> None:
         options.debug = debug
 
-    def add(command: Callable[..., None], short_help: str, example: str) -> None:
-        app.command(short_help=short_help, epilog=f"Example: registry-proxy {example}")(command)
-
-    add(serve, "Run the caches.", "serve --config registry-proxy.toml")
-    add(check_config, "Check and show the configuration.", "check-config --json")
-    app.command(short_help="Ask for the settings, and write them.", epilog=CONFIG_EXAMPLES)(config)
-    app.command(short_help="Show or change how a client pulls through the server.", epilog=CLIENT_EXAMPLES)(
-        client
-    )
-    add(healthcheck, "Ask whether the server answers.", "healthcheck")
-    install.add_to(app)
-    operations.add_to(app)
-    add(verify, "Check everything that is cached.", "verify --repair")
-    return app
+    return program
 
 
-def _show_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"registry-proxy {__version__}")
         raise typer.Exit
-
-
-def serve(config: ConfigOption = None) -> None:
-    """Run the caches until SIGTERM or Ctrl-C; SIGHUP reads upstreams and credentials anew."""
-    from registry_proxy.service import run  # noqa: PLC0415
-    from registry_proxy.service.errors import StartError  # noqa: PLC0415
-
-    try:
-        code = run(settings_loader(config))
-    except StartError as error:
-        raise FailedError(str(error)) from error
-    raise typer.Exit(code)
-
-
-def check_config(config: ConfigOption = None, json: JsonOption = False) -> None:
-    """Check the configuration and show what it comes to, all defaults included, passwords masked.
-
-    Exit code 2 if it can't be used.
-    """
-    from registry_proxy.commands.check_config import show  # noqa: PLC0415
-    from registry_proxy.service.wiring.gate import build_gate  # noqa: PLC0415
-
-    settings = settings_loader(config)()
-    build_gate(settings)
-    show(settings, as_json=json)
-
-
-def verify(
-    config: ConfigOption = None,
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Remove what is damaged, and correct the index.")
-    ] = False,
-    json: JsonOption = False,
-) -> None:
-    """Check all that is cached against its digests, and the index against it. The server may run meanwhile.
-
-    Exit code 1 if damage was found that is not repaired.
-    """
-    from registry_proxy.commands.verify import run  # noqa: PLC0415
-
-    sound = run(settings_loader(config)().storage.path, repair=repair, as_json=json)
-    raise typer.Exit(0 if sound else FAILED)
-
-
-def healthcheck(config: ConfigOption = None) -> None:
-    """Ask whether the server of this machine, or of this container, answers where it listens. Exit code 1 if not."""
-    from registry_proxy.commands.healthcheck import check  # noqa: PLC0415
-
-    check(settings_loader(config)())

@@ -1,18 +1,22 @@
-"""`registry-proxy check-config`: what the configuration comes to."""
+"""`registry-proxy check-config`: the effective configuration."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import tomlkit
 import typer
 
-if TYPE_CHECKING:
-    from registry_proxy.config import Settings
+from registry_proxy.commands.common import ConfigOption, JsonOption, command, settings_loader
+from registry_proxy.service.wiring.gate import build_gate
 
 
-def show(settings: Settings, *, as_json: bool) -> None:
-    """The settings as a configuration file that gives the same ones, but for the passwords; warnings on stderr."""
+@command("Example: registry-proxy check-config --json")
+def check_config(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Check the configuration and print the effective settings, with defaults included and passwords masked.
+
+    Exit code 2 if the configuration is unusable.
+    """
+    settings = settings_loader(config)()
+    build_gate(settings)  # reads the htpasswd files
     if as_json:
         typer.echo(settings.model_dump_json(indent=2, exclude_none=True))
     else:

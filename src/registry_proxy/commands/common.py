@@ -1,4 +1,4 @@
-"""What commands share: options, errors, exit codes, and how the settings are found."""
+"""Parts that all commands use: options, errors, exit codes, and the settings."""
 
 from __future__ import annotations
 
@@ -27,24 +27,35 @@ ConfigOption = Annotated[
         metavar="FILE",
         exists=True,
         dir_okay=False,
-        help="The configuration file. Without it: ./registry-proxy.toml, or else "
-        "/etc/registry-proxy/registry-proxy.toml, or else the defaults.",
+        help="Configuration file. Default: ./registry-proxy.toml, then "
+        "/etc/registry-proxy/registry-proxy.toml, then the built-in settings.",
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask, do it.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 
 class FailedError(Exception):
-    """A command can't do its work; the text says why and what to do. Exit code 1."""
+    """A command failed. The text says why, and what to do. Exit code 1."""
 
 
 class UsageError(Exception):
-    """A command was called in a way that can't work; the text says how it can. Exit code 2."""
+    """A command was called with arguments that cannot work. The text says which can. Exit code 2."""
+
+
+def command(epilog: str) -> Callable[[Callable[..., None]], typer.Typer]:
+    """Decorate the function of a command. `epilog` is the end of its help: examples."""
+
+    def decorate(function: Callable[..., None]) -> typer.Typer:
+        app = typer.Typer(add_completion=False, rich_markup_mode=None)
+        app.command(epilog=epilog)(function)
+        return app
+
+    return decorate
 
 
 def settings_loader(config: Path | None) -> Callable[[], Settings]:
-    """Reads the configuration anew at each call: at the start, and on a reload."""
+    """Return a function that reads the configuration again at each call: on startup, and on a reload."""
     path = config or find_config_file()
     presets = {preset.name: preset for preset in PRESETS}
     return partial(load, path and path.absolute(), os.environ, presets)

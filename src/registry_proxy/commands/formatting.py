@@ -1,4 +1,4 @@
-"""Sizes and times as people and programs read them."""
+"""Sizes, counts and times as text."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 def size_text(size: int) -> str:
-    """Bytes with a unit of 1000."""
+    """Return a number of bytes with a decimal unit."""
     text = decimal(abs(size)).replace(" bytes", " B").replace(" byte", " B")
     return f"-{text}" if size < 0 else text
 
 
 def count_text(count: int) -> str:
-    """A number in at most five characters."""
+    """Return a number in at most five characters."""
     if count < 100_000:
         return str(count)
     for unit in "kMG":
@@ -27,12 +27,12 @@ def count_text(count: int) -> str:
 
 
 def percent(part: int, whole: int) -> str:
-    """A share, a hyphen for one of nothing."""
+    """Return `part` of `whole` in percent, or a hyphen if `whole` is 0."""
     return f"{100 * part / whole:.0f} %" if whole else "-"
 
 
 def ago(at: float | None, now: float) -> str:
-    """How long ago a time was; None and 0 stand for never."""
+    """Return the age of a time. None and 0 mean never."""
     if not at:
         return "never"
     seconds = int(now - at)
@@ -43,7 +43,7 @@ def ago(at: float | None, now: float) -> str:
 
 
 def timestamp(at: float | None) -> str | None:
-    """A time for programs (RFC 3339, in UTC); None for never."""
+    """Return a time for programs (RFC 3339, in UTC), or None for never."""
     if not at:
         return None
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,70 +1,44 @@
-"""`registry-proxy healthcheck`: whether the server of this machine, or this container, answers."""
+"""`registry-proxy healthcheck`: a request to each address of the server, on its own machine or in its container."""
 
 from __future__ import annotations
 
-import socket
+import asyncio
 import ssl
 from typing import TYPE_CHECKING
 
-from registry_proxy.commands.common import FailedError
+from registry_proxy.commands.common import ConfigOption, FailedError, command, settings_loader
+from registry_proxy.commands.probe import ProbeError, probe_listener, proxy_preamble, unverified_context
 
 if TYPE_CHECKING:
     from registry_proxy.config import Address, Settings
 
-_PATIENCE = 4.0  # seconds
-# It is only asked for; who may pull is told there (401, 403), and then the server answers, too.
-_REQUEST = b"GET /v2/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-# The PROXY protocol, section 2.1: a health check of the proxy itself names no addresses.
-_PROXY_HEADER = b"PROXY UNKNOWN\r\n"
-_ALIVE = b"HTTP/1.1 200"
-_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+_TIMEOUT = 4.0  # seconds
 
 
-def check(settings: Settings) -> None:
-    """Ask at each address for an answer that is no 5xx. Raises FailedError."""
-    preamble = _PROXY_HEADER if settings.access.proxy_protocol else b""
+@command("Example: registry-proxy healthcheck")
+def healthcheck(config: ConfigOption = None) -> None:
+    """Check whether the server on this machine, or in this container, responds on its addresses.
+
+    Exit code 1 if it does not.
+    """
+    asyncio.run(_check(settings_loader(config)()))
+
+
+async def _check(settings: Settings) -> None:
+    preamble = proxy_preamble(settings)
     for address in settings.server.listen:
-        _check(address, preamble, tls=False)
+        await _check_address(address, None, preamble)
     for address in settings.tls.listen if settings.tls else ():
-        _check(address, preamble, tls=True)
+        await _check_address(address, unverified_context(), preamble)
 
 
-def _check(address: Address, preamble: bytes, *, tls: bool) -> None:
+async def _check_address(address: Address, tls: ssl.SSLContext | None, preamble: bytes) -> None:
+    """Raise FailedError unless the server responds. 401 and 403 are responses: it requires a login."""
     try:
-        status = _status(address, preamble, tls=tls)
-    except OSError as error:
-        raise FailedError(f"{address} doesn't answer: {error.strerror or error}.") from error
-    if not status.startswith((b"HTTP/1.1 2", b"HTTP/1.1 4")):
-        raise FailedError(f"{address} answers {status.decode(errors='replace') or 'nothing'}.")
-
-
-def _status(address: Address, preamble: bytes, *, tls: bool) -> bytes:
-    with _connect(address) as raw:
-        raw.sendall(preamble)
-        try:
-            sock = _secured(raw) if tls else raw
-        except ssl.SSLEOFError:
-            raise
-        except ssl.SSLError:
-            return _ALIVE  # it speaks TLS, but its first certificate may still be on its way
-        with sock:
-            sock.sendall(_REQUEST)
-            return sock.recv(1024).partition(b"\r\n")[0]
-
-
-def _secured(raw: socket.socket) -> socket.socket:
-    # Who the server is doesn't matter here.
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context.wrap_socket(raw)
-
-
-def _connect(address: Address) -> socket.socket:
-    host = _ANY.get(address.host, address.host)
-    try:
-        return socket.create_connection((host, address.port), _PATIENCE)
-    except OSError:
-        if address.host != "::":
-            raise
-        return socket.create_connection(("127.0.0.1", address.port), _PATIENCE)  # there is no IPv6
+        response = await probe_listener(address, "localhost", tls=tls, preamble=preamble, timeout=_TIMEOUT)
+    except ssl.SSLError:
+        return  # the server speaks TLS, but possibly waits for its first certificate
+    except ProbeError as error:
+        raise FailedError(f"{address} does not respond: {error}.") from error
+    if response.status // 100 not in {2, 4}:
+        raise FailedError(f"{address} responds with {response.status} {response.reason}.")

@@ -1,4 +1,4 @@
-"""From image names as people write them to what is kept."""
+"""Image names and patterns as users write them, matched with the cached images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Names:
-    """The registries by all their names; those that aren't configured any more may still have content."""
+    """All names of the registries. Presets are included: a registry that is no longer configured may have content."""
 
     def __init__(self, settings: Settings) -> None:
         configured = [preset_of(name, upstream) for name, upstream in settings.upstreams.items()]
@@ -32,12 +32,12 @@ class Names:
         self._by_upstream = {preset.name: preset.registry for preset in (*PRESETS, *configured)}
 
     def parse(self, text: str) -> tuple[Source, Reference | None]:
-        """The repository, and the tag or digest if there is one. Raises UsageError."""
+        """Return the repository, and the tag or digest if there is one. Raise UsageError."""
         try:
             name = parse_image_name(text)
         except (InvalidNameError, InvalidTagError, InvalidDigestError) as error:
             raise UsageError(
-                f"{text!r} is not an image: {error}. Write it like alpine:3 or ghcr.io/acme/app."
+                f"{text!r} is not an image: {error}. Write it as in alpine:3 or ghcr.io/acme/app."
             ) from None
         preset = self._presets.get(name.registry)
         if preset is None:
@@ -45,21 +45,21 @@ class Names:
         return Source(preset.registry, preset.canonical(name.repository)), name.reference
 
     def select(self, images: Iterable[Image], pattern: str) -> list[Image]:
-        """The images of a registry, of an upstream's name, of what a name begins with, or that a pattern fits."""
+        """Return the images of a registry or an upstream, or those whose name starts with or matches the pattern."""
         preset = self._presets.get(pattern)
         registry = preset.registry if preset else self._by_upstream.get(pattern)
         if registry is not None:
             return [image for image in images if image.source.registry == registry]
-        wanted = pattern.rstrip("/")
-        return [image for image in images if any(_fits(form, wanted) for form in _forms(image))]
+        pattern = pattern.rstrip("/")
+        return [image for image in images if any(_matches(name, pattern) for name in _names(image))]
 
 
-def _fits(form: str, wanted: str) -> bool:
-    return form.startswith(f"{wanted}/") or fnmatchcase(form, wanted)
+def _matches(name: str, pattern: str) -> bool:
+    return name.startswith(f"{pattern}/") or fnmatchcase(name, pattern)
 
 
-def _forms(image: Image) -> Iterator[str]:
-    """The ways to write an image."""
+def _names(image: Image) -> Iterator[str]:
+    """Yield all spellings of the name of an image."""
     repository = image.source.repository.name
     for name in (str(image.source), repository, repository.removeprefix("library/")):
         yield name

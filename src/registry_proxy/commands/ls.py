@@ -1,39 +1,52 @@
-"""`registry-proxy ls`: the images that are kept."""
+"""`registry-proxy ls`: the cached images."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from registry_proxy.commands.common import FAILED, ConfigOption, JsonOption, command, settings_loader
+from registry_proxy.commands.console import make_console, make_table
 from registry_proxy.commands.formatting import ago, size_text, timestamp
 from registry_proxy.commands.image_patterns import Names
-from registry_proxy.commands.opening import open_store
-from registry_proxy.commands.status import make_console, make_table
+from registry_proxy.service.site import read_site
 
 if TYPE_CHECKING:
-    from registry_proxy.config import Settings
     from registry_proxy.index.base import Image
 
+_PATTERN = "A registry (ghcr.io), an image (alpine), the beginning of names (ghcr.io/acme), or a pattern with * and ?."
 
-def run(settings: Settings, pattern: str | None, *, as_json: bool) -> bool:
-    """List the images; whether there are any, or none were asked for. Raises StoreError or IndexFailedError."""
-    with open_store(settings.storage.path) as opened:
-        images = asyncio.run(opened.index.images(None))
+
+@command("Example: registry-proxy ls 'ghcr.io/acme/*'")
+def ls(
+    pattern: Annotated[
+        str | None, typer.Argument(metavar="PATTERN", help=_PATTERN, show_default=False)
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the cached images: size, time of the last check with the registry, and time of the last access.
+
+    The size is the stored part of an image. Images share layers. An image without a tag was pulled by digest, or its
+    tag has moved. Exit code 1 if no image matches PATTERN.
+    """
+    settings = settings_loader(config)()
+    with read_site(settings.storage.path) as site:
+        images = asyncio.run(site.index.images(None))
     if pattern is not None:
         images = Names(settings).select(images, pattern)
     if as_json:
         typer.echo(json.dumps([_as_json(image) for image in images], indent=2))
     elif images:
-        _draw(images)
+        _print(images)
     else:
-        typer.echo(
-            f"nothing that is cached fits {pattern!r}" if pattern else "nothing is cached yet", err=True
-        )
-    return bool(images) or pattern is None
+        typer.echo(f"no cached image matches {pattern!r}" if pattern else "the cache is empty", err=True)
+    if pattern is not None and not images:
+        raise typer.Exit(FAILED)
 
 
 def _as_json(image: Image) -> dict[str, object]:
@@ -49,7 +62,7 @@ def _as_json(image: Image) -> dict[str, object]:
     }
 
 
-def _draw(images: list[Image]) -> None:
+def _print(images: list[Image]) -> None:
     now = time.time()
     table = make_table()
     table.add_column("Image", overflow="fold")

@@ -1,112 +1,132 @@
-"""`registry-proxy rm`: images are removed, after a look at what goes."""
+"""`registry-proxy rm`: removal of images, after a confirmation."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from registry_proxy.aio.locks import NamedLocks
-from registry_proxy.commands.common import FailedError, UsageError
+from registry_proxy.commands.common import (
+    FAILED,
+    ConfigOption,
+    FailedError,
+    JsonOption,
+    UsageError,
+    YesOption,
+    command,
+    settings_loader,
+)
 from registry_proxy.commands.formatting import size_text
 from registry_proxy.commands.image_patterns import Names
-from registry_proxy.commands.opening import open_store
-from registry_proxy.index.sqlite import SqliteIndex
 from registry_proxy.maintenance.removal import Remover, plan_removal
 from registry_proxy.maintenance.workers import count_workers
 from registry_proxy.oci.reference import Source, Tag
+from registry_proxy.service.site import open_site, read_site
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from registry_proxy.commands.opening import Opened
-    from registry_proxy.config import Settings
     from registry_proxy.maintenance.removal import RemovalPlan
     from registry_proxy.oci.reference import Reference
 
 
-def run(settings: Settings, images: Iterable[str], *, yes: bool, dry_run: bool, as_json: bool) -> bool:
-    """Remove the images; False when the user says no.
+@command("Example: registry-proxy rm alpine:3.20 ghcr.io/acme/app")
+def rm(
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGE[:TAG|@DIGEST]", help="As in `ls`.", show_default=False)
+    ],
+    config: ConfigOption = None,
+    yes: YesOption = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List what would be removed, and remove nothing.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove images, or only tags or digests of them, and the content that no other image uses.
 
-    Raises FailedError, UsageError, StoreError or IndexFailedError.
+    The server may run. The next pull downloads the image again. Exit code 1 if an image is not cached (then nothing is
+    removed), or if you decline.
     """
-    wanted = _wanted(Names(settings), images)
+    settings = settings_loader(config)()
     root = settings.storage.path
-    with open_store(root) as opened:
-        plan = plan_removal(opened.index, wanted)
-        missing = list(_missing(plan, wanted))
-        if missing:
-            raise FailedError(
-                f"not cached: {', '.join(missing)}. Nothing was removed; `registry-proxy ls` shows what is."
-            )
-        if not as_json:
-            _tell(plan)
-        if not dry_run:
-            if not _agreed(yes=yes, as_json=as_json):
-                return False
-            asyncio.run(_remove(opened, root, plan))
+    plan = _plan(root, _targets(Names(settings), images))
+    if not as_json:
+        _print(plan)
+    if not dry_run:
+        _confirm(yes=yes, as_json=as_json)
+        asyncio.run(_remove(root, plan))
     if as_json:
         typer.echo(json.dumps(_as_json(plan, removed=not dry_run), indent=2))
     elif not dry_run:
         typer.echo("Removed.")
-    return True
 
 
-def _wanted(names: Names, images: Iterable[str]) -> dict[Source, list[Reference]]:
-    """By repository what is to go of it; nothing named is all of it."""
-    wanted: dict[Source, list[Reference]] = {}
+def _targets(names: Names, images: Iterable[str]) -> dict[Source, list[Reference]]:
+    """Return the references to remove, by repository. An empty list means the whole repository."""
+    targets: dict[Source, list[Reference]] = {}
     whole = set()
     for text in images:
         source, reference = names.parse(text)
-        references = wanted.setdefault(source, [])
+        references = targets.setdefault(source, [])
         if reference is None:
             whole.add(source)
         else:
             references.append(reference)
-    return {source: [] if source in whole else references for source, references in wanted.items()}
+    return {source: [] if source in whole else references for source, references in targets.items()}
 
 
-def _missing(plan: RemovalPlan, wanted: dict[Source, list[Reference]]) -> Iterator[str]:
+def _plan(root: Path, targets: dict[Source, list[Reference]]) -> RemovalPlan:
+    """Return what the removal does. Raise FailedError if a target is not cached."""
+    with read_site(root) as site:
+        plan = plan_removal(site.index, targets)
+    missing = list(_missing(plan, targets))
+    if missing:
+        raise FailedError(
+            f"not cached: {', '.join(missing)}. Nothing was removed. `registry-proxy ls` lists the cached images."
+        )
+    return plan
+
+
+def _missing(plan: RemovalPlan, targets: dict[Source, list[Reference]]) -> Iterator[str]:
     for source, removal in plan.removals.items():
-        if not wanted[source] and not removal.names and not removal.digests:
+        if not targets[source] and not removal.names and not removal.digests:
             yield str(source)
         for reference in removal.unknown:
             yield f"{source}:{reference}" if isinstance(reference, Tag) else f"{source}@{reference}"
 
 
-def _tell(plan: RemovalPlan) -> None:
+def _print(plan: RemovalPlan) -> None:
     for source, removal in plan.removals.items():
         tags = ", ".join(sorted(name for name in removal.names if ":" not in name))
         count = len(removal.digests)
         typer.echo(
             f"{source}: {f'tags {tags}' if tags else 'no tag'}, {count} manifest{'s' * (count != 1)} and layers"
         )
-    typer.echo(f"This frees {size_text(sum(plan.freed.values()))}; what others share stays.")
+    typer.echo(f"This frees {size_text(sum(plan.freed.values()))}. Content that other images use stays.")
 
 
-def _agreed(*, yes: bool, as_json: bool) -> bool:
+def _confirm(*, yes: bool, as_json: bool) -> None:
+    """Ask for confirmation. Raise UsageError without a terminal, typer.Exit if the user declines."""
     if yes:
-        return True
+        return
     if as_json or not sys.stdin.isatty():
         raise UsageError(
-            "nobody can be asked here: add --yes to remove it, or --dry-run to see what would go"
+            "cannot ask for confirmation without a terminal; nothing was removed. Add --yes to remove the images, or "
+            "--dry-run to list what would be removed"
         )
-    return typer.confirm("Remove it?")
+    if not typer.confirm("Remove these images?"):
+        raise typer.Exit(FAILED)
 
 
-async def _remove(opened: Opened, root: Path, plan: RemovalPlan) -> None:
-    index = SqliteIndex(root / "index.db")
-    try:
-        remover = Remover(
-            opened.store, index, NamedLocks(opened.locks), lambda: count_workers(opened.locks) > 0
-        )
-        await remover.run(plan)
-    finally:
-        await index.close()
+async def _remove(root: Path, plan: RemovalPlan) -> None:
+    async with open_site(root, create=False) as site:
+        locks = site.locks
+        await Remover(site.store, site.index, NamedLocks(locks), lambda: count_workers(locks) > 0).run(plan)
 
 
 def _as_json(plan: RemovalPlan, *, removed: bool) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""`registry-proxy status`: the state of the cache, drawn."""
+"""`registry-proxy status`: the state of the cache."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import asyncio
 import json
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich import box
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from registry_proxy.cache.results import Outcome
+from registry_proxy.commands.common import ConfigOption, JsonOption, command, settings_loader
+from registry_proxy.commands.console import make_console, make_table
 from registry_proxy.commands.formatting import ago, count_text, percent, size_text, timestamp
-from registry_proxy.commands.opening import open_store
 from registry_proxy.maintenance.status import StatusReader
+from registry_proxy.service.site import read_site
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -27,58 +28,61 @@ if TYPE_CHECKING:
     from registry_proxy.config import Settings
     from registry_proxy.maintenance.status import FillStatus, RegistryStatus, Status
 
-_BAR = 30
-_SELDOM = ("Stale", "Joined", "Passed")
-_WATCH_EVERY = 2.0
-# Where no terminal tells its width.
-_WIDTH = 160
+_BAR = 30  # columns
+_RARE = ("Stale", "Joined", "Passed")
+_WATCH_INTERVAL = 2.0  # seconds
 
 
-def run(settings: Settings, *, as_json: bool, watch: bool) -> None:
-    """Tell the state, with `watch` again and again. Raises StoreError or IndexFailedError."""
+@command("Example: registry-proxy status --watch")
+def status(
+    config: ConfigOption = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Print it again every two seconds, until Ctrl-C.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the cached content, the results of requests and the running transfers, by registry.
+
+    The command reads the store's index, so the server may be stopped. Numbers of a running server appear after a few
+    seconds.
+
+    Hits were served from the cache, stale ones because the registry was unavailable. Misses were downloaded, joined
+    requests shared a download, and passed responses did not fit into the store. Saved is the part of the served bytes
+    that was not downloaded.
+    """
+    settings = settings_loader(config)()
     if as_json:
-        typer.echo(json.dumps(_as_json(_look(settings)), indent=2))
+        typer.echo(json.dumps(_as_json(_read(settings)), indent=2))
         return
     console = make_console()
     if not watch:
-        console.print(_drawn(_look(settings), settings))
+        console.print(_render(_read(settings), settings))
         return
     with (
         suppress(KeyboardInterrupt),
-        Live(_drawn(_look(settings), settings), console=console, auto_refresh=False) as live,
+        Live(_render(_read(settings), settings), console=console, auto_refresh=False) as live,
     ):
         while True:
-            time.sleep(_WATCH_EVERY)
-            live.update(_drawn(_look(settings), settings), refresh=True)
+            time.sleep(_WATCH_INTERVAL)
+            live.update(_render(_read(settings), settings), refresh=True)
 
 
-def make_console() -> Console:
-    """Standard output; wide where it is no terminal."""
-    console = Console(highlight=False, markup=False)
-    return console if console.is_terminal else Console(highlight=False, markup=False, width=_WIDTH)
-
-
-def make_table() -> Table:
-    """A table that wastes no width: 80 columns should do."""
-    return Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0, header_style="bold")
-
-
-def _look(settings: Settings) -> Status:
+def _read(settings: Settings) -> Status:
     registries = [upstream.registry for upstream in settings.upstreams.values()]
     storage = settings.storage
-    with open_store(storage.path) as opened:
-        surveyor = StatusReader(opened.index, opened.store, opened.locks, registries, storage.max_size)
-        return asyncio.run(surveyor.look(time.time()))
+    with read_site(storage.path) as site:
+        reader = StatusReader(site.index, site.store, site.locks, registries, storage.max_size)
+        return asyncio.run(reader.look(time.time()))
 
 
-def _as_json(survey: Status) -> dict[str, object]:
+def _as_json(state: Status) -> dict[str, object]:
     return {
-        "workers": survey.workers,
-        "bytes_used": survey.used,
-        "bytes_allowed": survey.limit or None,
-        "counted_since": timestamp(survey.since),
-        "registries": [_registry_as_json(registry) for registry in survey.registries],
-        "fills": [_fill_as_json(fill) for fill in survey.fills],
+        "workers": state.workers,
+        "bytes_used": state.used,
+        "bytes_allowed": state.limit or None,
+        "counted_since": timestamp(state.since),
+        "registries": [_registry_as_json(registry) for registry in state.registries],
+        "fills": [_fill_as_json(fill) for fill in state.fills],
     }
 
 
@@ -105,51 +109,51 @@ def _fill_as_json(fill: FillStatus) -> dict[str, object]:
     }
 
 
-def _drawn(survey: Status, settings: Settings) -> RenderableType:
-    parts: list[RenderableType] = [_summary(survey, settings), Text(), _registries(survey)]
-    if survey.fills:
-        parts += [Text(), _fills(survey)]
+def _render(state: Status, settings: Settings) -> RenderableType:
+    parts: list[RenderableType] = [_summary(state, settings), Text(), _registries(state)]
+    if state.fills:
+        parts += [Text(), _fills(state)]
     return Group(*parts)
 
 
-def _summary(survey: Status, settings: Settings) -> Table:
+def _summary(state: Status, settings: Settings) -> Table:
     table = Table.grid(padding=(0, 2))
-    workers = f"running, {survey.workers} worker{'s' if survey.workers > 1 else ''}"
-    table.add_row("Server", workers if survey.workers else "not running")
+    workers = f"running, {state.workers} worker{'s' if state.workers > 1 else ''}"
+    table.add_row("Server", workers if state.workers else "not running")
     table.add_row("Store", str(settings.storage.path))
-    if survey.limit:
-        share = f"{size_text(survey.used)} of {size_text(survey.limit)}, {percent(survey.used, survey.limit)}"
-        bar = ProgressBar(survey.limit, min(survey.used, survey.limit), width=_BAR)
-        table.add_row("Budget", _beside(bar, share))
+    if state.limit:
+        share = f"{size_text(state.used)} of {size_text(state.limit)}, {percent(state.used, state.limit)}"
+        bar = ProgressBar(state.limit, min(state.used, state.limit), width=_BAR)
+        table.add_row("Budget", _side_by_side(bar, share))
     else:
-        table.add_row("Budget", f"{size_text(survey.used)}, no limit")
-    if survey.since:
-        moment = time.strftime("%Y-%m-%d %H:%M", time.localtime(survey.since))
+        table.add_row("Budget", f"{size_text(state.used)}, no limit")
+    if state.since:
+        moment = time.strftime("%Y-%m-%d %H:%M", time.localtime(state.since))
         table.add_row("Counted", f"since {moment}")
     return table
 
 
-def _beside(bar: ProgressBar, text: str) -> Table:
+def _side_by_side(bar: ProgressBar, text: str) -> Table:
     row = Table.grid(padding=(0, 2))
     row.add_row(bar, text)
     return row
 
 
-def _registries(survey: Status) -> Table:
-    answered = {
-        "Hits": [each.answers[Outcome.HIT] + each.answers[Outcome.REVALIDATED] for each in survey.registries],
-        "Stale": [each.answers[Outcome.STALE] for each in survey.registries],
-        "Misses": [each.answers[Outcome.MISS] for each in survey.registries],
-        "Joined": [each.answers[Outcome.JOINED] for each in survey.registries],
-        "Passed": [each.answers[Outcome.PASSED] for each in survey.registries],
+def _registries(state: Status) -> Table:
+    results = {
+        "Hits": [each.answers[Outcome.HIT] + each.answers[Outcome.REVALIDATED] for each in state.registries],
+        "Stale": [each.answers[Outcome.STALE] for each in state.registries],
+        "Misses": [each.answers[Outcome.MISS] for each in state.registries],
+        "Joined": [each.answers[Outcome.JOINED] for each in state.registries],
+        "Passed": [each.answers[Outcome.PASSED] for each in state.registries],
     }
-    # What is seldom takes no room while there is none of it.
-    shown = {title: counts for title, counts in answered.items() if any(counts) or title not in _SELDOM}
+    # Rare results have a column only if there are any.
+    shown = {title: counts for title, counts in results.items() if any(counts) or title not in _RARE}
     table = make_table()
     table.add_column("Registry", overflow="fold")
     for title in ("Repos", "Tags", "Kept", *shown, "Served", "Saved"):
         table.add_column(title, justify="right", no_wrap=True)
-    for number, registry in enumerate(survey.registries):
+    for number, registry in enumerate(state.registries):
         table.add_row(
             registry.registry,
             count_text(registry.repositories),
@@ -162,14 +166,14 @@ def _registries(survey: Status) -> Table:
     return table
 
 
-def _fills(survey: Status) -> Table:
+def _fills(state: Status) -> Table:
     table = make_table()
-    table.add_column("Coming in", overflow="fold")
+    table.add_column("In progress", overflow="fold")
     table.add_column("Blob", no_wrap=True)
     table.add_column("", no_wrap=True)
     table.add_column("Progress", no_wrap=True)
     table.add_column("Last byte", no_wrap=True)
-    for fill in survey.fills:
+    for fill in state.fills:
         table.add_row(
             ", ".join(str(source) for source in fill.sources) or "-",
             fill.digest.hex[:12],

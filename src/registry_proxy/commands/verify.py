@@ -1,4 +1,4 @@
-"""`registry-proxy verify`: the check of everything that is cached, drawn."""
+"""`registry-proxy verify`: the check of all cached content."""
 
 from __future__ import annotations
 
@@ -7,34 +7,33 @@ import json
 import os
 import time
 from collections import Counter
-from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.filesize import decimal
-from rich.progress import Progress
 
 from registry_proxy.aio.locks import NamedLocks
-from registry_proxy.commands.progress import byte_columns
-from registry_proxy.index.sqlite import SqliteIndex
+from registry_proxy.commands.common import FAILED, ConfigOption, JsonOption, command, settings_loader
+from registry_proxy.commands.console import byte_progress, report_console
+from registry_proxy.commands.formatting import size_text
 from registry_proxy.maintenance.verify import Checked, Extent, Finding, Kind, Verifier
-from registry_proxy.storage.base import StoreError
-from registry_proxy.storage.filesystem import FilesystemStore
-from registry_proxy.storage.locks import FileLocks
+from registry_proxy.service.site import open_site
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rich.console import Console
+    from rich.progress import Progress
 
-class _Outcome:
-    """What was checked and found so far, shown on a progress bar where there is a terminal."""
+_DAMAGE = (Kind.DAMAGED, Kind.UNREADABLE)
+
+
+class _Report:
+    """The findings so far, with a progress bar."""
 
     def __init__(self, bar: Progress) -> None:
         self._bar = bar
         self._task = bar.add_task("checking", total=None)
         self.extent = Extent(0, 0)
-        self.files = 0
         self.findings: list[Finding] = []
 
     def add(self, event: Extent | Checked | Finding) -> None:
@@ -43,45 +42,48 @@ class _Outcome:
                 self.extent = event
                 self._bar.update(self._task, total=event.size)
             case Checked():
-                self.files += event.complete
                 self._bar.update(self._task, advance=event.size)
             case Finding():
                 self.findings.append(event)
 
     @property
     def sound(self) -> bool:
-        """Whether all content that is left is good; a wrong index alone loses nothing."""
-        damage = (Kind.DAMAGED, Kind.UNREADABLE)
-        return all(finding.repaired or finding.kind not in damage for finding in self.findings)
+        """True if no damage is left. A wrong index alone loses no content."""
+        return all(finding.repaired or finding.kind not in _DAMAGE for finding in self.findings)
 
 
-def run(root: Path, *, repair: bool, as_json: bool) -> bool:
-    """Check the store in `root`; whether all is sound. Raises StoreError or IndexFailedError."""
-    if not (root / "blobs").is_dir():
-        raise StoreError(f"nothing is stored in {root} yet, or storage.path is wrong")
-    console = Console(stderr=as_json, highlight=False, markup=False, soft_wrap=True)
-    with Progress(*byte_columns(), console=console, transient=True, disable=not console.is_terminal) as bar:
-        outcome = _Outcome(bar)
-        asyncio.run(_verify(root, outcome, repair=repair))
+@command("Example: registry-proxy verify --repair")
+def verify(
+    config: ConfigOption = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Remove damaged content, and correct the index.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check all cached content against its digests, and the index against the content. The server may run.
+
+    Exit code 1 if damage was found and not repaired.
+    """
+    root = settings_loader(config)().storage.path
+    console = report_console(stderr=as_json)
+    report = asyncio.run(_verify(root, console, repair=repair))
     if as_json:
-        typer.echo(json.dumps(_as_json(outcome), indent=2))
+        typer.echo(json.dumps(_as_json(report), indent=2))
     else:
-        _tell(outcome, root, console)
-    return outcome.sound
+        _print(report, root, console)
+    raise typer.Exit(0 if report.sound else FAILED)
 
 
-async def _verify(root: Path, outcome: _Outcome, *, repair: bool) -> None:
-    store = FilesystemStore(root)
-    with closing(FileLocks(root / "locks")) as process_locks:
-        index = SqliteIndex(root / "index.db")
-        try:
-            verifier = Verifier(store, index, NamedLocks(process_locks), time.time, outcome.add)
+async def _verify(root: Path, console: Console, *, repair: bool) -> _Report:
+    async with open_site(root, create=False) as site:
+        with byte_progress(console) as bar:
+            report = _Report(bar)
+            verifier = Verifier(site.store, site.index, NamedLocks(site.locks), time.time, report.add)
             await verifier.run(repair=repair, threads=os.cpu_count() or 1)
-        finally:
-            await index.close()
+    return report
 
 
-def _as_json(outcome: _Outcome) -> dict[str, object]:
+def _as_json(report: _Report) -> dict[str, object]:
     findings = [
         {
             "kind": finding.kind.value,
@@ -90,34 +92,35 @@ def _as_json(outcome: _Outcome) -> dict[str, object]:
             "reason": finding.reason,
             "repaired": finding.repaired,
         }
-        for finding in outcome.findings
+        for finding in report.findings
     ]
-    extent = outcome.extent
-    return {"files": extent.files, "bytes": extent.size, "sound": outcome.sound, "findings": findings}
+    extent = report.extent
+    return {"files": extent.files, "bytes": extent.size, "sound": report.sound, "findings": findings}
 
 
-def _tell(outcome: _Outcome, root: Path, console: Console) -> None:
-    for finding in outcome.findings:
-        if finding.kind in (Kind.DAMAGED, Kind.UNREADABLE):
-            console.print(f"{finding.kind} {finding.digest} ({decimal(finding.size)}): {finding.reason}")
-    console.print(f"Checked {outcome.extent.files} files, {decimal(outcome.extent.size)}.")
-    for (kind, repaired), count in sorted(Counter((f.kind, f.repaired) for f in outcome.findings).items()):
+def _print(report: _Report, root: Path, console: Console) -> None:
+    for finding in report.findings:
+        if finding.kind in _DAMAGE:
+            console.print(f"{finding.kind} {finding.digest} ({size_text(finding.size)}): {finding.reason}")
+    console.print(f"Checked {report.extent.files} files, {size_text(report.extent.size)}.")
+    counts = Counter((finding.kind, finding.repaired) for finding in report.findings)
+    for (kind, repaired), count in sorted(counts.items()):
         console.print(_summary(kind, count, root, repaired=repaired))
-    if not outcome.findings:
-        console.print("All is sound.")
+    if not report.findings:
+        console.print("No damage found.")
 
 
 def _summary(kind: Kind, count: int, root: Path, *, repaired: bool) -> str:
-    mend = "Run: registry-proxy verify --repair"
+    fix = "Run: registry-proxy verify --repair"
     match kind:
         case Kind.DAMAGED:
-            done = "removed; the next pull fetches them anew." if repaired else mend
+            done = "removed. The next pull downloads them again." if repaired else fix
             return f"{count} damaged: {done}"
         case Kind.UNREADABLE:
-            return f"{count} unreadable. Run this as the user who owns {root}, and check the disk."
+            return f"{count} unreadable. Run this as the owner of {root}, and check the disk."
         case Kind.MISSING:
-            done = "taken out of the index." if repaired else f"they are fetched anew when pulled. {mend}"
+            done = "removed from the index." if repaired else f"a pull downloads them again. {fix}"
             return f"{count} in the index but not in the store: {done}"
         case Kind.UNCOUNTED:
-            done = "added to it." if repaired else f"they don't count towards max_size. {mend}"
+            done = "added to the index." if repaired else f"not counted in max_size. {fix}"
             return f"{count} in the store but not in the index: {done}"

@@ -1,4 +1,4 @@
-"""Taking over what another cache has stored: verified, and within the budget. The server may run meanwhile."""
+"""Import of another cache's content: verified, and within the budget. The server may run."""
 
 from __future__ import annotations
 
@@ -23,31 +23,30 @@ if TYPE_CHECKING:
     from registry_proxy.oci.digest import Digest
     from registry_proxy.oci.manifest import Manifest
     from registry_proxy.oci.reference import Repository
-    from registry_proxy.storage.base import BlobStore, Ingest
-    from registry_proxy.storage.distribution import DistributionDirectory, OldBlob, OldRepository
+    from registry_proxy.storage.base import Archive, ArchivedBlob, ArchivedRepository, BlobStore, Ingest
 
 _READ_SIZE = 1024 * 1024
-# A hop to a thread costs about 100 µs; the progress is told between hops.
+# A hop to a thread costs about 100 µs. Progress is reported between hops.
 _READS_A_HOP = 32
-# Repositories are written in transactions of so many manifests.
+# The number of manifests per transaction of the index.
 _BATCH = 500
 
 
 class BlobResult(StrEnum):
-    """What became of a blob."""
+    """The result for one blob."""
 
-    LINKED = "linked"  # the same file under one more name
+    LINKED = "linked"  # hard-linked
     COPIED = "copied"
-    PRESENT = "present"  # it is here already
-    FETCHED = "fetched"  # the server is just fetching it
+    PRESENT = "present"  # already stored
+    FETCHED = "fetched"  # the server is downloading it
     NO_ROOM = "no room"
-    DAMAGED = "damaged"  # its bytes don't have its digest
+    DAMAGED = "damaged"  # its content does not match its digest
     UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """How much there is to look at: blobs and bytes."""
+    """The size of the import: blobs and bytes."""
 
     blobs: int
     size: int
@@ -55,24 +54,24 @@ class Amount:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """So many more bytes are done."""
+    """Progress: `size` more bytes are done."""
 
     size: int
 
 
 @dataclass(frozen=True, slots=True)
 class BlobDone:
-    """A blob is done: what became of it, and why where that is not plain."""
+    """A blob is done. `reason` says why it was left out."""
 
     digest: Digest
     size: int
-    fate: BlobResult
+    result: BlobResult
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestRefused:
-    """A manifest that this cache does not serve, as those of Docker's schema 1."""
+    """A manifest that this cache does not serve, such as one of Docker's schema 1."""
 
     source: Source
     digest: Digest
@@ -81,7 +80,7 @@ class ManifestRefused:
 
 @dataclass(frozen=True, slots=True)
 class RepositoryDone:
-    """A repository is done: how many of its tags and manifests were recorded."""
+    """A repository is done, with so many tags and manifests."""
 
     source: Source
     tags: int
@@ -93,14 +92,14 @@ Event = Amount | Progress | BlobDone | ManifestRefused | RepositoryDone
 
 @dataclass(frozen=True, slots=True)
 class ImportTarget:
-    """The registry that the other cache was for, and how it calls its repositories."""
+    """The registry that the other cache cached, and the canonical names of its repositories."""
 
     registry: str
     canonical: Callable[[Repository], Repository]
 
 
 class Importer:
-    """One take-over; `report` is told of all as it happens. `max_size` is in bytes, 0 for no limit."""
+    """Runs one import, and calls `report` with each event. `max_size` is in bytes, 0 for no limit."""
 
     def __init__(
         self,
@@ -118,79 +117,81 @@ class Importer:
         self._clock = clock
         self._report = report
 
-    async def run(self, old: DistributionDirectory, heir: ImportTarget, *, copy: bool, threads: int) -> None:
-        """Take over blobs, the most recent first, then what their repositories say of them.
+    async def run(self, archive: Archive, target: ImportTarget, *, copy: bool, threads: int) -> None:
+        """Import the blobs, the most recent first, then the repositories.
 
-        `copy` makes no second name of any file. Nothing that is cached has to go for it. Raises StoreError when the
-        folder can't be listed, IndexFailedError when the index fails.
+        Hard-link the files, unless `copy` is set. Evict nothing. Raise StoreError if the archive cannot be listed,
+        IndexFailedError if the index fails.
         """
-        repositories = await asyncio.to_thread(lambda: list(old.repositories()))
-        blobs = await asyncio.to_thread(lambda: list(old.blobs()))
+        repositories = await asyncio.to_thread(lambda: list(archive.repositories()))
+        blobs = await asyncio.to_thread(lambda: list(archive.blobs()))
         manifests = {digest for each in repositories for digest in each.manifests}
-        # Manifests are small, and nothing can be served without them.
+        # Manifests are small, and no image can be served without them.
         blobs.sort(key=lambda blob: (blob.digest not in manifests, -blob.modified_at))
         self._report(Amount(len(blobs), sum(blob.size for blob in blobs)))
         waiting = iter(blobs)
-        await asyncio.gather(*(self._take_some(waiting, copy=copy) for _ in range(threads)))
+        await asyncio.gather(*(self._import_blobs(waiting, copy=copy) for _ in range(threads)))
         for repository in repositories:
-            await self._inherit(repository, heir)
+            await self._import_repository(repository, target)
 
-    async def _take_some(self, waiting: Iterator[OldBlob], *, copy: bool) -> None:
+    async def _import_blobs(self, waiting: Iterator[ArchivedBlob], *, copy: bool) -> None:
         for blob in waiting:
-            taking = _BlobImport(blob, self._store, self._report)
+            blob_import = _BlobImport(blob, self._store, self._report)
             try:
-                fate, reason = await self._take(blob, taking, copy=copy)
+                result, reason = await self._import(blob, blob_import, copy=copy)
             except StoreFullError as error:
-                fate, reason = BlobResult.NO_ROOM, str(error)
+                result, reason = BlobResult.NO_ROOM, str(error)
             except (StoreError, OSError) as error:
-                fate, reason = BlobResult.UNREADABLE, str(error)
-            self._report(Progress(blob.size - taking.done))
-            self._report(BlobDone(blob.digest, blob.size, fate, reason))
+                result, reason = BlobResult.UNREADABLE, str(error)
+            self._report(Progress(blob.size - blob_import.done))
+            self._report(BlobDone(blob.digest, blob.size, result, reason))
 
-    async def _take(self, blob: OldBlob, taking: _BlobImport, *, copy: bool) -> tuple[BlobResult, str]:
+    async def _import(
+        self, blob: ArchivedBlob, blob_import: _BlobImport, *, copy: bool
+    ) -> tuple[BlobResult, str]:
         if self._is_present(blob):
             await self._count(blob)
             return BlobResult.PRESENT, ""
         ingest = self._store.begin(blob.digest)
         if ingest is None:
-            return BlobResult.FETCHED, "the server is just fetching it"
+            return BlobResult.FETCHED, "the server is downloading it"
         try:
             if not await self._reserve(blob):
                 if ingest.size:
-                    ingest.close()  # a transfer that was interrupted can still be resumed
-                return BlobResult.NO_ROOM, "the budget max_size is used up"
+                    ingest.close()  # an interrupted transfer can still be resumed
+                return BlobResult.NO_ROOM, "max_size is reached"
             try:
-                fate, reason = await taking.run(ingest, copy=copy)
-                if fate is not BlobResult.DAMAGED:
+                result, reason = await blob_import.run(ingest, copy=copy)
+                if result is not BlobResult.DAMAGED:
                     await self._count(blob)
             finally:
                 await self._index.release(blob.digest)
         finally:
             await asyncio.to_thread(ingest.discard)
-        return fate, reason
+        return result, reason
 
-    def _is_present(self, blob: OldBlob) -> bool:
+    def _is_present(self, blob: ArchivedBlob) -> bool:
         stored = self._store.open(blob.digest)
         if stored is None:
             return False
         stored.close()
         return stored.size == blob.size
 
-    async def _count(self, blob: OldBlob) -> None:
-        """Count it as used when it was stored, so that it is evicted before what is really in use."""
+    async def _count(self, blob: ArchivedBlob) -> None:
+        """Set its access time to the time of its last write: it is evicted before content that clients use."""
         known = self._index.content(blob.digest)
         if known is None or known.size != blob.size:
             await self._index.adopt([(blob.digest, blob.size)], min(blob.modified_at, self._clock()))
 
-    async def _reserve(self, blob: OldBlob) -> bool:
+    async def _reserve(self, blob: ArchivedBlob) -> bool:
         async with self._locks.hold(EVICTION):
             if self._max_size and self._index.used_bytes() + blob.size > self._max_size:
                 return False
             await self._index.reserve(blob.digest, blob.size, self._clock())
         return True
 
-    async def _inherit(self, repository: OldRepository, heir: ImportTarget) -> None:
-        source = Source(heir.registry, heir.canonical(repository.name))
+    async def _import_repository(self, repository: ArchivedRepository, target: ImportTarget) -> None:
+        source = Source(target.registry, target.canonical(repository.name))
         manifests = []
         for digest, at in repository.manifests.items():
             manifest = await self._manifest(source, digest)
@@ -218,7 +219,7 @@ class Importer:
             return None
         try:
             if stored.size > MAX_MANIFEST_SIZE:
-                raise InvalidManifestError(f"it has {stored.size} bytes")  # noqa: TRY301
+                raise InvalidManifestError(f"the manifest has {stored.size} bytes")  # noqa: TRY301
             raw = await asyncio.to_thread(stored.file.readall)
             return parse_manifest(raw, "", digest)
         except InvalidManifestError as error:
@@ -229,16 +230,16 @@ class Importer:
 
 
 class _BlobImport:
-    """One blob on its way: `done` of its bytes are reported."""
+    """The import of one blob. `done` of its bytes are reported."""
 
-    def __init__(self, blob: OldBlob, store: BlobStore, report: Callable[[Event], None]) -> None:
+    def __init__(self, blob: ArchivedBlob, store: BlobStore, report: Callable[[Event], None]) -> None:
         self.done = 0
         self._blob = blob
         self._store = store
         self._report = report
 
     async def run(self, ingest: Ingest, *, copy: bool) -> tuple[BlobResult, str]:
-        """Verify it, and link it or else copy it into the ingest. Raises StoreError or OSError."""
+        """Verify the blob, then link it, or copy it into the ingest. Raise StoreError or OSError."""
         with self._blob.open() as file:
             if not copy:
                 reason = await self._read(file, None)
@@ -247,7 +248,7 @@ class _BlobImport:
                 if await asyncio.to_thread(self._store.link, self._blob.digest, file):
                     return BlobResult.LINKED, ""
                 file.seek(0)
-            # Hashed again: what is stored is what is verified.
+            # Hash the bytes again while they are copied: exactly the stored bytes are verified.
             await asyncio.to_thread(ingest.truncate)
             reason = await self._read(file, ingest)
         if reason:
@@ -256,19 +257,19 @@ class _BlobImport:
         return BlobResult.COPIED, ""
 
     async def _read(self, file: FileIO, ingest: Ingest | None) -> str:
-        """Hash the file, and write it where there is an ingest; what is wrong with it, if anything is."""
+        """Hash the file, and write it to the ingest, if any. Return the damage, or an empty text."""
         hasher = self._blob.digest.hasher()
-        while count := await asyncio.to_thread(_take_piece, file, hasher, ingest):
+        while count := await asyncio.to_thread(_read_piece, file, hasher, ingest):
             fresh = min(count, self._blob.size - self.done)
             self.done += fresh
             self._report(Progress(fresh))
         if hasher.hexdigest() == self._blob.digest.hex:
             return ""
-        return f"its bytes have the hash {hasher.hexdigest()}"
+        return f"the content has the hash {hasher.hexdigest()}"
 
 
-def _take_piece(file: FileIO, hasher: _Hash, ingest: Ingest | None) -> int:
-    """Hash, and keep, the next piece of a file; its length in bytes, 0 at the end."""
+def _read_piece(file: FileIO, hasher: _Hash, ingest: Ingest | None) -> int:
+    """Hash the next piece of a file, and write it to the ingest, if any. Return its length in bytes, 0 at the end."""
     total = 0
     for _ in range(_READS_A_HOP):
         chunk = file.read(_READ_SIZE)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from registry_proxy.aio.tasks import BackgroundTasks
 from registry_proxy.cache.cache import Cache, Timing
 from registry_proxy.config import ConfigError
-from registry_proxy.index.sqlite import SqliteIndex
 from registry_proxy.maintenance.counting import Counting
 from registry_proxy.maintenance.removal import follow_removals
 from registry_proxy.maintenance.workers import register_worker
@@ -24,18 +23,19 @@ from registry_proxy.server.https_redirect import HttpsRedirect
 from registry_proxy.server.responses import Dates
 from registry_proxy.server.server import Server
 from registry_proxy.service.reload import merged_settings
+from registry_proxy.service.site import open_site
 from registry_proxy.service.sockets import Listener
 from registry_proxy.service.wiring.gate import build_gate
 from registry_proxy.service.wiring.upstreams import build_router, build_upstreams
-from registry_proxy.storage.filesystem import FilesystemStore
-from registry_proxy.storage.locks import FileLocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from registry_proxy.config import Settings
+    from registry_proxy.index.base import Index
     from registry_proxy.server.connection import Application
     from registry_proxy.server.gate import Gate
+    from registry_proxy.service.site import Site
     from registry_proxy.service.sockets import Sockets
     from registry_proxy.tls.service import CertificateService
     from registry_proxy.upstream.upstream import RegistryUpstream
@@ -93,26 +93,22 @@ class Worker:
 
     async def run(self) -> None:
         """Serve, then drain; fills that are not complete stay in the store, to be resumed."""
-        root = self._settings.storage.path
-        index = SqliteIndex(root / "index.db")
-        try:
-            with ThreadPoolExecutor(_FILL_THREADS, "fill") as executor:
-                await self._serve(index, executor)
-        finally:
-            for upstream in self._upstreams.values():
-                await upstream.close()
-            await index.close()
+        async with open_site(self._settings.storage.path, create=True) as site:
+            try:
+                with ThreadPoolExecutor(_FILL_THREADS, "fill") as executor:
+                    await self._serve(site, executor)
+            finally:
+                for upstream in self._upstreams.values():
+                    await upstream.close()
 
-    async def _serve(self, index: SqliteIndex, executor: ThreadPoolExecutor) -> None:
-        root = self._settings.storage.path
-        locks = FileLocks(root / "locks")
+    async def _serve(self, site: Site[Index], executor: ThreadPoolExecutor) -> None:
         async with asyncio.TaskGroup() as tasks:
             self._background = BackgroundTasks(tasks)
             self._upstreams = self._build_upstreams()
             cache = Cache(
-                store=FilesystemStore(root),
-                index=index,
-                process_locks=locks,
+                store=site.store,
+                index=site.index,
+                process_locks=site.locks,
                 background=self._background,
                 executor=executor,
                 rules=_rules(self._settings),
@@ -124,15 +120,14 @@ class Worker:
                 build_router(self._settings, self._upstreams),
                 self._gate,
             )
-            register_worker(locks)
+            register_worker(site.locks)
             self._background.spawn(cache.run_maintenance(), "housekeeping")
-            self._background.spawn(Counting(index, self._counters, time.time).run(), "counting")
-            self._background.spawn(follow_removals(index, app.forget), "the look for removals")
+            self._background.spawn(Counting(site.index, self._counters, time.time).run(), "counting")
+            self._background.spawn(follow_removals(site.index, app.forget), "the look for removals")
             if self._tls is not None:
-                self._tls.start(self._background, locks)
+                self._tls.start(self._background, site.locks)
             await self._accept(app)
             self._background.cancel()
-        locks.close()
 
     async def _accept(self, app: App) -> None:
         proxied = self._settings.access.proxy_protocol

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from io import FileIO
 
     from registry_proxy.oci.digest import Digest
+    from registry_proxy.oci.reference import Repository
 
 
 class StoreError(Exception):
@@ -148,4 +150,40 @@ class BlobStore(Protocol):
 
         Return their digests. Raise StoreError.
         """
+        ...
+
+
+class ArchivedBlob(Protocol):
+    """A blob of another program's storage, not verified: its size in bytes and the time of its last write (Unix)."""
+
+    @property
+    def digest(self) -> Digest: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def modified_at(self) -> float: ...
+    def open(self) -> FileIO:
+        """Open the bytes for reading. Raise OSError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedRepository:
+    """A repository in another program's storage: its tags, and the time of each link to its content (Unix)."""
+
+    name: Repository
+    tags: Mapping[str, Digest]
+    manifests: Mapping[Digest, float]
+    layers: Mapping[Digest, float]
+
+
+class Archive(Protocol):
+    """Content of another program that can be imported."""
+
+    def blobs(self) -> Iterable[ArchivedBlob]:
+        """Return all blobs, in no order. Raise StoreError."""
+        ...
+
+    def repositories(self) -> Iterable[ArchivedRepository]:
+        """Return all repositories with a valid name. Raise StoreError."""
         ...

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from registry_proxy.oci.digest import Digest, InvalidDigestError
 from registry_proxy.oci.reference import InvalidNameError, InvalidTagError, Repository, Tag
-from registry_proxy.storage.base import StoreError
+from registry_proxy.storage.base import ArchivedRepository, StoreError
 from registry_proxy.storage.ingest import store_error
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _LONGEST_LINK = 256
 
 
 @dataclass(frozen=True, slots=True)
-class OldBlob:
+class DistributionBlob:
     """An unverified blob: its size in bytes, and the time it was written (Unix seconds)."""
 
     digest: Digest
@@ -42,16 +42,6 @@ class OldBlob:
     def open(self) -> FileIO:
         """Open the blob's file. Raise OSError."""
         return FileIO(os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
-
-
-@dataclass(frozen=True, slots=True)
-class OldRepository:
-    """A repository: the digests of its tags, and the times of its links to manifests and layers (Unix seconds)."""
-
-    name: Repository
-    tags: dict[str, Digest]
-    manifests: dict[Digest, float]
-    layers: dict[Digest, float]
 
 
 class DistributionDirectory:
@@ -67,7 +57,7 @@ class DistributionDirectory:
             )
         self._home = found
 
-    def blobs(self) -> Iterator[OldBlob]:
+    def blobs(self) -> Iterator[DistributionBlob]:
         """Yield all blobs, in no order. Raise StoreError."""
         for digest, directory in _by_digest(self._home / "blobs", nested=True):
             path = directory / "data"
@@ -77,9 +67,9 @@ class DistributionDirectory:
                 continue
             except OSError as error:
                 raise store_error(f"read {path}", error) from error
-            yield OldBlob(digest, status.st_size, status.st_mtime, path)
+            yield DistributionBlob(digest, status.st_size, status.st_mtime, path)
 
-    def repositories(self) -> Iterator[OldRepository]:
+    def repositories(self) -> Iterator[ArchivedRepository]:
         """Yield all repositories with a valid name. Raise StoreError."""
         root = self._home / "repositories"
         waiting = [root]
@@ -93,12 +83,12 @@ class DistributionDirectory:
             waiting += [directory / name for name in names if not name.startswith("_")]
 
 
-def _repository(name: Repository, directory: Path) -> OldRepository:
+def _repository(name: Repository, directory: Path) -> ArchivedRepository:
     tags = {}
     for entry in _subdirectories(directory / "_manifests/tags"):
         with suppress(InvalidTagError, InvalidDigestError, FileNotFoundError):
             tags[Tag(entry.name).name] = _read_link(Path(entry.path) / "current/link")
-    return OldRepository(
+    return ArchivedRepository(
         name, tags, _links(directory / "_manifests/revisions"), _links(directory / "_layers")
     )
 

@@ -13,8 +13,8 @@ from tests.kit import images
 from tests.kit.clients import Docker
 
 from registry_proxy.commands.doctor.clients import Machine, daemon_findings, docker_info
-from registry_proxy.commands.doctor.findings import Finding, examine
-from registry_proxy.commands.doctor.mirrors import docker_ways
+from registry_proxy.commands.doctor.findings import Finding, run_checks
+from registry_proxy.commands.doctor.mirrors import docker_routes
 from registry_proxy.commands.doctor.pull_check import client_checks
 
 if TYPE_CHECKING:
@@ -48,12 +48,12 @@ class Client:
         async def no_daemon() -> None:
             return None
 
-        return await examine(await client_checks(self.machine, server, no_daemon))
+        return await run_checks(await client_checks(self.machine, server, no_daemon))
 
 
 def told(found: list[Finding]) -> list[tuple[str, str, str]]:
-    assert all(each.remedy or each.verdict == "ok" for each in found)
-    return [(each.verdict.value, each.subject, each.text) for each in found]
+    assert all(each.remedy or each.severity == "ok" for each in found)
+    return [(each.severity.value, each.subject, each.text) for each in found]
 
 
 @pytest.fixture
@@ -84,15 +84,15 @@ async def test_what_goes_through_the_cache_is_told(client: Client, server: Serve
     host = f"127.0.0.1:{server.port}"
     point_to(client, host)
     found = told(await client.examine(f"http://{host}"))
-    assert found[0] == ("ok", f"http://{host}", "a registry-proxy answers")
-    mirror_routes = [(verdict, subject) for verdict, subject, _ in found[1:]]
-    assert mirror_routes == [
+    assert found[0] == ("ok", f"http://{host}", "a registry-proxy responds")
+    routes = [(verdict, subject) for verdict, subject, _ in found[1:]]
+    assert routes == [
         ("ok", "docker docker.io"),
         ("ok", "docker docker.io"),
         ("ok", "containerd docker.io"),
         ("ok", "podman docker.io"),
     ]
-    assert all(f"goes through http://{host} (" in text for _, _, text in found[1:3])
+    assert all(f"pulls through http://{host} (" in text for _, _, text in found[1:3])
     assert server.get("library/hello-world/manifests/latest").cache_status == "registry-proxy; hit"
 
 
@@ -136,8 +136,8 @@ async def test_a_mirror_that_is_something_else_is_told(client: Client) -> None:
     with talking(b"HTTP/1.1 200 OK\r\nServer: nginx\r\n\r\n") as port:
         point_to(client, f"127.0.0.1:{port}")
         found = told(await client.examine())
-    assert {(verdict, text.rpartition(" answers ")[2]) for verdict, _, text in found} == {
-        ("warn", "200, and is no registry-proxy")
+    assert {(verdict, text.rpartition(" responds with ")[2]) for verdict, _, text in found} == {
+        ("warn", "200, and is not a registry-proxy")
     }
 
 
@@ -168,8 +168,11 @@ async def test_a_login_is_asked_for_and_used(client: Client, site: Site, hub: Re
         host = f"127.0.0.1:{server.port}"
         point_to(client, host)
         found = told(await client.examine(f"http://{host}"))
-        assert ("ok", f"http://{host}", "a registry-proxy answers, and asks for a login") in found
-        assert len([text for verdict, _, text in found if verdict == "fail" and "there is none" in text]) == 4
+        assert ("ok", f"http://{host}", "a registry-proxy responds, and requires a login") in found
+        assert (
+            len([text for verdict, _, text in found if verdict == "fail" and "none is configured" in text])
+            == 4
+        )
         client.write(
             "home/.config/containers/auth.json", json.dumps({"auths": {host: {"auth": "bWU6c2VjcmV0"}}})
         )
@@ -179,7 +182,7 @@ async def test_a_login_is_asked_for_and_used(client: Client, site: Site, hub: Re
         found = told(await client.examine())
     assert [verdict for verdict, subject, _ in found if subject == "podman docker.io"] == ["ok"]
     [text] = [text for _, subject, text in found if subject == "containerd docker.io"]
-    assert "refuses the one that is configured" in text
+    assert "refuses the configured one" in text
 
 
 async def test_certificates_are_trusted_as_the_client_does(
@@ -222,8 +225,8 @@ async def test_broken_files_are_told(client: Client) -> None:
     (client.root / "etc/docker/certs.d/x/hosts.toml").write_bytes(b"\xff\xfe")
     found = told(await client.examine())
     subjects = {subject: (verdict, text) for verdict, subject, text in found}
-    assert subjects["/etc/docker/daemon.json"][1].startswith("it is no JSON")
-    assert subjects[f"/{PODMAN}"][1].startswith("it is no TOML")
+    assert subjects["/etc/docker/daemon.json"][1].startswith("not JSON")
+    assert subjects[f"/{PODMAN}"][1].startswith("not TOML")
     assert subjects["/etc/docker/certs.d/x/hosts.toml"][0] == "warn"
 
 
@@ -235,11 +238,11 @@ class TestDockerd:
             monkeypatch.setenv("DOCKER_HOST", f"unix://{docker.folder}/docker.sock")
             info = await docker_info()
         assert info is not None
-        known = list(docker_ways("d.json", {"registry-mirrors": ["http://127.0.0.1:1/"]}))
-        added = list(docker_ways("d.json", {"registry-mirrors": ["http://127.0.0.1:2"]}))
+        known = list(docker_routes("d.json", {"registry-mirrors": ["http://127.0.0.1:1/"]}))
+        added = list(docker_routes("d.json", {"registry-mirrors": ["http://127.0.0.1:2"]}))
         assert list(daemon_findings(info, known, has_hosts=False)) == []
         unread, classic = daemon_findings(info, [*known, *added], has_hosts=True)
-        assert (unread.verdict.value, unread.remedy) == ("fail", "systemctl reload docker")
+        assert (unread.severity.value, unread.remedy) == ("fail", "systemctl reload docker")
         assert "mirrors http://127.0.0.1:2 of daemon.json" in unread.text
         assert "classic image store, which reads no hosts.toml" in classic.text
 
@@ -258,4 +261,4 @@ def test_the_command_tells_programs_and_people(site: Site) -> None:
     assert report["sound"] is False
     texts = {each["subject"]: each["text"] for each in report["findings"]}
     assert texts[f"http://127.0.0.1:{port}"] == "Connection refused"
-    assert "is no address of a server" in site.run("doctor", "--client", "--server", "cache", code=2).stderr
+    assert "is not a URL of a server" in site.run("doctor", "--client", "--server", "cache", code=2).stderr

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from registry_proxy.commands.doctor.findings import Check, Finding, Verdict, examine, ok
+from registry_proxy.commands.doctor.findings import Check, Finding, Severity, ok, run_checks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,13 +25,13 @@ async def breaking() -> AsyncIterator[Finding]:
 
 async def test_no_check_keeps_another_from_telling_what_it_found() -> None:
     checks = [Check("endless", endless), Check("breaking", breaking), Check("this", well)]
-    found = await examine(checks, 0.05)
-    assert [(each.verdict, each.subject) for each in found] == [
-        (Verdict.OK, "endless"),
-        (Verdict.FAIL, "endless"),
-        (Verdict.OK, "breaking"),
-        (Verdict.FAIL, "breaking"),
-        (Verdict.OK, "this"),
+    found = await run_checks(checks, 0.05)
+    assert [(each.severity, each.subject) for each in found] == [
+        (Severity.OK, "endless"),
+        (Severity.FAIL, "endless"),
+        (Severity.OK, "breaking"),
+        (Severity.FAIL, "breaking"),
+        (Severity.OK, "this"),
     ]
     assert "no result within 0.05 s" in found[1].text
     assert "ValueError: of no use" in found[3].text
@@ -44,4 +44,4 @@ async def test_checks_run_together() -> None:
         await meeting.wait()
         yield ok("met", "the others")
 
-    assert len(await examine([Check("meet", meet)] * 3, 5.0)) == 3
+    assert len(await run_checks([Check("meet", meet)] * 3, 5.0)) == 3

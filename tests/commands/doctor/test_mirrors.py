@@ -8,9 +8,9 @@ import pytest
 from registry_proxy.commands.doctor.mirrors import (
     MirrorRoute,
     config_path,
-    docker_ways,
-    hosts_ways,
-    registries_ways,
+    docker_routes,
+    hosts_routes,
+    registries_routes,
 )
 
 
@@ -19,7 +19,7 @@ def test_daemon_json_names_mirrors_of_docker_hub() -> None:
         "registry-mirrors": ["https://hub.example.com/", "http://10.0.0.1:5000", "nonsense"],
         "insecure-registries": ["hub.example.com"],
     }
-    first, second = docker_ways("d.json", settings)
+    first, second = docker_routes("d.json", settings)
     assert first == MirrorRoute("docker", "d.json", "docker.io", "hub.example.com", ("https",), verify=False)
     assert second == MirrorRoute("docker", "d.json", "docker.io", "10.0.0.1:5000", ("http",))
     assert str(second) == "http://10.0.0.1:5000"
@@ -46,7 +46,7 @@ server = "https://ghcr.io"
 
 
 def test_hosts_toml_names_hosts_for_pulls() -> None:
-    first, second, third, fourth = hosts_ways("containerd", "h.toml", "ghcr.io", tomllib.loads(HOSTS))
+    first, second, third, fourth = hosts_routes("containerd", "h.toml", "ghcr.io", tomllib.loads(HOSTS))
     assert first == MirrorRoute(
         "containerd",
         "h.toml",
@@ -54,12 +54,12 @@ def test_hosts_toml_names_hosts_for_pulls() -> None:
         "cache.example.com",
         ("https",),
         namespace="ghcr.io",
-        authorities=("ca.pem",),
+        ca_files=("ca.pem",),
         identity=("/c.cert", "/c.key"),
         headers={"Authorization": "Basic x"},
     )
     assert first.path("acme/app", "1") == "/v2/acme/app/manifests/1?ns=ghcr.io"
-    assert (second.host, second.verify, second.authorities) == (
+    assert (second.host, second.verify, second.ca_files) == (
         "proxy.example.com:8080",
         False,
         ("a.pem", "b.pem"),
@@ -71,8 +71,8 @@ def test_hosts_toml_names_hosts_for_pulls() -> None:
 
 
 def test_the_hosts_of_all_registries_are_tried_with_docker_hub() -> None:
-    [way] = hosts_ways("docker", "h.toml", "_default", {"host": {"http://cache": {}}})
-    assert way.path("library/alpine", "3") == "/v2/library/alpine/manifests/3?ns=docker.io"
+    [route] = hosts_routes("docker", "h.toml", "_default", {"host": {"http://cache": {}}})
+    assert route.path("library/alpine", "3") == "/v2/library/alpine/manifests/3?ns=docker.io"
 
 
 REGISTRIES = """
@@ -93,7 +93,7 @@ location = "quay.io"
 
 
 def test_registries_conf_names_mirrors_by_registry() -> None:
-    first, second = registries_ways("r.conf", tomllib.loads(REGISTRIES))
+    first, second = registries_routes("r.conf", tomllib.loads(REGISTRIES))
     assert first == MirrorRoute(
         "podman", "r.conf", "docker.io", "cache.example.com", ("https",), prefix="docker.io/"
     )
@@ -117,7 +117,7 @@ def test_containerd_s_folder_is_found_whatever_its_version(plugin: str, version:
     [{}, {"host": []}, {"host": {"ftp://x": {}}}, {"registry": {"mirror": 1}}, {"plugins": {"cri": 5}}],
 )
 def test_odd_files_name_nothing(document: dict[str, Any]) -> None:
-    assert list(docker_ways("f", document)) == []
-    assert list(hosts_ways("docker", "f", "docker.io", document)) == []
-    assert list(registries_ways("f", document)) == []
+    assert list(docker_routes("f", document)) == []
+    assert list(hosts_routes("docker", "f", "docker.io", document)) == []
+    assert list(registries_routes("f", document)) == []
     assert config_path(document) is None

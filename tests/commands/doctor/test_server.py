@@ -63,10 +63,10 @@ class TestServer:
                 "upstream docker.io",
                 "clock",
             }
-            assert about(found, port) == [("ok", "the server answers")]
+            assert about(found, port) == [("ok", "the server responds")]
             shown = site.run("doctor").stdout
-            assert "ok    server: it runs, with 1 worker" in shown
-            assert "0 to look at, 0 failing." in shown
+            assert "ok    server: running, with 1 worker" in shown
+            assert "0 warnings, 0 failures." in shown
 
     def test_that_does_not_run_is_told_with_its_ports_free(self, site: Site) -> None:
         port = site.settings["server_listen"] = f"127.0.0.1:{free_port()}"
@@ -74,9 +74,7 @@ class TestServer:
         assert list(failing(found)) == ["server"]
         assert about(found, f"port {port}") == [("ok", "free for the server")]
         assert not site.store.exists()
-        assert (
-            "fail  server: it does not run on this store\n      Start it" in site.run("doctor", code=1).stdout
-        )
+        assert "fail  server: not running on this store\n      Start it" in site.run("doctor", code=1).stdout
 
     def test_that_listens_elsewhere_by_now_is_told(self, site: Site) -> None:
         with site.serving():
@@ -88,7 +86,7 @@ class TestServer:
         site.settings["access_proxy_protocol"] = "true"
         site.settings["access_trusted_proxies"] = "127.0.0.1"
         with site.serving(asked=False) as server:
-            server.until(lambda: about(examine(site), f"port {port}") == [("ok", "the server answers")])
+            server.until(lambda: about(examine(site), f"port {port}") == [("ok", "the server responds")])
 
 
 class TestConfiguration:
@@ -116,7 +114,7 @@ class TestPorts:
         try:
             port = site.settings["server_listen"] = f"127.0.0.1:{server.server_port}"
             found = failing(examine(site, code=1))
-            assert found[f"port {port}"].startswith("another server answers here: BaseHTTP")
+            assert found[f"port {port}"].startswith("another server responds here: BaseHTTP")
         finally:
             server.shutdown()
             server.server_close()
@@ -124,12 +122,12 @@ class TestPorts:
     def test_taken_by_something_that_says_nothing_useful_are_told(self, site: Site) -> None:
         with talking(b"220 mail.example.com ESMTP\r\n\r\n") as port:
             site.settings["server_listen"] = f"127.0.0.1:{port}"
-            assert "the answer is no HTTP" in failing(examine(site, code=1))[f"port 127.0.0.1:{port}"]
+            assert "the response is not HTTP" in failing(examine(site, code=1))[f"port 127.0.0.1:{port}"]
 
     def test_of_another_machine_s_address_are_told(self, site: Site) -> None:
         site.settings["server_listen"] = "192.0.2.1:5000"
         found = failing(examine(site, code=1))
-        assert "it can't be listened on" in found["port 192.0.2.1:5000"]
+        assert "cannot listen here" in found["port 192.0.2.1:5000"]
 
 
 @contextmanager
@@ -156,12 +154,12 @@ class TestNames:
     def test_that_lead_nowhere_are_told(self, site: Site) -> None:
         site.settings["dockerhub_hostname"] = "hub.registry-proxy.invalid"
         found = failing(examine(site, code=1))
-        assert found["name hub.registry-proxy.invalid"].startswith("it can't be resolved")
+        assert found["name hub.registry-proxy.invalid"].startswith("does not resolve")
 
     def test_that_lead_only_this_machine_to_itself_are_told(self, site: Site) -> None:
         site.settings["dockerhub_hostname"] = "localhost"
         [(verdict, text)] = about(examine(site, code=1), "name localhost")
-        assert (verdict, "for itself alone" in text) == ("warn", True)
+        assert (verdict, "which only this machine can reach" in text) == ("warn", True)
 
 
 class TestCertificates:
@@ -196,9 +194,9 @@ class TestCertificates:
             found = examine(tls)
         days, trusted = about(found, "certificate localhost")
         assert days == ("ok", "100 days left, from registry-proxy tests")
-        assert trusted == ("ok", "trusted, with all of its chain")
-        assert about(found, f"port {tls.settings['tls_listen']}") == [("ok", "the server answers")]
-        assert "on to HTTPS" in about(found, f"port {tls.settings['tls_http']}")[0][1]
+        assert trusted == ("ok", "trusted, with its chain")
+        assert about(found, f"port {tls.settings['tls_listen']}") == [("ok", "the server responds")]
+        assert "redirects requests to HTTPS" in about(found, f"port {tls.settings['tls_http']}")[0][1]
 
     def test_that_are_not_trusted_here_are_told(self, tls: Site, authority: Authority) -> None:
         self.issue(tls, authority, "localhost")
@@ -220,17 +218,17 @@ class TestCertificates:
         for key in ("tls_cert", "tls_key"):
             tls.settings[key] = f"{tls.settings[key]},{tls.folder / 'valid.pem'}"
         with tls.serving():
-            assert failing(examine(tls, code=1))["certificate localhost"].startswith("it expired on")
+            assert failing(examine(tls, code=1))["certificate localhost"].startswith("expired on")
 
     def test_of_other_names_are_none(self, tls: Site, authority: Authority) -> None:
         self.issue(tls, authority, "other.example")
         with tls.serving():
-            assert "the server shows none" in failing(examine(tls, code=1))["certificate localhost"]
+            assert "the server sends none" in failing(examine(tls, code=1))["certificate localhost"]
 
     def test_cannot_be_seen_without_the_server(self, tls: Site, authority: Authority) -> None:
         self.issue(tls, authority, "localhost")
         found = failing(examine(tls, code=1))
-        assert found["certificate localhost"] == "it can't be looked at: Connection refused"
+        assert found["certificate localhost"] == "there is no connection to the server: Connection refused"
 
 
 class TestStore:
@@ -273,7 +271,7 @@ class TestUpstreams:
 
     def test_that_fail_are_told(self, site: Site, hub: RemoteUpstream) -> None:
         hub.arm("ping", Answer(status=503), times=None)
-        assert ("warn", "it answers 503") in about(examine(site, code=1), "upstream docker.io")
+        assert ("warn", "returns 503") in about(examine(site, code=1), "upstream docker.io")
 
     @pytest.mark.parametrize(("password", "verdict"), [("right", "ok"), ("wrong", "fail")])
     def test_are_tried_with_the_credentials(
@@ -314,4 +312,4 @@ class TestUpstreams:
 
 
 def test_wrong_usage_is_told(site: Site) -> None:
-    assert "--server goes with --client" in site.run("doctor", "--server", "http://x", code=2).stderr
+    assert "--server requires --client" in site.run("doctor", "--server", "http://x", code=2).stderr

@@ -63,4 +63,4 @@ def test_a_server_that_is_not_there_is_not_healthy(tmp_path: Path) -> None:
         pass
     done = healthcheck(config)
     assert done.returncode == 1
-    assert "doesn't answer: Connection refused" in done.stderr
+    assert "does not respond: Connection refused" in done.stderr

@@ -8,7 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from registry_proxy.commands.common import ConfigOption, JsonOption, UsageError, YesOption, settings_loader
+from registry_proxy.commands.common import (
+    ConfigOption,
+    JsonOption,
+    UsageError,
+    YesOption,
+    command,
+    settings_loader,
+)
 
 # \b keeps the lines as they are.
 EXAMPLES = """\b
@@ -31,6 +38,7 @@ _DEFAULT = "Send pulls from every registry to the cache first, including registr
 _KINDS = "docker, containerd, podman, cri-o, skopeo, buildah, buildkit, k3s, rke2, kind or talos"
 
 
+@command(EXAMPLES)
 def client(  # noqa: PLR0913, PLR0917 - each is an option of the command
     kind: Annotated[str, typer.Argument(metavar="KIND", help=_KINDS, show_default=False)],
     config: ConfigOption = None,

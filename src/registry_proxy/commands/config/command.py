@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from registry_proxy.commands.common import JsonOption, YesOption  # noqa: TC001 - typer looks them up
+from registry_proxy.commands.common import JsonOption, YesOption, command
 
 # \b keeps the lines as they are.
 EXAMPLES = """\b
@@ -29,6 +29,7 @@ _Text = str | None
 _Path = Path | None
 
 
+@command(EXAMPLES)
 def config(  # noqa: PLR0913, PLR0917 - each is an option of the command
     file: Annotated[
         _Path, _flag("FILE", "The file to write. Default: ./registry-proxy.toml.", "--config")

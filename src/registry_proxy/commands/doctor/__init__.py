@@ -1,1 +1,1 @@
-"""What can be wrong with a server or a client, looked for where it runs; each finding says what to do."""
+"""`registry-proxy doctor`: checks of a server or a client on its machine; every problem includes a fix."""

@@ -1,4 +1,4 @@
-"""Addresses and names of this machine."""
+"""Addresses of host names and of this machine."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from ipaddress import ip_address
 
 
 async def resolve(name: str) -> list[str]:
-    """The addresses of a host name, once each. Raises OSError or UnicodeError."""
+    """Return the addresses of a host name, without duplicates. Raise OSError or UnicodeError."""
     found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for _, _, _, _, address in found))
 
 
 def is_ours(address: str) -> bool:
-    """Whether an address belongs to this machine: only such a one can be bound."""
+    """Return whether an address belongs to this machine: only then can it be bound."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as sock:
@@ -25,16 +25,5 @@ def is_ours(address: str) -> bool:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether no other machine can reach it."""
+    """Return whether no other machine can reach an address."""
     return ip_address(address.partition("%")[0]).is_loopback
-
-
-def reachable(host: str) -> list[str]:
-    """Where a listener on `host` is reached from here: the unspecified address is every one."""
-    match host:
-        case "0.0.0.0":  # noqa: S104
-            return ["127.0.0.1"]
-        case "::":
-            return ["::1", "127.0.0.1"]  # a kernel without IPv6 has only the second
-        case _:
-            return [host]

@@ -1,4 +1,4 @@
-"""Findings, and the checks that they come from: run together, each with a time of its own."""
+"""Findings, and the checks that produce them. All checks run together, each with its own time limit."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
-_PATIENCE = 30.0  # seconds
+_TIMEOUT = 30.0  # seconds
 
 
-class Verdict(StrEnum):
-    """How good what was found is."""
+class Severity(StrEnum):
+    """The severity of a finding. A warning is possibly intended."""
 
     OK = "ok"
     WARN = "warn"
@@ -23,53 +23,53 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line: what was looked at, what it is like, and what to do about it unless it is well."""
+    """One result: the object that was checked, its state, and a fix unless it is OK."""
 
-    verdict: Verdict
+    severity: Severity
     subject: str
     text: str
     remedy: str = ""
 
 
 def ok(subject: str, text: str) -> Finding:
-    """It is well."""
-    return Finding(Verdict.OK, subject, text)
+    """Return a finding without a problem."""
+    return Finding(Severity.OK, subject, text)
 
 
 def warn(subject: str, text: str, remedy: str) -> Finding:
-    """It may be meant so."""
-    return Finding(Verdict.WARN, subject, text, remedy)
+    """Return a finding that is possibly intended."""
+    return Finding(Severity.WARN, subject, text, remedy)
 
 
 def fail(subject: str, text: str, remedy: str) -> Finding:
-    """Something does not work."""
-    return Finding(Verdict.FAIL, subject, text, remedy)
+    """Return a finding of something that does not work."""
+    return Finding(Severity.FAIL, subject, text, remedy)
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Something to look at; `subject` names it where the look itself fails."""
+    """A check. `subject` is the subject of the finding if the check itself fails."""
 
     subject: str
-    look: Callable[[], AsyncIterator[Finding]]
+    run: Callable[[], AsyncIterator[Finding]]
 
 
-async def examine(checks: Iterable[Check], patience: float = _PATIENCE) -> list[Finding]:
-    """What all checks find, in their order. None waits for another, and none keeps another from ending."""
-    found = await asyncio.gather(*(_examine(check, patience) for check in checks))
+async def run_checks(checks: Iterable[Check], limit: float = _TIMEOUT) -> list[Finding]:
+    """Run all checks concurrently and return their findings, in the order of the checks. `limit` is in seconds."""
+    found = await asyncio.gather(*(_run(check, limit) for check in checks))
     return [finding for findings in found for finding in findings]
 
 
-async def _examine(check: Check, patience: float) -> list[Finding]:
+async def _run(check: Check, limit: float) -> list[Finding]:
     found = []
     try:
-        async with asyncio.timeout(patience):
-            async for finding in check.look():
-                found.append(finding)  # noqa: PERF401  what was found before a failure counts
+        async with asyncio.timeout(limit):
+            async for finding in check.run():
+                found.append(finding)  # noqa: PERF401  the findings before a failure are kept
     except TimeoutError:
-        text = f"there was no result within {patience:g} s"
-        found.append(fail(check.subject, text, "Look at the network, the name servers and the disk."))
-    except Exception as error:  # noqa: BLE001  a check that breaks must not hide what the others find
+        text = f"there was no result within {limit:g} s"
+        found.append(fail(check.subject, text, "Check the network, the name servers and the disk."))
+    except Exception as error:  # noqa: BLE001  a broken check must not hide the findings of the others
         text = f"the check broke: {type(error).__name__}: {error}"
         found.append(fail(check.subject, text, "Please report this."))
     return found

@@ -1,4 +1,4 @@
-"""The ways that a client's own files make it go for an image. Pure.
+"""The mirrors that the files of a client configure. Pure.
 
 dockerd: https://docs.docker.com/reference/cli/dockerd/ ("registry-mirrors")
 containerd: https://github.com/containerd/containerd/blob/main/docs/hosts.md
@@ -19,11 +19,10 @@ EVERYTHING = "_default"
 
 @dataclass(frozen=True, slots=True)
 class MirrorRoute:
-    """One mirror of one registry, as `client` will use it; `file` says so.
+    """One mirror of one registry, as `client` uses it because of `file`.
 
-    Its paths begin with `base`, and `prefix` stands before their repositories; `namespace` goes into `?ns=`.
-    `authorities` are files of further certificates to trust, `identity` those of a client certificate and its key.
-    `schemes` are tried in their order.
+    Its paths begin with `base`, their repositories with `prefix`; `namespace` is the value of `?ns=`. `ca_files` are
+    additional CAs, `identity` is a client certificate and its key. `schemes` are tried in order.
     """
 
     client: str
@@ -34,27 +33,27 @@ class MirrorRoute:
     base: str = ""
     prefix: str = ""
     namespace: str = ""
-    authorities: tuple[str, ...] = ()
+    ca_files: tuple[str, ...] = ()
     identity: tuple[str, str] | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     verify: bool = True
 
     def path(self, repository: str, reference: str) -> str:
-        """The path of a manifest."""
+        """Return the path of a manifest."""
         query = f"?ns={self.namespace}" if self.namespace else ""
         return f"{self.base}/v2/{self.prefix}{repository}/manifests/{reference}{query}"
 
     @property
     def ping(self) -> str:
-        """The path that tells whether it is there."""
+        """The path of the API version check."""
         return f"{self.base}/v2/"
 
     def __str__(self) -> str:
         return f"{self.schemes[0]}://{self.host}"
 
 
-def docker_ways(file: str, settings: Mapping[str, Any]) -> Iterator[MirrorRoute]:
-    """The mirrors of a daemon.json: for Docker Hub alone."""
+def docker_routes(file: str, settings: Mapping[str, Any]) -> Iterator[MirrorRoute]:
+    """Yield the mirrors of a daemon.json. They are for Docker Hub only."""
     insecure = {str(host) for host in _list(settings, "insecure-registries")}
     for url in _list(settings, "registry-mirrors"):
         scheme, _, rest = str(url).partition("://")
@@ -64,9 +63,9 @@ def docker_ways(file: str, settings: Mapping[str, Any]) -> Iterator[MirrorRoute]
             yield MirrorRoute("docker", file, HUB, host, (scheme,), base, verify=host not in insecure)
 
 
-def hosts_ways(client: str, file: str, registry: str, document: Mapping[str, Any]) -> Iterator[MirrorRoute]:
-    """The hosts of a hosts.toml that are good for pulls; `registry` is the name of its folder."""
-    asked = HUB if registry == EVERYTHING else registry
+def hosts_routes(client: str, file: str, registry: str, document: Mapping[str, Any]) -> Iterator[MirrorRoute]:
+    """Yield the hosts of a hosts.toml that serve pulls. `registry` is the name of its directory."""
+    namespace = HUB if registry == EVERYTHING else registry
     for url, host in _table(document, "host").items():
         scheme, _, rest = str(url).partition("://")
         name, _, path = rest.rstrip("/").partition("/")
@@ -77,35 +76,35 @@ def hosts_ways(client: str, file: str, registry: str, document: Mapping[str, Any
         yield MirrorRoute(
             client,
             file,
-            asked,
+            namespace,
             name,
             (scheme,),
             base="" if override or not path else f"/{path}",
             prefix=_prefix(path) if override else "",
-            namespace="" if name == asked else asked,
-            authorities=_files(host.get("ca")),
+            namespace="" if name == namespace else namespace,
+            ca_files=_files(host.get("ca")),
             identity=_identity(host.get("client")),
             headers={str(key): _first(value) for key, value in _table(host, "header").items()},
             verify=not host.get("skip_verify", False),
         )
 
 
-def registries_ways(file: str, document: Mapping[str, Any]) -> Iterator[MirrorRoute]:
-    """The mirrors of a registries.conf, version 2."""
+def registries_routes(file: str, document: Mapping[str, Any]) -> Iterator[MirrorRoute]:
+    """Yield the mirrors of a registries.conf, version 2."""
     for entry in _list(document, "registry"):
         location = str(entry.get("prefix") or entry.get("location") or "")
         for mirror in _list(entry, "mirror"):
             host, _, path = str(mirror.get("location", "")).partition("/")
             insecure = bool(mirror.get("insecure", False))
             if host and location:
-                # An insecure mirror is tried by TLS first, whoever answers.
+                # An insecure mirror is tried with TLS first, then without.
                 schemes = ("https", "http") if insecure else ("https",)
                 prefix = f"{path}/" if path else ""
                 yield MirrorRoute("podman", file, location, host, schemes, prefix=prefix, verify=not insecure)
 
 
 def config_path(document: Mapping[str, Any]) -> str | None:
-    """Where containerd's CRI plugin looks for hosts.toml files; None where it does not."""
+    """Return the directory of hosts.toml files for containerd's CRI plugin, None if it reads none."""
     plugins = _table(document, "plugins")
     for name in ("io.containerd.cri.v1.images", "io.containerd.grpc.v1.cri", "cri"):
         found = _table(_table(plugins, name), "registry").get("config_path")
@@ -115,7 +114,7 @@ def config_path(document: Mapping[str, Any]) -> str | None:
 
 
 def _prefix(path: str) -> str:
-    """What stands before repositories, where the path takes the place of `/v2`."""
+    """Return the prefix of repositories if the path replaces `/v2`."""
     inner = path.removeprefix("v2").strip("/")
     return f"{inner}/" if inner else ""
 

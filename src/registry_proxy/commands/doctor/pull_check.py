@@ -1,4 +1,4 @@
-"""Going the ways of clients: whether what they ask comes out of a cache of this program."""
+"""Requests as each client sends them: does a registry-proxy respond?"""
 
 from __future__ import annotations
 
@@ -8,155 +8,163 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from registry_proxy.commands.doctor.addresses import resolve
-from registry_proxy.commands.doctor.clients import DockerInfo, Machine, RouteSurvey, docker_info
+from registry_proxy.commands.doctor.clients import DockerInfo, Machine, RouteScan, docker_info
 from registry_proxy.commands.doctor.findings import Check, Finding, fail, ok, warn
 from registry_proxy.commands.doctor.mirrors import HUB, MirrorRoute
-from registry_proxy.commands.doctor.probe import AskError, Reply, Target, ask
+from registry_proxy.commands.probe import Endpoint, ProbeError, ProbeResponse, probe
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
 _PORTS = {"http": 80, "https": 443}
-# Something small to ask for. Elsewhere an answer that it is missing will do.
+# Small images. For other registries, a 404 response is sufficient.
 _SAMPLES = {
     HUB: ("library/hello-world", "latest"),
     "quay.io": ("prometheus/busybox", "latest"),
     "gcr.io": ("distroless/static", "latest"),
     "registry.k8s.io": ("pause", "3.10"),
 }
-_NOWHERE = ("registry-proxy/doctor", "latest")
-_LOGIN = "Give it one: `registry-proxy client {client} --apply --username USER --password-file FILE`."
-_TRUST = "Give the client the authority: `registry-proxy client {client} --apply --ca FILE`."
+_MISSING = ("registry-proxy/doctor", "latest")
+_LOGIN = "Configure one: `registry-proxy client {client} --apply --username USER --password-file FILE`."
+_TRUST = "Pass the CA to the client: `registry-proxy client {client} --apply --ca FILE`."
 
 
 async def client_checks(
     machine: Machine, server: str | None, docker_info: DockerInfo = docker_info
 ) -> list[Check]:
-    """A check for each way that a client on the machine goes, and for the server at a URL."""
-    survey = RouteSurvey(machine, docker_info)
-    await survey.look()
-    checks = [Check("clients", partial(_told, survey.findings))]
+    """Return a check for each mirror of each client on the machine, and for the server at a URL."""
+    scan = RouteScan(machine, docker_info)
+    await scan.run()
+    checks = [Check("clients", partial(_yield, scan.findings))]
     if server is not None:
         parts = urlsplit(server)
         checks.append(Check(server, partial(check_server, server)))
-        others = [each for each in survey.mirror_routes if each.host != parts.netloc]
+        others = [each for each in scan.routes if each.host != parts.netloc]
         checks += [Check(other.client, partial(_elsewhere, other, server)) for other in others]
-    checks += [Check(f"{way.client} {way.registry}", partial(check_way, way)) for way in survey.mirror_routes]
+    checks += [Check(f"{each.client} {each.registry}", partial(check_route, each)) for each in scan.routes]
     return checks
 
 
-async def _told(findings: list[Finding]) -> AsyncIterator[Finding]:
+async def _yield(findings: list[Finding]) -> AsyncIterator[Finding]:
     for finding in findings:
         yield finding
 
 
-async def _elsewhere(way: MirrorRoute, server: str) -> AsyncIterator[Finding]:
-    text = f"{way.file} sends {way.registry} to {way}, not to {server}"
-    yield warn(way.client, text, "Right if it is the same server by another name.")
+async def _elsewhere(route: MirrorRoute, server: str) -> AsyncIterator[Finding]:
+    text = f"{route.file} sends {route.registry} to {route}, not to {server}"
+    yield warn(route.client, text, "Correct if this is the same server with another name.")
 
 
 async def check_server(url: str) -> AsyncIterator[Finding]:
-    """Whether a server of this program answers there, to this machine."""
+    """Check that a registry-proxy responds at a URL."""
     parts = urlsplit(url)
     try:
         ping = await _get(
             MirrorRoute("", "", HUB, parts.netloc, (parts.scheme,)), parts.scheme, "/v2/", "GET"
         )
     except ssl.SSLCertVerificationError as error:
-        remedy = "Right for an authority of your own that only the clients' files name; else let the system trust it."
+        remedy = (
+            "Correct for a private CA that only the clients' files refer to; else add it to the system's CAs."
+        )
         yield warn(url, f"this machine does not trust its certificate: {error.verify_message}", remedy)
-    except (ssl.SSLError, AskError, OSError, UnicodeError) as error:
+    except (ssl.SSLError, ProbeError, OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         yield fail(url, reason, "Check that the server runs, and the network from here to there.")
     else:
         if ping.is_ours:
             yield ok(
-                url, "a registry-proxy answers" + (", and asks for a login" if ping.status == 401 else "")
+                url, "a registry-proxy responds" + (", and requires a login" if ping.status == 401 else "")
             )
         else:
             yield fail(
-                url, f"something else answers {ping.status}", "Mend the address, or the proxy in front."
+                url, f"another server responds with {ping.status}", "Fix the URL, or the proxy in front."
             )
 
 
-async def check_way(way: MirrorRoute) -> AsyncIterator[Finding]:
-    """Ping the mirror, then ask it for a manifest."""
-    subject = f"{way.client} {way.registry}"
+async def check_route(route: MirrorRoute) -> AsyncIterator[Finding]:
+    """Send the mirror a version check, then a request for a manifest."""
+    subject = f"{route.client} {route.registry}"
     try:
-        scheme, ping = await _first(way, way.ping)
-        problem = _ping_problem(subject, way, ping)
+        scheme, ping = await _first(route, route.ping)
+        problem = _ping_problem(subject, route, ping)
         if problem is not None:
             yield problem
             return
-        sample = _SAMPLES.get(way.registry, _NOWHERE)
-        reply = await _get(way, scheme, way.path(*sample), "HEAD")
+        sample = _SAMPLES.get(route.registry, _MISSING)
+        response = await _get(route, scheme, route.path(*sample), "HEAD")
     except ssl.SSLCertVerificationError as error:
-        yield fail(subject, f"{way}: its certificate is not trusted: {error.verify_message}", _trust(way))
-    except (ssl.SSLError, AskError, OSError, UnicodeError) as error:
+        yield fail(subject, f"{route}: its certificate is not trusted: {error.verify_message}", _trust(route))
+    except (ssl.SSLError, ProbeError, OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        remedy = f"Check that the server runs and that this machine reaches it, or mend {way.file}."
-        yield fail(subject, f"{way}: {reason}", remedy)
+        remedy = f"Check that the server runs and that this machine reaches it, or fix {route.file}."
+        yield fail(subject, f"{route}: {reason}", remedy)
     else:
-        yield _judge(subject, way, reply)
+        yield _judge(subject, route, response)
 
 
-def _trust(way: MirrorRoute) -> str:
-    return _TRUST.format(client=way.client)
+def _trust(route: MirrorRoute) -> str:
+    return _TRUST.format(client=route.client)
 
 
-def _ping_problem(subject: str, way: MirrorRoute, ping: Reply) -> Finding | None:
+def _ping_problem(subject: str, route: MirrorRoute, ping: ProbeResponse) -> Finding | None:
     if not ping.is_ours:
-        text = f"{way} answers {ping.status}, and is no registry-proxy"
-        return warn(subject, text, f"Right if it is meant to be another mirror; else mend {way.file}.")
+        text = f"{route} responds with {ping.status}, and is not a registry-proxy"
+        return warn(subject, text, f"Correct if another mirror is intended; else fix {route.file}.")
     if ping.status == 401:
-        text = f"{way} asks for a login, and {'refuses the one' if way.headers else 'there is none'} that is configured"
-        return fail(subject, text, _LOGIN.format(client=way.client))
+        login = "refuses the configured one" if route.headers else "none is configured"
+        return fail(subject, f"{route} requires a login, and {login}", _LOGIN.format(client=route.client))
     if ping.status != 200:
-        return fail(subject, f"{way} answers {ping.status} {ping.reason}", "Look at [access] on the server.")
+        return fail(
+            subject, f"{route} responds with {ping.status} {ping.reason}", "Check [access] on the server."
+        )
     return None
 
 
-def _judge(subject: str, way: MirrorRoute, reply: Reply) -> Finding:
-    told = reply.headers.get("cache-status", "").removeprefix("registry-proxy; ")
-    if not reply.is_ours:
-        text = f"{way} answers /v2/, but something else answers for images"
-        return fail(subject, text, "Let the reverse proxy in front send all of /v2/ to registry-proxy.")
-    if reply.status >= 500 or reply.status == 429:
+def _judge(subject: str, route: MirrorRoute, response: ProbeResponse) -> Finding:
+    cache_status = response.headers.get("cache-status", "").removeprefix("registry-proxy; ")
+    if not response.is_ours:
+        text = f"{route} responds to /v2/, but another server responds to requests for images"
         return fail(
-            subject, f"{way} can't get at the registry: {reply.reason}", "Run `registry-proxy doctor` there."
+            subject, text, "Configure the reverse proxy in front to send all of /v2/ to registry-proxy."
         )
-    return ok(subject, f"goes through {way} ({told})")
+    if response.status >= 500 or response.status == 429:
+        return fail(
+            subject,
+            f"{route} cannot reach the registry: {response.reason}",
+            "Run `registry-proxy doctor` there.",
+        )
+    return ok(subject, f"pulls through {route} ({cache_status})")
 
 
-async def _first(way: MirrorRoute, path: str) -> tuple[str, Reply]:
-    """The answer by the first scheme that works, and that scheme."""
-    *others, last = way.schemes
+async def _first(route: MirrorRoute, path: str) -> tuple[str, ProbeResponse]:
+    """Return the first scheme that works, and the response."""
+    *others, last = route.schemes
     for scheme in others:
         try:
-            return scheme, await _get(way, scheme, path, "GET")
-        except (AskError, ssl.SSLError):
+            return scheme, await _get(route, scheme, path, "GET")
+        except (ProbeError, ssl.SSLError):
             continue
-    return last, await _get(way, last, path, "GET")
+    return last, await _get(route, last, path, "GET")
 
 
-async def _get(way: MirrorRoute, scheme: str, path: str, method: str) -> Reply:
-    parts = urlsplit(f"{scheme}://{way.host}")
+async def _get(route: MirrorRoute, scheme: str, path: str, method: str) -> ProbeResponse:
+    parts = urlsplit(f"{scheme}://{route.host}")
     name = parts.hostname or ""
     address = (await resolve(name))[0]
-    tls = _context(way) if scheme == "https" else None
-    target = Target(address, parts.port or _PORTS[scheme], name, tls)
-    headers: Mapping[str, str] = {"Host": way.host, **way.headers}
-    return await ask(target, path, method=method, headers=headers)
+    tls = _context(route) if scheme == "https" else None
+    endpoint = Endpoint(address, parts.port or _PORTS[scheme], name, tls)
+    headers: Mapping[str, str] = {"Host": route.host, **route.headers}
+    return await probe(endpoint, path, method=method, headers=headers)
 
 
-def _context(way: MirrorRoute) -> ssl.SSLContext:
-    """TLS as the client does it. Raises OSError."""
+def _context(route: MirrorRoute) -> ssl.SSLContext:
+    """Return the client's TLS settings. Raise OSError."""
     context = ssl.create_default_context()
-    for file in way.authorities:
+    for file in route.ca_files:
         context.load_verify_locations(file)
-    if way.identity is not None:
-        context.load_cert_chain(*way.identity)
-    if not way.verify:
+    if route.identity is not None:
+        context.load_cert_chain(*route.identity)
+    if not route.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context

@@ -1,4 +1,4 @@
-"""Everything that is looked at on the server's machine."""
+"""All checks of the server's machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from registry_proxy.commands.doctor.certificates import certificate_checks
 from registry_proxy.commands.doctor.findings import Check, Finding, fail, ok, warn
 from registry_proxy.commands.doctor.names import name_checks
 from registry_proxy.commands.doctor.ports import check_ports
-from registry_proxy.commands.doctor.store import alive_workers, store_checks
+from registry_proxy.commands.doctor.store import count_running, store_checks
 from registry_proxy.commands.doctor.upstreams import upstream_checks
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def configuration_findings(error: ConfigError) -> list[Finding]:
-    """What is wrong with a configuration that can't be used."""
+    """Return the problems of an unusable configuration."""
     return [
         fail("configuration", f"{each.origin}: {f'{each.key} ' if each.key else ''}{each.text}", each.remedy)
         for each in error.problems
@@ -28,8 +28,8 @@ def configuration_findings(error: ConfigError) -> list[Finding]:
 
 
 def server_checks(settings: Settings, file: Path | None) -> list[Check]:
-    """All checks, with the configuration as it was read from `file`."""
-    workers = alive_workers(settings.storage.path)
+    """Return all checks. `file` is the configuration file."""
+    workers = count_running(settings.storage.path)
     return [
         Check("configuration", partial(_configuration, settings, file)),
         Check("server", partial(_server, workers)),
@@ -42,14 +42,14 @@ def server_checks(settings: Settings, file: Path | None) -> list[Check]:
 
 
 async def _configuration(settings: Settings, file: Path | None) -> AsyncIterator[Finding]:
-    yield ok("configuration", f"{file} can be used" if file else "there is no file; the defaults are used")
+    yield ok("configuration", f"{file} is valid" if file else "there is no file; the defaults are used")
     for warning in settings.warnings:
         yield warn("configuration", warning, "See docs/configuration.md.")
 
 
 async def _server(workers: int) -> AsyncIterator[Finding]:
     if workers:
-        yield ok("server", f"it runs, with {workers} worker{'s' if workers > 1 else ''}")
+        yield ok("server", f"running, with {workers} worker{'s' if workers > 1 else ''}")
     else:
         remedy = "Start it: `systemctl start registry-proxy`, or `registry-proxy serve`."
-        yield fail("server", "it does not run on this store", remedy)
+        yield fail("server", "not running on this store", remedy)

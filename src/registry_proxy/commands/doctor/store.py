@@ -1,22 +1,18 @@
-"""The store: its disk, its owner, its index, and the workers that serve from it."""
+"""Checks of the store: its disk, the owner of its files, and its index."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import tempfile
-from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
-from rich.filesize import decimal
-
 from registry_proxy.commands.doctor.findings import Check, Finding, fail, ok, warn
+from registry_proxy.commands.formatting import size_text
 from registry_proxy.index.base import IndexFailedError
-from registry_proxy.index.database import damage_of
-from registry_proxy.index.reads import SqliteReader
-from registry_proxy.maintenance.workers import count_workers
-from registry_proxy.storage.locks import FileLocks
+from registry_proxy.service.site import STORE_ENTRIES, damage_of_index, has_index, read_site, running_workers
+from registry_proxy.storage.base import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -24,113 +20,111 @@ if TYPE_CHECKING:
 
     from registry_proxy.config import Settings
 
-_SCARCE_BYTES, _SCARCE_FILES = 1000**3, 10_000
-# What root may have left behind, and the server's user could not write.
-_OWNED = ("index.db", "index.db-wal", "index.db-shm", "index.db.lock", "locks", "blobs", "ingest")
+_FEW_BYTES, _FEW_FILES = 1000**3, 10_000
+_RUN_AS_OWNER = "Run this as root, or as the server's user."
 
 
 def store_checks(settings: Settings) -> Iterator[Check]:
-    """The disk and the index."""
+    """Yield the checks of the disk and the index."""
     yield Check("disk", partial(check_disk, settings))
     yield Check("index", partial(check_index, settings))
 
 
-def alive_workers(root: Path) -> int:
-    """How many workers serve from the store; 0 also where that can't be told."""
+def count_running(root: Path) -> int:
+    """Return the number of workers that serve from the store, 0 if it is unknown."""
     try:
-        if not (root / "locks").is_file():
-            return 0
-        with closing(FileLocks(root / "locks")) as locks:
-            return count_workers(locks)
-    except Exception:  # noqa: BLE001  the check of the disk tells why
+        return running_workers(root)
+    except Exception:  # noqa: BLE001  the check of the disk reports the reason
         return 0
 
 
 async def check_disk(settings: Settings) -> AsyncIterator[Finding]:
-    """Whether the store can be written, and has room."""
+    """Check that the store can be written, belongs to one user and has room."""
     root, limit = settings.storage.path, settings.storage.max_size
     try:
         exists = root.is_dir()
-        place = root if exists else next(each for each in root.parents if each.is_dir())
+        directory = root if exists else next(each for each in root.parents if each.is_dir())
     except OSError as error:
-        yield fail(
-            "disk", f"can't look into {root}: {error.strerror}", "Run this as root, or as the server's user."
-        )
+        yield fail("disk", f"can't read {root}: {error.strerror}", _RUN_AS_OWNER)
         return
-    yield await asyncio.to_thread(_writable, root, place)
+    yield await asyncio.to_thread(_writable, root, directory)
     if exists:
-        yield await asyncio.to_thread(_owned, root)
-    for finding in _room(root, place, _used(root), limit):
+        yield await asyncio.to_thread(_owner, root)
+    for finding in _room(root, directory, _used(root), limit):
         yield finding
 
 
-def _writable(root: Path, place: Path) -> Finding:
+def _writable(root: Path, directory: Path) -> Finding:
     try:
-        with tempfile.TemporaryFile(dir=place) as file:
+        with tempfile.TemporaryFile(dir=directory) as file:
             file.write(b"\0" * 4096)
             file.flush()
     except OSError as error:
-        text = f"user {os.geteuid()} can't write into {place}: {error.strerror}"
-        remedy = "Give the folder to the server's user, mend the disk, or set another one: storage.path."
+        text = f"user {os.geteuid()} can't write into {directory}: {error.strerror}"
+        remedy = "Make the server's user the owner of the directory, fix the disk, or set another path: storage.path."
         return fail("disk", text, remedy)
-    if root != place:
-        return ok("disk", f"{root} does not exist yet and can be made")
-    return ok("disk", f"{root} can be written")
+    if root != directory:
+        return ok("disk", f"{root} does not exist yet and can be created")
+    return ok("disk", f"{root} is writable")
 
 
-def _owned(root: Path) -> Finding:
+def _owner(root: Path) -> Finding:
+    """Check for files that root has created: the server's user cannot write them."""
     owner = root.stat().st_uid
-    foreign = [name for name in _OWNED if (root / name).exists() and (root / name).stat().st_uid != owner]
+    entries = (path for pattern in STORE_ENTRIES for path in sorted(root.glob(pattern)))
+    foreign = [path.name for path in entries if path.stat().st_uid != owner]
     if foreign:
-        text = f"{', '.join(foreign)} in {root} belong to another user than the folder itself"
+        text = f"{', '.join(foreign)} in {root} belong to another user than the directory"
         return fail("disk", text, f"chown -R --reference={root} {root}/{foreign[0]} (and the others)")
-    return ok("disk", f"all of it belongs to user {owner}")
+    return ok("disk", f"all files belong to user {owner}")
 
 
-def _room(root: Path, place: Path, used: int, limit: int) -> Iterator[Finding]:
-    status = os.statvfs(place)
+def _room(root: Path, directory: Path, used: int, limit: int) -> Iterator[Finding]:
+    status = os.statvfs(directory)
     free, size = status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
-    if free < _SCARCE_BYTES:
-        remedy = "Free some, or lower storage.max_size: the server then evicts what was used least recently."
-        yield warn("disk", f"only {decimal(free)} are free", remedy)
+    if free < _FEW_BYTES:
+        remedy = (
+            "Free space, or lower storage.max_size: the server then evicts the least recently used content."
+        )
+        yield warn("disk", f"only {size_text(free)} are free", remedy)
     elif limit and limit > used + free:
-        text = f"max_size is {decimal(limit)}, but there is room for {decimal(used + free)}"
+        text = f"max_size is {size_text(limit)}, but there is room for {size_text(used + free)}"
         yield warn("disk", text, f"Lower storage.max_size, or move {root} to a larger disk.")
     else:
-        yield ok("disk", f"{decimal(free)} of {decimal(size)} are free")
-    # Some file systems have no fixed number of them.
-    if status.f_files and status.f_favail < _SCARCE_FILES:
-        text = f"only {status.f_favail} more files can be made (inodes)"
-        yield warn("disk", text, "Delete small files, or make a file system with more inodes.")
+        yield ok("disk", f"{size_text(free)} of {size_text(size)} are free")
+    # Some file systems have no fixed number of inodes.
+    if status.f_files and status.f_favail < _FEW_FILES:
+        text = f"only {status.f_favail} more files can be created (inodes)"
+        yield warn("disk", text, "Delete small files, or create a file system with more inodes.")
 
 
 def _used(root: Path) -> int:
     try:
-        with SqliteReader.open(root / "index.db") as index:
-            return index.used_bytes()
-    except IndexFailedError:
+        with read_site(root) as site:
+            return site.index.used_bytes()
+    except (IndexFailedError, StoreError):
         return 0
 
 
 async def check_index(settings: Settings) -> AsyncIterator[Finding]:
-    """Whether the index is whole."""
-    path = settings.storage.path / "index.db"
+    """Check that the index is intact."""
+    root, limit = settings.storage.path, settings.storage.max_size
     try:
-        if not path.is_file():
-            yield ok("index", "none yet; the server makes it at its first start")
+        if not has_index(root):
+            yield ok("index", "none yet; the server creates it on startup")
             return
-        damage = await asyncio.to_thread(damage_of, path)
+        damage = await asyncio.to_thread(damage_of_index, root)
         if damage is not None:
-            text = f"{path} is damaged: {damage}"
-            yield fail("index", text, "Restart the server: it begins a new one, and nothing stored is lost.")
+            text = f"the index in {root} is damaged: {damage}"
+            yield fail("index", text, "Restart the server: it starts a new index. No content is lost.")
             return
-        with SqliteReader.open(path) as index:
-            used, limit = index.used_bytes(), settings.storage.max_size
-    except (IndexFailedError, OSError) as error:
-        yield fail("index", str(error), "Run this as root, or as the server's user.")
+        with read_site(root) as site:
+            used = site.index.used_bytes()
+    except (IndexFailedError, StoreError, OSError) as error:
+        yield fail("index", str(error), _RUN_AS_OWNER)
         return
     if limit and used > limit:
-        text = f"{decimal(used)} are kept, more than max_size, {decimal(limit)}"
-        yield warn("index", text, "Start the server: it evicts what is too much within an hour.")
+        text = f"{size_text(used)} are stored, more than max_size, {size_text(limit)}"
+        yield warn("index", text, "Start the server: it evicts the excess within an hour.")
     else:
-        yield ok("index", f"whole; {decimal(used)} are kept")
+        yield ok("index", f"intact; {size_text(used)} are stored")

@@ -36,23 +36,18 @@ _PythonOption = Annotated[
 _THIS = Path("/")
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the commands."""
-    texts = {
-        "install": "Install the server as a service.",
-        "uninstall": "Remove the service, and keep the cached content.",
-    }
-    for command, help_text in texts.items():
-        group = typer.Typer(
-            help=help_text,
-            invoke_without_command=True,
-            rich_markup_mode=None,
-            epilog=f"Example: registry-proxy {command} systemd",
-        )
-        for kind, function in _functions()[command].items():
-            group.command(kind, epilog=f"Example: registry-proxy {command} {kind} --dry-run")(function)
-        group.callback()(_ask)
-        app.add_typer(group, name=command)
+def _group(command: str, text: str) -> typer.Typer:
+    group = typer.Typer(
+        help=text,
+        invoke_without_command=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        epilog=f"Example: registry-proxy {command} systemd",
+    )
+    for kind, function in _functions()[command].items():
+        group.command(kind, epilog=f"Example: registry-proxy {command} {kind} --dry-run")(function)
+    group.callback()(_ask)
+    return group
 
 
 def _functions() -> dict[str, dict[str, Callable[..., None]]]:
@@ -186,3 +181,7 @@ def uninstall_compose(
 def _found(config: Path | None) -> Path | None:
     path = config or find_config_file()
     return path and path.absolute()
+
+
+install = _group("install", "Install the server as a service.")
+uninstall = _group("uninstall", "Remove the service, and keep the cached content.")

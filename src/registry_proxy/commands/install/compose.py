@@ -29,8 +29,8 @@ from registry_proxy.commands.install.stack import (
     host_addresses,
     plain_addresses,
 )
-from registry_proxy.commands.install.systemd import STORE_ENTRIES
 from registry_proxy.commands.install.templates import render
+from registry_proxy.service.site import STORE_ENTRIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -33,6 +33,7 @@ from registry_proxy.commands.install.systemctl import (
 )
 from registry_proxy.commands.install.templates import render
 from registry_proxy.config import ConfigError
+from registry_proxy.service.site import STORE_ENTRIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
 
 USER = "registry-proxy"
 STATE = Path("/var/lib/registry-proxy")
-# The entries that `serve` creates in the directory of the store.
-STORE_ENTRIES = ("blobs", "ingest", "index.*", "locks", "tls")
 _PROGRAM = Path("/opt/registry-proxy")
 _CONFIG = Path("/etc/registry-proxy/registry-proxy.toml")
 _UNIT = Path("/etc/systemd/system/registry-proxy.service")

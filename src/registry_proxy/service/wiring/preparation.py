@@ -7,8 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from registry_proxy.index.sqlite import SqliteIndex
-from registry_proxy.storage.filesystem import FilesystemStore
+from registry_proxy.service.site import open_site
 
 if TYPE_CHECKING:
     from registry_proxy.config import Settings
@@ -31,17 +30,13 @@ async def prepare(settings: Settings) -> None:
 
     A lost index is made anew: the content is counted, and linked again as manifests are pulled.
     """
-    root = settings.storage.path
-    store = FilesystemStore(root)
-    index = SqliteIndex(root / "index.db")
-    try:
-        if index.is_new:
-            found = await asyncio.to_thread(lambda: list(store.walk()))
-            if found:
-                await index.adopt(found, time.time())
-                log.warning(
-                    "the index is new: %d items in the store are linked again as they are pulled", len(found)
-                )
-            await index.end_scan()
-    finally:
-        await index.close()
+    async with open_site(settings.storage.path, create=True) as site:
+        if not site.index.is_new:
+            return
+        found = await asyncio.to_thread(lambda: list(site.store.walk()))
+        if found:
+            await site.index.adopt(found, time.time())
+            log.warning(
+                "the index is new: %d items in the store are linked again as they are pulled", len(found)
+            )
+        await site.index.end_scan()

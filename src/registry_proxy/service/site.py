@@ -1,0 +1,104 @@
+"""The files of a store: their names, and the adapters that open them.
+
+No other module names these files or constructs a store, its locks or its index.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from registry_proxy.index import database
+from registry_proxy.index.reads import SqliteReader
+from registry_proxy.index.sqlite import SqliteIndex
+from registry_proxy.maintenance.workers import count_workers
+from registry_proxy.storage.base import StoreError
+from registry_proxy.storage.distribution import DistributionDirectory
+from registry_proxy.storage.filesystem import FilesystemStore
+from registry_proxy.storage.locks import FileLocks
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from registry_proxy.index.base import Index, IndexReads
+    from registry_proxy.storage.base import Archive, BlobStore
+
+_INDEX = "index.db"
+_LOCKS = "locks"
+_BLOBS = "blobs"
+# All that the server creates in `storage.path`, as patterns: the index has companions (`index.db-wal`).
+STORE_ENTRIES = (_BLOBS, "ingest", "index.*", _LOCKS, "tls")
+
+IndexT = TypeVar("IndexT")
+
+
+@dataclass(frozen=True, slots=True)
+class Site(Generic[IndexT]):
+    """An open store with its index and its locks between processes."""
+
+    store: BlobStore
+    index: IndexT
+    locks: FileLocks
+
+
+@contextmanager
+def read_site(root: Path) -> Iterator[Site[IndexReads]]:
+    """Open the store in `root` for reading, while other processes use it.
+
+    Raise StoreError if there is no store or it belongs to another user, IndexFailedError if the index is unusable.
+    """
+    _require(root, _INDEX)
+    with closing(FileLocks(root / _LOCKS)) as locks, SqliteReader.open(root / _INDEX) as index:
+        yield Site(FilesystemStore(root), index, locks)
+
+
+@asynccontextmanager
+async def open_site(root: Path, *, create: bool) -> AsyncIterator[Site[Index]]:
+    """Open the store in `root` for reading and writing. A lost index is created again, and is then `is_new`.
+
+    Raise StoreError if there is no store and `create` is false, or if the store is unusable; IndexFailedError if the
+    index is.
+    """
+    if not create:
+        _require(root, _BLOBS)
+    store = FilesystemStore(root)
+    with closing(FileLocks(root / _LOCKS)) as locks:
+        index = SqliteIndex(root / _INDEX)
+        try:
+            yield Site(store, index, locks)
+        finally:
+            await index.close()
+
+
+def has_index(root: Path) -> bool:
+    """Return whether there is an index in `root`. Raise OSError if `root` is unreadable."""
+    return (root / _INDEX).is_file()
+
+
+def damage_of_index(root: Path) -> str | None:
+    """Return the damage of the index in `root`, None if it is intact. Reads all of it. Raise IndexFailedError."""
+    return database.damage_of(root / _INDEX)
+
+
+def running_workers(root: Path) -> int:
+    """Return the number of workers that serve from the store in `root`. Raise OSError or StoreError."""
+    if not (root / _LOCKS).is_file():
+        return 0
+    with closing(FileLocks(root / _LOCKS)) as locks:
+        return count_workers(locks)
+
+
+def open_distribution(path: Path) -> Archive:
+    """Return the content of a registry:2 or registry:3 in its storage directory. Raise StoreError if it is none."""
+    return DistributionDirectory(path)
+
+
+def _require(root: Path, name: str) -> None:
+    try:
+        exists = (root / name).exists()
+    except PermissionError:
+        raise StoreError(f"{root} belongs to another user; run this as root or as its owner") from None
+    if not exists:
+        raise StoreError(f"no store in {root}; start the server once, or check storage.path")
