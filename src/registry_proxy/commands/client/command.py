@@ -1,4 +1,4 @@
-"""Options of `registry-proxy client`. The module that does the work is loaded when it runs."""
+"""Options of `registry-proxy client`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from registry_proxy.commands.changes.show import RunOptions
+from registry_proxy.commands.client import run as client_run
+from registry_proxy.commands.client.options import ClientOptions, Target
 from registry_proxy.commands.common import (
     ConfigOption,
     JsonOption,
@@ -78,10 +81,6 @@ def client(  # noqa: PLR0913, PLR0917 - each is an option of the command
     Without --apply nothing is changed. Other settings in the same files stay. The previous files are saved, and
     --undo restores them byte for byte. If it fails, the exit code is 1 and nothing was changed.
     """
-    from registry_proxy.commands.changes.show import RunOptions  # noqa: PLC0415
-    from registry_proxy.commands.client import run as client_run  # noqa: PLC0415
-    from registry_proxy.commands.client.options import ClientOptions, Target  # noqa: PLC0415
-
     if apply and undo:
         raise UsageError("--apply and --undo exclude each other.")
     target = Target(ssh, tuple(shlex.split(ssh_options)), sudo)

@@ -1,4 +1,4 @@
-"""Options of `registry-proxy config`. The module that does the work is loaded when it runs."""
+"""Options of `registry-proxy config`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from registry_proxy.commands.common import JsonOption, YesOption, command
+from registry_proxy.commands.config.context import Flags
+from registry_proxy.commands.config.run import run
 
 # \b keeps the lines as they are.
 EXAMPLES = """\b
@@ -88,9 +90,5 @@ def config(  # noqa: PLR0913, PLR0917 - each is an option of the command
     An option replaces its question. With --yes, or without a terminal, nothing is asked: a setting without an option
     keeps its value in the existing file, or its default. --json prints the files instead of writing them.
     """
-    given = locals()
-    from registry_proxy.commands.config import run as config_run  # noqa: PLC0415
-    from registry_proxy.commands.config.context import Flags  # noqa: PLC0415
-
-    flags = Flags.of({**given, "check": not no_check})
-    config_run.run(file, flags, yes=yes, as_json=json)
+    flags = Flags.of({**locals(), "check": not no_check})
+    run(file, flags, yes=yes, as_json=json)

@@ -1,4 +1,4 @@
-"""Options of `registry-proxy install` and `uninstall`. The modules that do the work are loaded when they run."""
+"""Options of `registry-proxy install` and `uninstall`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from registry_proxy.commands.changes.show import RunOptions
 from registry_proxy.commands.common import ConfigOption, JsonOption, UsageError, YesOption
+from registry_proxy.commands.install import compose, systemd
+from registry_proxy.commands.install.run import apply, ask_kind
+from registry_proxy.commands.install.stack import StackOptions
+from registry_proxy.commands.install.traefik import Traefik
 from registry_proxy.config import find_config_file
 
 if TYPE_CHECKING:
@@ -60,7 +65,6 @@ def _functions() -> dict[str, dict[str, Callable[..., None]]]:
 def _ask(context: typer.Context) -> None:
     if context.invoked_subcommand is not None:
         return
-    from registry_proxy.commands.install.run import ask_kind  # noqa: PLC0415
 
     command = context.info_name or ""
     _functions()[command][ask_kind(command)]()
@@ -80,14 +84,11 @@ def install_systemd(  # noqa: PLR0917 - each is an option of the command
     The program is copied to /opt/registry-proxy. The configuration, and the files in its directory that it refers to,
     are copied to /etc/registry-proxy. Cached content goes to /var/lib/registry-proxy. Requires root.
     """
-    from registry_proxy.commands.changes.show import RunOptions  # noqa: PLC0415
-    from registry_proxy.commands.install.run import apply  # noqa: PLC0415
-    from registry_proxy.commands.install.systemd import SystemdOptions, install  # noqa: PLC0415
 
-    options = SystemdOptions(
+    options = systemd.SystemdOptions(
         _found(config), root.absolute(), python and python.absolute(), start=not no_start
     )
-    apply(install(options), RunOptions(yes, json, dry_run))
+    apply(systemd.install(options), RunOptions(yes, json, dry_run))
 
 
 def uninstall_systemd(
@@ -98,11 +99,8 @@ def uninstall_systemd(
     json: JsonOption = False,
 ) -> None:
     """Stop and remove the systemd service. The configuration, the user and the cached content stay."""
-    from registry_proxy.commands.changes.show import RunOptions  # noqa: PLC0415
-    from registry_proxy.commands.install.run import apply  # noqa: PLC0415
-    from registry_proxy.commands.install.systemd import uninstall  # noqa: PLC0415
 
-    apply(uninstall(root.absolute(), purge=purge), RunOptions(yes, json, dry_run))
+    apply(systemd.uninstall(root.absolute(), purge=purge), RunOptions(yes, json, dry_run))
 
 
 def install_compose(  # noqa: PLR0913, PLR0917 - each is an option of the command
@@ -147,20 +145,15 @@ def install_compose(  # noqa: PLR0913, PLR0917 - each is an option of the comman
 
     Writes docker-compose.yaml, builds the image from this checkout, and starts the containers.
     """
-    from registry_proxy.commands.changes.show import RunOptions  # noqa: PLC0415
-    from registry_proxy.commands.install.compose import ENGINES, ComposeOptions, install  # noqa: PLC0415
-    from registry_proxy.commands.install.run import apply  # noqa: PLC0415
-    from registry_proxy.commands.install.stack import StackOptions  # noqa: PLC0415
-    from registry_proxy.commands.install.traefik import Traefik  # noqa: PLC0415
 
-    if engine not in ENGINES:
-        raise UsageError(f"{engine} is not an engine. Known are {', '.join(ENGINES)}.")
+    if engine not in compose.ENGINES:
+        raise UsageError(f"{engine} is not an engine. Known are {', '.join(compose.ENGINES)}.")
     if hostname and not traefik:
         raise UsageError("--hostname requires --traefik. Without Traefik, set tls.hostnames.")
     front = Traefik(traefik_network, entrypoint, cert_resolver, hostname) if traefik else None
     stack = StackOptions(per_registry, front, host_network, image, base)
-    options = ComposeOptions(_found(config), stack, engine, start=not no_start)
-    apply(install(options), RunOptions(yes, json, dry_run))
+    options = compose.ComposeOptions(_found(config), stack, engine, start=not no_start)
+    apply(compose.install(options), RunOptions(yes, json, dry_run))
 
 
 def uninstall_compose(
@@ -171,11 +164,8 @@ def uninstall_compose(
     json: JsonOption = False,
 ) -> None:
     """Stop and remove the stack in the directory of the configuration. Configuration and cached content stay."""
-    from registry_proxy.commands.changes.show import RunOptions  # noqa: PLC0415
-    from registry_proxy.commands.install.compose import uninstall  # noqa: PLC0415
-    from registry_proxy.commands.install.run import apply  # noqa: PLC0415
 
-    apply(uninstall(_found(config), purge=purge), RunOptions(yes, json, dry_run))
+    apply(compose.uninstall(_found(config), purge=purge), RunOptions(yes, json, dry_run))
 
 
 def _found(config: Path | None) -> Path | None:
