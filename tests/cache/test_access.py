@@ -127,7 +127,7 @@ class TestRunningFill:
                 first = Reading(await worker.blob(BLOB.digest))
                 await first.until(1000)
                 second = Reading(await worker.blob(BLOB.digest, OTHER))
-                assert second.outcome is Outcome.JOINED
+                assert second.outcome is Outcome.COLLAPSED
                 await second.until(1000)
                 gate.release()
                 assert await first.whole() == await second.whole() == BLOB.raw
@@ -295,5 +295,5 @@ class TestHead:
             served = await worker.cache.blobs.head(
                 upstream.repository(Repository(REPOSITORY)), Digest.parse(BLOB.digest)
             )
-            assert (served.size, served.outcome) == (BLOB.size, Outcome.ASKED)
+            assert (served.size, served.outcome) == (BLOB.size, Outcome.UPSTREAM)
             assert not worker.is_stored(BLOB.digest)

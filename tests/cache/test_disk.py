@@ -185,7 +185,7 @@ class TestFullDisk:
                 (site.root / "ingest").rmdir()
                 (site.root / "ingest").write_bytes(b"in the way")
                 served = await worker.blob(small.digest)
-                assert served.outcome is Outcome.PASSED
+                assert served.outcome is Outcome.PASS_THROUGH
                 assert await read(served.body) == small.raw
                 assert await worker.pull(small.digest) == small.raw
 

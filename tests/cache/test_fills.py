@@ -36,7 +36,7 @@ class TestOneTransfer:
             assert reading.outcome is Outcome.MISS
             late = Reading(await worker.blob(BLOB.digest))
             await late.until(1000)
-            assert late.outcome is Outcome.JOINED
+            assert late.outcome is Outcome.COLLAPSED
             gate.release()
             assert await reading.whole() == BLOB.raw
             assert await late.whole() == BLOB.raw

@@ -103,7 +103,7 @@ class TestIndexThatCanNotBeWritten:
                 assert (await worker.manifest(OTHER.digest, "library/other")).manifest.raw == OTHER.raw
                 for each in OTHER.blobs:
                     served = await worker.blob(each.digest, "library/other")
-                    assert served.outcome is Outcome.PASSED
+                    assert served.outcome is Outcome.PASS_THROUGH
                     assert await read(served.body) == each.raw
             await worker.cache._access_times.flush()
             assert "linking registry.test/library/other@" in caplog.text
@@ -127,7 +127,7 @@ class TestManifestsThatCanNotBeStored:
         async with site.worker() as worker:
             with broken(call):
                 served = await worker.manifest("latest")
-                assert (served.outcome, served.manifest.raw) == (Outcome.PASSED, IMAGE.raw)
+                assert (served.outcome, served.manifest.raw) == (Outcome.PASS_THROUGH, IMAGE.raw)
                 assert (await worker.manifest(IMAGE.digest)).manifest.raw == IMAGE.raw
                 for each in IMAGE.blobs:
                     assert await worker.pull(each.digest) == each.raw
@@ -138,7 +138,7 @@ class TestManifestsThatCanNotBeStored:
 
     async def test_a_budget_without_room_for_one(self, site: Site) -> None:
         async with site.worker(max_size=10) as worker:
-            assert (await worker.manifest("latest")).outcome is Outcome.PASSED
+            assert (await worker.manifest("latest")).outcome is Outcome.PASS_THROUGH
             assert not worker.index.reserved()
 
 

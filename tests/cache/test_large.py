@@ -59,6 +59,6 @@ async def test_a_corrupt_one_never_completes_and_is_not_stored(site: Site, large
 async def test_one_that_does_not_fit_passes_through(site: Site, large: images.Content) -> None:
     async with site.worker(max_size=LARGE) as worker:
         served = await worker.blob(large.digest)
-        assert served.outcome is Outcome.PASSED
+        assert served.outcome is Outcome.PASS_THROUGH
         assert await read(served.body) == large.raw
         assert not worker.is_stored(large.digest)

@@ -46,15 +46,15 @@ async def referrers(worker: Worker, kind: str | None = None) -> tuple[list[str],
 class TestTags:
     async def test_the_list_is_the_upstreams(self, site: Site) -> None:
         async with site.worker() as worker:
-            assert await tags(worker) == (TAGS, False, Outcome.ASKED)
+            assert await tags(worker) == (TAGS, False, Outcome.UPSTREAM)
             site.simulated.push(REPOSITORY, IMAGE, "3.0")
             assert "3.0" in (await tags(worker))[0]
 
     async def test_pages(self, site: Site) -> None:
         async with site.worker() as worker:
-            assert await tags(worker, 2) == (TAGS[:2], True, Outcome.ASKED)
-            assert await tags(worker, 2, "1.1") == (TAGS[2:], False, Outcome.ASKED)
-            assert await tags(worker, 2, "latest") == ((), False, Outcome.ASKED)
+            assert await tags(worker, 2) == (TAGS[:2], True, Outcome.UPSTREAM)
+            assert await tags(worker, 2, "1.1") == (TAGS[2:], False, Outcome.UPSTREAM)
+            assert await tags(worker, 2, "latest") == ((), False, Outcome.UPSTREAM)
             assert (await tags(worker, 0))[0] == ()
 
     async def test_many_who_ask_cause_one_request(self, site: Site) -> None:
@@ -137,7 +137,7 @@ class TestReferrers:
             raw, outcome = await worker.cache.referrers.get(
                 site.upstream.repository(source), Digest.parse(IMAGE.digest), None
             )
-            assert (outcome, json.loads(raw)["manifests"]) == (Outcome.ASKED, [])
+            assert (outcome, json.loads(raw)["manifests"]) == (Outcome.UPSTREAM, [])
             assert worker.cache.catalog.get(None, 10, "") == ([], False)
 
     async def test_a_new_one_shows_after_the_ttl(self, site: Site) -> None:

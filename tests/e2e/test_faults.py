@@ -171,6 +171,6 @@ def test_manifest_that_is_damaged_is_refused_with_that_reason(
 ) -> None:
     upstreams["ghcr"].push(GHCR.repository("damaged"), image, kind)
     upstreams["ghcr"].arm("manifest", Corrupt(at=20), times=None)
-    reason = rf"ghcr\.io: the manifest of ghcr\.io/acme/damaged, {kind}, is refused"
+    reason = rf"ghcr\.io: manifest {kind} of ghcr\.io/acme/damaged is invalid"
     with DIRECT[kind](network) as client, pytest.raises(CommandError, match=reason):
         client.pull(f"{GHCR.cached('damaged')}:{kind}")

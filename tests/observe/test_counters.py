@@ -38,7 +38,7 @@ def test_what_was_put_back_adds_up_with_what_came_since() -> None:
     taken = counters.take()
     counters.answered("docker.io", "hit", 200, 4)
     counters.sent("docker.io", 1)
-    counters.put_back(taken)
+    counters.restore(taken)
     assert counters.take() == {
         ("docker.io", "hit"): 3,
         ("docker.io", "miss"): 2,
@@ -79,5 +79,5 @@ async def test_what_an_index_cannot_take_is_written_with_the_next(
         counting.cancel()
         await asyncio.wait([counting])
     assert index.counts() == [Count("docker.io", "miss", 2, 7.0)]
-    assert "what was counted is not written yet" in caplog.text
+    assert "counters not written, they are kept for the next attempt" in caplog.text
     await index.close()

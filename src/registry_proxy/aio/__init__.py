@@ -1,1 +1,1 @@
-"""Generic tools, such as background tasks, single-flight, locks and file stamps. They know nothing of registries."""
+"""Generic tools, such as background tasks, single-flight, locks and file stamps. They do not depend on registries."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+# Pauses between two attempts to get a lock of another process, in seconds. They double from the first to the longest.
 _FIRST_PAUSE = 0.002
 _LONGEST_PAUSE = 0.05
 
@@ -29,7 +30,7 @@ class NamedLocks:
 
     @asynccontextmanager
     async def hold(self, name: str) -> AsyncIterator[bool]:
-        """Hold the lock `name` for the block. Yield whether it had to wait for it."""
+        """Hold the lock `name` for the block. Yield whether another task or process held it at first."""
         lock, holders = self._tasks.get(name, (asyncio.Lock(), 0))
         self._tasks[name] = (lock, holders + 1)
         try:

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class BackgroundTasks:
-    """Tasks of the service's one TaskGroup. A failure is logged and does not end the group."""
+    """Tasks in the TaskGroup of the service. A failure is logged and does not end the group."""
 
     def __init__(self, tasks: asyncio.TaskGroup) -> None:
         self._tasks = tasks
@@ -37,7 +37,7 @@ class BackgroundTasks:
 
 @asynccontextmanager
 async def background_tasks() -> AsyncIterator[BackgroundTasks]:
-    """Yield background tasks in a TaskGroup of their own, and cancel them at the end."""
+    """Yield background tasks in a new TaskGroup, and cancel them when the block ends."""
     failure = None
     async with asyncio.TaskGroup() as tasks:
         background = BackgroundTasks(tasks)

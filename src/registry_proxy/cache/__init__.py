@@ -1,1 +1,1 @@
-"""The product: what is served from the store, what is asked of upstream, and what becomes of a failure."""
+"""The request path: serve from the store, fetch from upstream, fall back when upstream fails."""

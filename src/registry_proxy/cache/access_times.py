@@ -17,23 +17,23 @@ log = logging.getLogger(__name__)
 
 
 class AccessTimes:
-    """What was used since the last flush. A crash loses half a minute of recency, and no content."""
+    """Access times since the last flush. A crash loses at most 30 s of them, and no content."""
 
     def __init__(self, index: Index, clock: Callable[[], float]) -> None:
         self._index = index
         self._clock = clock
-        self._noted: dict[Digest, float] = {}
+        self._recent: dict[Digest, float] = {}
 
     def touch(self, digest: Digest) -> None:
-        """It was used now."""
-        self._noted[digest] = self._clock()
+        """Record an access now."""
+        self._recent[digest] = self._clock()
 
     async def flush(self) -> None:
-        """Write what was noted."""
-        noted, self._noted = self._noted, {}
-        if not noted:
+        """Write the recorded times to the index. Log an index that fails."""
+        times, self._recent = self._recent, {}
+        if not times:
             return
         try:
-            await self._index.touch(noted)
+            await self._index.touch(times)
         except IndexFailedError as error:
-            log.warning("access times were not written, eviction may choose worse: %s", error)
+            log.warning("access times not written, eviction may remove recently used content: %s", error)

@@ -12,7 +12,7 @@ from registry_proxy.upstream.base import UpstreamError, UpstreamLimitedError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 class CircuitBreakers:
@@ -31,8 +31,8 @@ class CircuitBreakers:
         breaker = self._failing.get(registry)
         return breaker is None or breaker.may_ask(self._monotonic())
 
-    async def ask(self, registry: str, request: Awaitable[Answer]) -> Answer:
-        """Return the result of a request to the registry, and note whether it failed. Raise UpstreamError."""
+    async def ask(self, registry: str, request: Awaitable[Result]) -> Result:
+        """Return the result of a request to the registry, and record whether it failed. Raise UpstreamError."""
         try:
             result = await request
         except UpstreamError as error:

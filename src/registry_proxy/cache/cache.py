@@ -1,4 +1,4 @@
-"""The cache, built from its parts over a store and an index."""
+"""The cache: its parts, wired to a store and an index."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Seconds between two writes of access times, and between two runs that clean up the store.
+# Interval of writing access times, and of cleaning up the store, in seconds.
 _FLUSH_EVERY = 30.0
 _CLEAN_UP_EVERY = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """The clocks: `now` in Unix seconds, `monotonic` in seconds that only go forward, and a sleep."""
+    """The clocks: `now` in Unix seconds, `monotonic` in seconds that never go back, and a sleep."""
 
     now: Callable[[], float]
     monotonic: Callable[[], float]
@@ -106,7 +106,7 @@ class Cache:
         self.catalog = Catalog(index)
 
     def touch(self, digest: Digest) -> None:
-        """Note an access to content that the server sent from its own memory."""
+        """Record an access to content that the server sent from its memory."""
         self._access_times.touch(digest)
 
     def forget(self) -> None:

@@ -1,4 +1,4 @@
-"""Stored content, with what the index knows of it. The file is believed, not the row."""
+"""Stored content and its record in the index. The file takes precedence over the row."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class ContentStore:
-    """Stored content: opening it, damage, and access times."""
+    """Content in the store: it opens files, removes damaged ones, and records accesses."""
 
     def __init__(
         self, store: BlobStore, index: Index, access_times: AccessTimes, clock: Callable[[], float]
@@ -56,7 +56,7 @@ class ContentStore:
         return None
 
     def report_damage(self, digest: Digest) -> None:
-        """Note that the file could not be read to its end: the next request downloads the content again."""
+        """Mark a file that could not be read to its end: the next request downloads the content again."""
         self._damaged.add(digest)
 
     async def has(self, digest: Digest) -> bool:
@@ -87,7 +87,7 @@ class ContentStore:
             await self._index.release(digest)
 
     def touch(self, digest: Digest) -> None:
-        """Note an access now."""
+        """Record an access now."""
         self._access_times.touch(digest)
 
 
@@ -95,7 +95,7 @@ class ContentStore:
 def log_index_errors(action: str) -> Iterator[None]:
     """Log a failed write to the index that no response depends on: on a full disk, stored content is still served.
 
-    `action` says what was written, such as "linking SOURCE@DIGEST".
+    `action` names the write, such as "linking SOURCE@DIGEST".
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Keeping the store within its budget, and making room on a full disk."""
+"""Eviction: it keeps the store within its budget, and frees space on a full disk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 # The lock under which content is removed: while a process holds it, rows and files of content agree.
 EVICTION = "evict"
 
-# Content is read and deleted in steps of this size, so that neither the loop nor the index is blocked for long.
+# Content items per step of an eviction, so that neither the loop nor the index is blocked for long.
 _MOST_CANDIDATES = 10_000
 # Ingests that no process has resumed are deleted after this time, in seconds.
 _ABANDONED_AFTER = 24 * 3600.0
@@ -31,7 +31,7 @@ _BUDGET_IS_USED = "the budget max_size is used up"
 
 
 class Evictor:
-    """Disk space: one process at a time decides about it. `max_size` is in bytes, 0 means no limit."""
+    """Reservation and eviction of disk space, by one process at a time. `max_size` is in bytes; 0 means no limit."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Evictor:
         return True
 
     async def free(self, size: int) -> bool:
-        """Evict `size` bytes, because the disk is full before the budget is. Return False if there is less to evict."""
+        """Evict `size` bytes, because the disk is full before the budget is. Return False if less can be evicted."""
         async with self._locks.hold(EVICTION):
             await self._remove_abandoned(0)
             return await self._evict(Excess(size, size), "the disk is full")
@@ -138,7 +138,7 @@ class Evictor:
             try:
                 self._store.delete(digest)
             except StoreError as error:
-                log.error("evicted content stays on the disk: %s. Check the disk.", error)  # noqa: TRY400
+                log.error("evicted content not deleted from the disk: %s. Check the disk.", error)  # noqa: TRY400
 
     async def _remove_abandoned(self, age: float) -> None:
         """Delete ingests that no process has resumed for `age` seconds."""
@@ -148,9 +148,9 @@ class Evictor:
             await self._index.release(digest)
 
     async def _settle_reservations(self) -> None:
-        """End reservations without an ingest: of processes that died between a file and its row, or could not write.
+        """End reservations without an ingest, of processes that died between a file and its row, or could not write.
 
-        A reservation of a process that is between the two at this moment is ended too, which does no harm.
+        A process that is between the two at this moment loses its reservation too, which is harmless.
         """
         for digest in list(self._index.reserved()):
             transfer = self._store.follow(digest)

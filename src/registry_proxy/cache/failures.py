@@ -14,13 +14,13 @@ from registry_proxy.upstream.base import (
     UpstreamTimeoutError,
 )
 
-# The `Retry-After` of a 429 for which the upstream named no time, in seconds. podman and skopeo retry four times, after
+# The `Retry-After` of a 429 whose upstream response has none, in seconds. podman and skopeo retry four times, after
 # this time each, before they report an error to their user.
 DEFAULT_RETRY_AFTER = 5
 
 
 def classify_failure(error: UpstreamError) -> UpstreamFailure:
-    """Return the kind of failure that the freshness rules know."""
+    """Return the failure as the freshness rules classify it."""
     match error:
         case UpstreamNotFoundError():
             return UpstreamFailure.GONE

@@ -1,4 +1,4 @@
-"""What the cache hands to the server."""
+"""Results that the cache returns to the server."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 
 class Outcome(Enum):
-    """How an answer came about."""
+    """The origin of a response. A value is a counter name in the index and a JSON key of `status`: never change it."""
 
     HIT = "hit"
     STALE = "stale"
     REVALIDATED = "revalidated"
     MISS = "miss"
-    JOINED = "joined"
-    PASSED = "passed"
-    ASKED = "asked"  # the upstream's own answer, which is not kept
+    COLLAPSED = "joined"  # shared the download of another request (RFC 9211, section 2.6)
+    PASS_THROUGH = "passed"  # noqa: S105 - no password
+    UPSTREAM = "asked"  # the upstream's response, which is not stored
 
 
 @dataclass(frozen=True, slots=True)
 class ServedManifest:
-    """A manifest and how it came about; until `fresh_until` (Unix seconds) it may be served again without asking."""
+    """A manifest and its outcome. Until `fresh_until` (Unix seconds) it may be served again without a check."""
 
     manifest: Manifest
     outcome: Outcome
@@ -37,7 +37,7 @@ class ServedManifest:
 
 @dataclass(frozen=True, slots=True)
 class FilePiece:
-    """`length` bytes of `file` from `offset` on, there to be sent."""
+    """`length` bytes of `file` from `offset` on, ready to send."""
 
     file: FileIO
     offset: int
@@ -45,19 +45,19 @@ class FilePiece:
 
 
 class Body(Protocol):
-    """A blob that is there, or is coming in. Close it in any case."""
+    """A blob that is stored, or being downloaded. The caller closes it."""
 
     @property
     def size(self) -> int: ...
     def pieces(self, start: int, stop: int) -> AsyncGenerator[FilePiece | bytes]:
-        """The bytes from `start` to `stop` (excluded), each piece as soon as it is there.
+        """Yield the bytes from `start` to `stop` (excluded), each piece as soon as it is available.
 
-        The blob's last byte comes only after its digest was verified. Raises RegistryError when it can't be had.
+        The last byte of the blob follows after its digest is verified. Raise RegistryError if the download fails.
         """
         ...
 
     def report_damage(self) -> None:
-        """The file of a piece could not be read to its end."""
+        """Report that the file of a piece could not be read to its end."""
         ...
 
     def close(self) -> None: ...
@@ -65,7 +65,7 @@ class Body(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ServedBlob:
-    """A blob's body and how it came about."""
+    """The body of a blob and its outcome."""
 
     digest: Digest
     body: Body
@@ -74,7 +74,7 @@ class ServedBlob:
 
 @dataclass(frozen=True, slots=True)
 class ServedSize:
-    """The answer to a HEAD of a blob."""
+    """The size of a blob, in bytes, and its outcome: the result of a HEAD."""
 
     digest: Digest
     size: int

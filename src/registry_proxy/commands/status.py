@@ -72,7 +72,7 @@ def _read(settings: Settings) -> Status:
     storage = settings.storage
     with read_site(storage.path) as site:
         reader = StatusReader(site.index, site.store, site.locks, registries, storage.max_size)
-        return asyncio.run(reader.look(time.time()))
+        return asyncio.run(reader.read(time.time()))
 
 
 def _as_json(state: Status) -> dict[str, object]:
@@ -92,7 +92,7 @@ def _registry_as_json(registry: RegistryStatus) -> dict[str, object]:
         "repositories": registry.repositories,
         "tags": registry.tags,
         "bytes": registry.size,
-        "answers": {outcome.value: count for outcome, count in registry.answers.items()},
+        "answers": {outcome.value: count for outcome, count in registry.responses.items()},
         "bytes_served": registry.served,
         "bytes_fetched": registry.fetched,
         "bytes_saved": registry.saved,
@@ -141,11 +141,13 @@ def _side_by_side(bar: ProgressBar, text: str) -> Table:
 
 def _registries(state: Status) -> Table:
     results = {
-        "Hits": [each.answers[Outcome.HIT] + each.answers[Outcome.REVALIDATED] for each in state.registries],
-        "Stale": [each.answers[Outcome.STALE] for each in state.registries],
-        "Misses": [each.answers[Outcome.MISS] for each in state.registries],
-        "Joined": [each.answers[Outcome.JOINED] for each in state.registries],
-        "Passed": [each.answers[Outcome.PASSED] for each in state.registries],
+        "Hits": [
+            each.responses[Outcome.HIT] + each.responses[Outcome.REVALIDATED] for each in state.registries
+        ],
+        "Stale": [each.responses[Outcome.STALE] for each in state.registries],
+        "Misses": [each.responses[Outcome.MISS] for each in state.registries],
+        "Joined": [each.responses[Outcome.COLLAPSED] for each in state.registries],
+        "Passed": [each.responses[Outcome.PASS_THROUGH] for each in state.registries],
     }
     # Rare results have a column only if there are any.
     shown = {title: counts for title, counts in results.items() if any(counts) or title not in _RARE}

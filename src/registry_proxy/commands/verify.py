@@ -15,7 +15,7 @@ from registry_proxy.aio.locks import NamedLocks
 from registry_proxy.commands.common import FAILED, ConfigOption, JsonOption, command, settings_loader
 from registry_proxy.commands.console import byte_progress, report_console
 from registry_proxy.commands.formatting import size_text
-from registry_proxy.maintenance.verify import Checked, Extent, Finding, Kind, Verifier
+from registry_proxy.maintenance.verify import Checked, Defect, DefectKind, Extent, Verifier
 from registry_proxy.service.site import open_site
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-_DAMAGE = (Kind.DAMAGED, Kind.UNREADABLE)
+_DAMAGE = (DefectKind.DAMAGED, DefectKind.UNREADABLE)
 
 
 class _Report:
@@ -34,16 +34,16 @@ class _Report:
         self._bar = bar
         self._task = bar.add_task("checking", total=None)
         self.extent = Extent(0, 0)
-        self.findings: list[Finding] = []
+        self.findings: list[Defect] = []
 
-    def add(self, event: Extent | Checked | Finding) -> None:
+    def add(self, event: Extent | Checked | Defect) -> None:
         match event:
             case Extent():
                 self.extent = event
                 self._bar.update(self._task, total=event.size)
             case Checked():
                 self._bar.update(self._task, advance=event.size)
-            case Finding():
+            case Defect():
                 self.findings.append(event)
 
     @property
@@ -110,17 +110,17 @@ def _print(report: _Report, root: Path, console: Console) -> None:
         console.print("No damage found.")
 
 
-def _summary(kind: Kind, count: int, root: Path, *, repaired: bool) -> str:
+def _summary(kind: DefectKind, count: int, root: Path, *, repaired: bool) -> str:
     fix = "Run: registry-proxy verify --repair"
     match kind:
-        case Kind.DAMAGED:
+        case DefectKind.DAMAGED:
             done = "removed. The next pull downloads them again." if repaired else fix
             return f"{count} damaged: {done}"
-        case Kind.UNREADABLE:
+        case DefectKind.UNREADABLE:
             return f"{count} unreadable. Run this as the owner of {root}, and check the disk."
-        case Kind.MISSING:
+        case DefectKind.MISSING:
             done = "removed from the index." if repaired else f"a pull downloads them again. {fix}"
             return f"{count} in the index but not in the store: {done}"
-        case Kind.UNCOUNTED:
+        case DefectKind.UNCOUNTED:
             done = "added to the index." if repaired else f"not counted in max_size. {fix}"
             return f"{count} in the store but not in the index: {done}"

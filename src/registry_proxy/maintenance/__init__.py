@@ -1,1 +1,1 @@
-"""Work on the store and its index that no request waits for: import, verification, removal, status, counting."""
+"""Work on the store and its index apart from requests: import, verification, removal, status, counting."""

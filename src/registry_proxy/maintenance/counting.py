@@ -1,4 +1,4 @@
-"""From the workers' counters to the index."""
+"""Writing of a worker's counters to the index."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_FLUSH_EVERY = 5.0  # seconds
+# Interval of writing counters, in seconds.
+_FLUSH_EVERY = 5.0
 
 
 class Counting:
-    """Adds what this worker counted to what all have. A crash loses a few seconds of it."""
+    """Task that adds this worker's counts to those of all workers. A crash loses the counts of at most 5 s."""
 
     def __init__(
         self,
@@ -35,7 +36,7 @@ class Counting:
         self._sleep = sleep
 
     async def run(self) -> None:
-        """Write now and then, until cancelled."""
+        """Write the counts every 5 s, until cancelled, and once more at the end."""
         try:
             while True:
                 await self._sleep(_FLUSH_EVERY)
@@ -50,5 +51,5 @@ class Counting:
         try:
             await self._index.count(counts, self._clock())
         except IndexFailedError as error:
-            self._counters.put_back(counts)
-            log.warning("what was counted is not written yet: %s", error)
+            self._counters.restore(counts)
+            log.warning("counters not written, they are kept for the next attempt: %s", error)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _READ_SIZE = 1024 * 1024
 # A hop to a thread costs about 100 µs. Progress is reported between hops.
-_READS_A_HOP = 32
+_READS_PER_HOP = 32
 # The number of manifests per transaction of the index.
 _BATCH = 500
 
@@ -271,7 +271,7 @@ class _BlobImport:
 def _read_piece(file: FileIO, hasher: _Hash, ingest: Ingest | None) -> int:
     """Hash the next piece of a file, and write it to the ingest, if any. Return its length in bytes, 0 at the end."""
     total = 0
-    for _ in range(_READS_A_HOP):
+    for _ in range(_READS_PER_HOP):
         chunk = file.read(_READ_SIZE)
         if not chunk:
             break

@@ -1,4 +1,4 @@
-"""Removing images on demand, while the server runs or not."""
+"""Removal of images on demand, with or without a running server."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
     from registry_proxy.policy.removal import Removal
     from registry_proxy.storage.base import BlobStore
 
-# How often a worker looks whether something was removed, in seconds.
-_LOOK_EVERY = 1.0
-# After so many seconds all of them have seen it.
+# How often a worker checks for removals, in seconds.
+_CHECK_EVERY = 1.0
+# Time after which every worker has noticed a removal, in seconds.
 _SEEN_AFTER = 1.5
 
 
 @dataclass(frozen=True, slots=True)
 class RemovalPlan:
-    """What leaves each repository, and the content that nobody else holds, with its sizes in bytes."""
+    """The removal from each repository, and the content that no other repository holds, with sizes in bytes."""
 
     removals: Mapping[Source, Removal]
     freed: Mapping[Digest, int]
 
 
 def plan_removal(index: IndexReads, wanted: Mapping[Source, Sequence[Reference]]) -> RemovalPlan:
-    """What goes with these references of these repositories; without any, the whole repository.
+    """Return the plan that removes these references of each repository, or the whole repository without references.
 
-    Raises IndexFailedError.
+    Raise IndexFailedError.
     """
     removals = {}
     for source, references in wanted.items():
@@ -57,7 +57,7 @@ def plan_removal(index: IndexReads, wanted: Mapping[Source, Sequence[Reference]]
 
 
 class Remover:
-    """Carries plans out. `has_workers` tells whether a server runs on this store."""
+    """Execution of removal plans. `has_workers` returns whether a server runs on this store."""
 
     def __init__(
         self,
@@ -74,9 +74,9 @@ class Remover:
         self._sleep = sleep
 
     async def run(self, plan: RemovalPlan) -> None:
-        """Remove it all: once this returns, a running server has none of it any more, but for what was asked for since.
+        """Remove the content of the plan. On return, a running server has only what was pulled again since.
 
-        A crash in between leaves files that no row names, which `verify` finds. Raises IndexFailedError or StoreError.
+        A crash in between leaves files without a row, which `verify` finds. Raise IndexFailedError or StoreError.
         """
         orphans: list[Digest] = []
         for source, removal in plan.removals.items():
@@ -94,11 +94,11 @@ class Remover:
 async def follow_removals(
     index: IndexReads, forget: Callable[[], None], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 ) -> None:
-    """In a worker: call `forget` within a second after something was removed, until cancelled."""
+    """Call `forget` in a worker within a second after each removal, until cancelled."""
     seen = index.removals
     while True:
-        await sleep(_LOOK_EVERY)
-        with suppress(IndexFailedError):  # whoever needs an answer of it tells what is wrong
+        await sleep(_CHECK_EVERY)
+        with suppress(IndexFailedError):  # the next request that needs the index reports the error
             removals = index.removals
             if removals != seen:
                 seen = removals

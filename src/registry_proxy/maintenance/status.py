@@ -1,4 +1,4 @@
-"""What is cached, what it has been good for, and what is coming in: read beside the running server, or without one."""
+"""Status of a cache: stored content, counters and running fills, with or without a running server."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RegistryStatus:
-    """One registry: what is kept of it in bytes, how its answers came about, and the bytes sent and received."""
+    """One registry: stored content, responses by outcome, and traffic. `size`, `served` and `fetched` are bytes."""
 
     registry: str
     repositories: int = 0
     tags: int = 0
     size: int = 0
-    answers: Mapping[Outcome, int] = field(default_factory=dict)
+    responses: Mapping[Outcome, int] = field(default_factory=dict)
     served: int = 0
     fetched: int = 0
 
     @property
     def saved(self) -> int:
-        """Bytes that the upstream did not have to send. Negative while much was fetched and little asked for again."""
+        """Bytes that the upstream did not have to send. Negative while clients have pulled less than was fetched."""
         return self.served - self.fetched
 
 
 @dataclass(frozen=True, slots=True)
 class FillStatus:
-    """A transfer from upstream: `size` is what it will come to, `stored` what is there, both in bytes.
+    """A running fill: `size` is the final and `stored` the current number of bytes.
 
-    `sources` are the repositories that hold the blob, as far as is known. `idle` is seconds since the last byte.
+    `sources` are the repositories known to hold the blob. `idle` is the time since the last byte, in seconds.
     """
 
     digest: Digest
@@ -54,9 +54,9 @@ class FillStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """All of a cache. `used` and `limit` are bytes: with what fills have reserved; 0 for no limit.
+    """The status of a cache. `used` includes the reservations of fills; `limit` is 0 for no limit. Both are bytes.
 
-    `since` is when counting began (Unix seconds), None before the first answer.
+    `since` is the time when counting began (Unix seconds), None before the first response.
     """
 
     registries: tuple[RegistryStatus, ...]
@@ -68,7 +68,7 @@ class Status:
 
 
 class StatusReader:
-    """Looks at a store and its index, and changes nothing. `registries` are always told of, `limit` is the budget."""
+    """Reads of a store and its index. `registries` are always reported; `limit` is the budget in bytes."""
 
     def __init__(
         self, index: IndexReads, store: BlobStore, locks: VisibleLocks, registries: Iterable[str], limit: int
@@ -79,8 +79,8 @@ class StatusReader:
         self._registries = tuple(registries)
         self._limit = limit
 
-    async def look(self, now: float) -> Status:
-        """All there is to tell. Raises IndexFailedError or StoreError."""
+    async def read(self, now: float) -> Status:
+        """Return the status at `now` (Unix seconds). Raise IndexFailedError or StoreError."""
         usage = {each.registry: each for each in await self._index.usage()}
         counts: dict[str, Counter[str]] = {}
         since = []
@@ -89,20 +89,20 @@ class StatusReader:
                 continue
             counts.setdefault(count.registry, Counter())[count.name] = count.value
             since.append(count.since)
-        surveys = []
+        registries = []
         for registry in sorted({*self._registries, *usage, *counts}):
-            kept, counted = usage.get(registry), counts.get(registry, Counter())
-            surveys.append(
+            stored, counted = usage.get(registry), counts.get(registry, Counter())
+            registries.append(
                 RegistryStatus(
                     registry,
-                    *((kept.repositories, kept.tags, kept.size) if kept else (0, 0, 0)),
+                    *((stored.repositories, stored.tags, stored.size) if stored else (0, 0, 0)),
                     {outcome: counted[outcome.value] for outcome in Outcome},
                     counted[SERVED],
                     counted[FETCHED],
                 )
             )
         return Status(
-            tuple(surveys),
+            tuple(registries),
             tuple(self._fills(now)),
             self._index.used_bytes(),
             self._limit,
@@ -114,7 +114,7 @@ class StatusReader:
         for digest, size in sorted(self._index.reserved().items(), key=lambda item: str(item[0])):
             ingest = self._store.follow(digest)
             if ingest is None:
-                continue  # it is just ending, or hasn't begun
+                continue  # the fill is ending, or has not begun
             try:
                 stored, written_at = ingest.size(), os.fstat(ingest.file.fileno()).st_mtime
             finally:

@@ -1,4 +1,4 @@
-"""Checking all content against its digests, and the index against the content, while the server runs or not."""
+"""Verification of all content, and of the index against the content, with or without a running server."""
 
 from __future__ import annotations
 
@@ -22,25 +22,26 @@ if TYPE_CHECKING:
     from registry_proxy.storage.base import BlobStore
 
 _READ_SIZE = 1024 * 1024
-# A hop to a thread costs about 100 µs; the progress is told between hops.
-_READS_A_HOP = 64
+# A hop to a thread costs about 100 µs. Progress is reported between hops.
+_READS_PER_HOP = 64
+# Rows or files per hold of the eviction lock.
 _BATCH = 1000
 
 Item = TypeVar("Item")
 
 
-class Kind(StrEnum):
-    """What can be wrong with content."""
+class DefectKind(StrEnum):
+    """Kinds of defects. Their values are an interface: `verify --json` prints them."""
 
-    DAMAGED = "damaged"  # its bytes don't have its digest, or can't be read
-    UNREADABLE = "unreadable"  # it can't be opened, which can be for lack of rights: it is not deleted
-    MISSING = "missing"  # the index has it, the store has not
-    UNCOUNTED = "uncounted"  # the store has it, the index has not, or with another size
+    DAMAGED = "damaged"  # the bytes do not match the digest, or cannot be read
+    UNREADABLE = "unreadable"  # the file cannot be opened, possibly for lack of rights: never deleted
+    MISSING = "missing"  # in the index, but not in the store
+    UNCOUNTED = "uncounted"  # in the store, but not in the index, or there with another size
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How much there is to check: files and bytes."""
+    """The extent of the verification: `size` is in bytes."""
 
     files: int
     size: int
@@ -48,17 +49,17 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """So many more bytes are checked; `complete` with the last ones of a file."""
+    """Verification of another `size` bytes. `complete` marks the end of a file."""
 
     size: int
     complete: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """Something is wrong with a digest: `reason` says what, `repaired` whether it no longer is."""
+class Defect:
+    """A defect of stored or recorded content, with its reason, and whether it is repaired."""
 
-    kind: Kind
+    kind: DefectKind
     digest: Digest
     size: int
     reason: str
@@ -66,7 +67,7 @@ class Finding:
 
 
 class Verifier:
-    """One check of a store and its index; `report` is told of all as it happens."""
+    """One verification of a store and its index. `report` is called with each event."""
 
     def __init__(
         self,
@@ -74,7 +75,7 @@ class Verifier:
         index: Index,
         locks: NamedLocks,
         clock: Callable[[], float],
-        report: Callable[[Extent | Checked | Finding], None],
+        report: Callable[[Extent | Checked | Defect], None],
     ) -> None:
         self._store = store
         self._index = index
@@ -84,10 +85,10 @@ class Verifier:
         self._bad: set[Digest] = set()
 
     async def run(self, *, repair: bool, threads: int) -> None:
-        """Hash everything in so many threads, then compare the index; with `repair`, mend what can be.
+        """Hash all content in `threads` threads, then compare the index. With `repair`, fix defects.
 
-        Damaged content leaves the index, then the store, so that the next pull fetches it anew. Raises StoreError when
-        the store can't be listed, IndexFailedError when the index fails.
+        Damaged content is removed from the index, then from the store, and the next pull fetches it again. Raise
+        StoreError if the store cannot be listed, IndexFailedError if the index fails.
         """
         before = self._rows()
         files = dict(await asyncio.to_thread(lambda: list(self._store.walk())))
@@ -104,18 +105,18 @@ class Verifier:
 
     async def _check_some(self, waiting: Iterator[tuple[Digest, int]], *, repair: bool) -> None:
         for digest, size in waiting:
-            finding = await self._check(digest, size)
-            if finding is not None and finding.kind is Kind.DAMAGED and repair:
-                finding = await self._remove(finding)
-            if finding is not None:
+            defect = await self._check(digest, size)
+            if defect is not None and defect.kind is DefectKind.DAMAGED and repair:
+                defect = await self._remove(defect)
+            if defect is not None:
                 self._bad.add(digest)
-                self._report(finding)
+                self._report(defect)
 
-    async def _check(self, digest: Digest, size: int) -> Finding | None:
+    async def _check(self, digest: Digest, size: int) -> Defect | None:
         try:
             blob = self._store.open(digest)
         except StoreError as error:
-            return Finding(Kind.UNREADABLE, digest, size, str(error))
+            return Defect(DefectKind.UNREADABLE, digest, size, str(error))
         if blob is None:
             self._report(Checked(size, complete=True))
             return None
@@ -124,25 +125,25 @@ class Verifier:
             while count := await asyncio.to_thread(_hash_piece, blob.file, hasher):
                 self._report(Checked(count))
         except OSError as error:
-            return Finding(Kind.DAMAGED, digest, size, f"it can't be read: {error.strerror}")
+            return Defect(DefectKind.DAMAGED, digest, size, f"the file cannot be read: {error.strerror}")
         finally:
             blob.close()
         self._report(Checked(0, complete=True))
         if hasher.hexdigest() == digest.hex:
             return None
-        return Finding(Kind.DAMAGED, digest, size, f"its bytes have the hash {hasher.hexdigest()}")
+        return Defect(DefectKind.DAMAGED, digest, size, f"the content has the hash {hasher.hexdigest()}")
 
-    async def _remove(self, finding: Finding) -> Finding:
+    async def _remove(self, defect: Defect) -> Defect:
         async with self._locks.hold(EVICTION):
-            await self._index.forget([finding.digest])
+            await self._index.forget([defect.digest])
             try:
-                await asyncio.to_thread(self._store.delete, finding.digest)
+                await asyncio.to_thread(self._store.delete, defect.digest)
             except StoreError as error:
-                return replace(finding, reason=f"{finding.reason}; {error}")
-        return replace(finding, repaired=True)
+                return replace(defect, reason=f"{defect.reason}; {error}")
+        return replace(defect, repaired=True)
 
     async def _compare_rows(self, suspects: Sequence[Digest], *, repair: bool) -> None:
-        """Those that still have a row and no file: what came or went during the hashing is no finding."""
+        """Report suspects that still have a row and no file. Content may have changed during the hashing."""
         for batch in _batches(suspects):
             async with self._locks.hold(EVICTION):
                 rows = [row for digest in batch if (row := self._index.content(digest))]
@@ -150,26 +151,26 @@ class Verifier:
                 if repair and missing:
                     await self._index.forget([row.digest for row in missing])
             for row in missing:
-                reason = "the index has it, the store has not"
-                self._report(Finding(Kind.MISSING, row.digest, row.size, reason, repair))
+                reason = "in the index, but not in the store"
+                self._report(Defect(DefectKind.MISSING, row.digest, row.size, reason, repair))
 
     async def _compare_files(self, suspects: Sequence[tuple[Digest, int]], *, repair: bool) -> None:
-        """Those that still have a file and no row with its size."""
+        """Report suspects that still have a file and no row with its size."""
         for batch in _batches(suspects):
             async with self._locks.hold(EVICTION):
                 uncounted = [item for item in batch if not self._is_counted(*item)]
                 if repair and uncounted:
                     await self._index.adopt(uncounted, self._clock())
             for digest, size in uncounted:
-                reason = "the store has it, the index has not, or with another size"
-                self._report(Finding(Kind.UNCOUNTED, digest, size, reason, repair))
+                reason = "in the store, but not in the index, or there with another size"
+                self._report(Defect(DefectKind.UNCOUNTED, digest, size, reason, repair))
 
     def _is_counted(self, digest: Digest, size: int) -> bool:
         row = self._index.content(digest)
         return (row is not None and row.size == size) or self._size(digest) != size
 
     def _size(self, digest: Digest) -> int | None:
-        """The size of a file; None where there is none. What can't be opened is there."""
+        """Return the size of a file in bytes, None if there is no file, -1 if it cannot be opened."""
         try:
             blob = self._store.open(digest)
         except StoreError:
@@ -181,10 +182,10 @@ class Verifier:
 
 
 def _hash_piece(file: FileIO, hasher: _Hash) -> int:
-    """Hash the next piece of a file; its length in bytes, 0 at the end."""
+    """Hash the next piece of a file. Return its length in bytes, 0 at the end."""
     buffer = memoryview(bytearray(_READ_SIZE))
     total = 0
-    for _ in range(_READS_A_HOP):
+    for _ in range(_READS_PER_HOP):
         count = file.readinto(buffer) or 0
         hasher.update(buffer[:count])
         total += count
@@ -194,6 +195,6 @@ def _hash_piece(file: FileIO, hasher: _Hash) -> int:
 
 
 def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    """Small enough that no fill waits long for the lock."""
+    """Split the items, so that no fill waits long for the lock."""
     for first in range(0, len(items), _BATCH):
         yield items[first : first + _BATCH]

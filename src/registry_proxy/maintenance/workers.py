@@ -1,4 +1,4 @@
-"""Which workers are alive: each holds a lock, which the kernel frees when its process ends, however it ends."""
+"""Registration of live workers: each holds a lock, which the kernel frees when the process ends for any reason."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from registry_proxy.aio.locks import ProcessLocks
 
-# As many as `server.workers` may be.
+# The maximum of `server.workers`.
 _MOST = 256
 
 
 class VisibleLocks(Protocol):
-    """Locks between processes that can be looked at (`storage.locks.FileLocks`)."""
+    """Locks between processes that can be checked without acquiring them (`storage.locks.FileLocks`)."""
 
     def is_free(self, name: str) -> bool: ...
 
 
 def register_worker(locks: ProcessLocks) -> None:
-    """Be counted from now on, until `locks` are closed."""
+    """Count this process as a worker until `locks` are closed."""
     next((number for number in range(_MOST) if locks.try_acquire(_place(number))), None)
 
 
 def count_workers(locks: VisibleLocks) -> int:
-    """How many workers are alive on this store."""
+    """Return the number of live workers on this store."""
     return sum(not locks.is_free(_place(number)) for number in range(_MOST))
 
 

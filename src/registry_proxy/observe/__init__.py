@@ -1,1 +1,1 @@
-"""What the service tells of itself."""
+"""Observation of the service: counters and logs."""

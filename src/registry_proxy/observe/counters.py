@@ -10,21 +10,21 @@ from registry_proxy.observe.observer import LOCAL
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# The counters next to those of responses by their result: bytes sent to clients, and bytes received from upstreams.
+# Counters next to those of responses by result: bytes sent to clients, and bytes received from upstreams.
 SERVED = "served"
 FETCHED = "fetched"
-# The registry of errors that were answered before the registry was known.
+# The registry of error responses that were sent before the registry was known.
 NO_REGISTRY = ""
 
 
 class Counters:
-    """An `Observer` that counts. Not every response is counted: LOCAL ones say nothing about the cache."""
+    """An `Observer` that counts. LOCAL responses are not counted: they do not concern the cache."""
 
     def __init__(self) -> None:
         self._registries: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
     def answered(self, registry: str | None, result: str, status: int, size: int = 0) -> None:
-        """Count a response by its result, and the bytes of content sent with it."""
+        """Count a response by its result, and the `size` bytes of content sent with it."""
         if result != LOCAL:
             counts = self._registries[registry or NO_REGISTRY]
             counts[result] += 1
@@ -40,7 +40,7 @@ class Counters:
         self._registries[registry][FETCHED] += size
 
     def take(self) -> dict[tuple[str, str], int]:
-        """Return what was counted since the last call, without zeros, by registry and name."""
+        """Return the counts since the last call by registry and name, without zeros."""
         taken, self._registries = self._registries, defaultdict(Counter)
         return {
             (registry, name): value
@@ -49,7 +49,7 @@ class Counters:
             if value
         }
 
-    def put_back(self, counts: Mapping[tuple[str, str], int]) -> None:
-        """Add counts that were taken and could not be written."""
+    def restore(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """Restore counts that `take` returned and that could not be written."""
         for (registry, name), value in counts.items():
             self._registries[registry][name] += value

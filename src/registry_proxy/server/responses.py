@@ -46,9 +46,9 @@ _CACHE_STATUS = {
     Outcome.STALE: "registry-proxy; hit; detail=stale",
     Outcome.REVALIDATED: "registry-proxy; fwd=stale; detail=revalidated",
     Outcome.MISS: "registry-proxy; fwd=uri-miss; stored",
-    Outcome.JOINED: "registry-proxy; fwd=uri-miss; collapsed; stored",
-    Outcome.PASSED: "registry-proxy; fwd=uri-miss; detail=pass-through",
-    Outcome.ASKED: "registry-proxy; fwd=uri-miss",
+    Outcome.COLLAPSED: "registry-proxy; fwd=uri-miss; collapsed; stored",
+    Outcome.PASS_THROUGH: "registry-proxy; fwd=uri-miss; detail=pass-through",
+    Outcome.UPSTREAM: "registry-proxy; fwd=uri-miss",
 }
 
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")

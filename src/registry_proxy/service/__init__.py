@@ -1,4 +1,4 @@
-"""The composition root: the only place that names concrete adapters, and the processes that run them."""
+"""The composition root: the only package that uses concrete adapters, and the processes that run them."""
 
 from registry_proxy.service.supervisor import run
 

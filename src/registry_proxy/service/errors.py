@@ -1,7 +1,7 @@
-"""What keeps the service from starting."""
+"""Errors that prevent start-up."""
 
 from __future__ import annotations
 
 
 class StartError(Exception):
-    """The service can't start; the text says what is in the way and what to do."""
+    """A failed start. The message gives the cause and a fix."""

@@ -1,4 +1,4 @@
-"""What systemd is told of the service (sd_notify(3)), and when that is so. Without systemd nobody is told."""
+"""Notifications of the service's state to systemd (sd_notify(3)). Without systemd, none are sent."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# The supervisor gets it when a worker has reported.
+# The signal that the supervisor receives when a worker has reported.
 REPORTED = signal.SIGIO
 
 
 class Notifier:
-    """Sends states to the socket that `NOTIFY_SOCKET` names. It is for this process alone, so `environ` loses it."""
+    """Connection to systemd, through the socket in `NOTIFY_SOCKET`. Child processes must not use it: it is removed."""
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
         self._address = environ.pop("NOTIFY_SOCKET", "")
 
     def send(self, *states: str) -> None:
-        """Tell states, as `READY=1`. A failure is logged: that nobody listens must not stop the service."""
+        """Send states, such as `READY=1`. Log a failure: a missing listener must not stop the service."""
         if not self._address:
             return
         # An abstract socket is written with @ (unix(7)).
@@ -35,11 +35,11 @@ class Notifier:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
                 sock.sendto("\n".join(states).encode(), address)
         except OSError as error:
-            log.warning("can't tell systemd %s at %s: %s", states[0], self._address, error.strerror)
+            log.warning("cannot send %s to systemd at %s: %s", states[0], self._address, error.strerror)
 
 
 class Readiness:
-    """Which workers have yet to report that they serve, or that they have reloaded; systemd is told when all have."""
+    """State of the workers that are starting or reloading. Once all have reported, READY=1 is sent to systemd."""
 
     def __init__(self, workers: int, notifier: Notifier) -> None:
         self._workers = range(workers)
@@ -50,17 +50,17 @@ class Readiness:
         fcntl.fcntl(self._reports, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
 
     def report(self, number: int) -> None:
-        """In a worker: it serves as it was last told to."""
+        """Report, from worker `number`, that it serves with the current configuration."""
         os.write(self._report_to, bytes([number]))
 
     def expect_reload(self) -> None:
-        """In the supervisor: every worker is about to be told to reload."""
-        # MONOTONIC_USEC is what Type=notify-reload wants to see.
+        """Expect a report of every worker, from the supervisor, before it sends SIGHUP to them."""
+        # Type=notify-reload requires MONOTONIC_USEC.
         self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         self._awaited = set(self._workers)
 
     def collect(self) -> None:
-        """In the supervisor, after `REPORTED`."""
+        """Read the reports, in the supervisor, after the signal `REPORTED`."""
         try:
             reports = os.read(self._reports, 4096)
         except BlockingIOError:
@@ -71,5 +71,5 @@ class Readiness:
                 self._notifier.send("READY=1", f"STATUS={len(self._workers)} workers serve")
 
     def stopping(self) -> None:
-        """In the supervisor: the service ends."""
-        self._notifier.send("STOPPING=1", "STATUS=transfers to clients end")
+        """Notify systemd, from the supervisor, that the service stops."""
+        self._notifier.send("STOPPING=1", "STATUS=finishing transfers to clients")

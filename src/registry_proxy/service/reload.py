@@ -1,4 +1,4 @@
-"""What of a new configuration is taken over while the service runs."""
+"""Reload: the settings of a new configuration that apply without a restart."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from registry_proxy.config import Settings
 
-# These are built into the listeners.
-_TAKE_A_RESTART = ("client_ca", "proxy_protocol")
+# Settings of `access` that are built into the listeners, so that a change requires a restart.
+_REQUIRE_RESTART = ("client_ca", "proxy_protocol")
 
 
 def merged_settings(old: Settings, new: Settings) -> Settings:
-    """The settings in force after a reload: upstreams, credentials and who may pull are new, all else is old."""
-    kept = {name: getattr(old.access, name) for name in _TAKE_A_RESTART}
+    """Return the effective settings after a reload: new upstreams, credentials and access rules; the rest is old."""
+    kept = {name: getattr(old.access, name) for name in _REQUIRE_RESTART}
     access = new.access.model_copy(update=kept)
     return old.model_copy(update={"upstreams": new.upstreams, "access": access})

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
     from registry_proxy.config import Settings
 
+# Connections that may wait in each socket.
 _BACKLOG = 1024
 # sd_listen_fds(3): the first inherited descriptor.
 _FIRST_INHERITED = 3
 
 
 class ListenError(StartError):
-    """An address cannot be used; the text says which, why, and what to do."""
+    """An address that cannot be used. The message gives the address, the cause and a fix."""
 
 
 class Listener(StrEnum):
@@ -30,10 +31,10 @@ class Listener(StrEnum):
 
     PLAIN = "plain"  # the registry without TLS
     TLS = "tls"  # the registry with TLS
-    HTTP = "http"  # redirects to HTTPS, and answers ACME challenges
+    HTTP = "http"  # redirects to HTTPS, and responds to ACME challenges
 
 
-# What the log says of a kind's addresses.
+# Remarks about a kind's addresses in the log.
 _REMARKS = {Listener.PLAIN: "", Listener.TLS: " (TLS)", Listener.HTTP: " (redirects to HTTPS)"}
 
 
@@ -41,7 +42,7 @@ class Sockets(dict[Listener, list[socket.socket]]):
     """The listening sockets of one worker, by kind. A kind without an address is missing."""
 
     def describe(self) -> str:
-        """Return the addresses, for the log."""
+        """Return the addresses as text for the log."""
         return ", ".join(f"{_name(sock)}{_REMARKS[kind]}" for kind, socks in self.items() for sock in socks)
 
     def close(self) -> None:
@@ -52,10 +53,10 @@ class Sockets(dict[Listener, list[socket.socket]]):
 
 
 def bind(settings: Settings, workers: int, environ: MutableMapping[str, str]) -> list[Sockets]:
-    """Return the sockets of each worker. Raise ListenError.
+    """Return the sockets of each worker. Raise ListenError if an address cannot be used.
 
     Workers share their ports (SO_REUSEPORT), and the supervisor keeps the sockets open: when a worker dies, its
-    successor accepts the connections that wait. Sockets from systemd replace the addresses of their kind.
+    successor accepts the waiting connections. Sockets from systemd replace the addresses of their kind.
     """
     shares = [Sockets() for _ in range(workers)]
     inherited = _inherit(environ)
@@ -98,7 +99,7 @@ def _addresses(settings: Settings) -> Mapping[Listener, tuple[str, Sequence[Addr
 def _inherit(environ: MutableMapping[str, str]) -> dict[Listener, list[socket.socket]]:
     """Return the sockets that systemd passes, by kind (sd_listen_fds(3)).
 
-    They are for this process alone, so the variables are removed from `environ`.
+    Child processes must not use them, so the variables are removed from `environ`.
     """
     process = environ.pop("LISTEN_PID", "")
     count = environ.pop("LISTEN_FDS", "0")
@@ -154,4 +155,6 @@ def _remedy(error: OSError, key: str) -> str:
             f"a socket unit, or another address: {key}."
         )
     without = f" (or disable it: {key} = [])" if key == "tls.http" else ""
-    return f"Stop what uses the port (`ss -ltnp` shows it), or set another address: {key}{without}."
+    return (
+        f"Stop the process that uses the port (`ss -ltnp` shows it), or set another address: {key}{without}."
+    )

@@ -1,4 +1,4 @@
-"""The first process: it binds the ports, starts the workers, and starts those anew that die."""
+"""The supervisor process: it binds the ports, starts the workers, and replaces those that die."""
 
 from __future__ import annotations
 
@@ -34,17 +34,18 @@ log = logging.getLogger(__name__)
 
 _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 _AWAITED = {*_SIGNALS, REPORTED}
-# A worker that ends sooner than this after its start isn't started again at once. Seconds.
+# The replacement of a worker that ended sooner than this after its start is delayed. Seconds.
 _QUICK_DEATH = 5.0
+# The longest delay, in seconds.
 _LONGEST_PAUSE = 30.0
-# Beyond the grace period, for what a worker has to write at its end. Seconds.
+# Time after the grace period in which a worker writes its state on shutdown, in seconds.
 _END_TIMEOUT = 10.0
 
 
 def run(load: Callable[[], Settings]) -> int:
-    """Serve until SIGTERM or SIGINT; the exit code.
+    """Serve until SIGTERM or SIGINT. Return the exit code.
 
-    Raises what makes serving impossible: ConfigError, StartError, StoreError, IndexFailedError.
+    Raise ConfigError, StartError, StoreError or IndexFailedError if the service cannot start.
     """
     settings = load()
     configure_logs(settings.log.level, settings.log.format)
@@ -56,14 +57,14 @@ def run(load: Callable[[], Settings]) -> int:
     shares = bind(settings, settings.server.workers or len(os.sched_getaffinity(0)), os.environ)
     asyncio.run(prepare(settings))
     signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
-    # What is there now is shared with the workers, as long as nothing touches it.
+    # The workers share this process's memory until they write to it: the collector must not touch its objects.
     gc.collect()
     gc.freeze()
     return Supervisor(settings, load, shares, tls, Readiness(len(shares), notifier), gate).run()
 
 
 class Supervisor:
-    """Keeps one process for each share of the sockets."""
+    """The parent of the workers: it keeps one process running per share of the sockets."""
 
     def __init__(
         self,
@@ -81,13 +82,13 @@ class Supervisor:
         self._readiness = readiness
         self._gate = gate
         self._lifeline, self._own_end = os.pipe()
-        self._workers: dict[int, int] = {}  # process → number of its share
-        self._started: dict[int, float] = {}  # number of a share → when its worker was last started
-        self._due: dict[int, float] = {}  # number of a share → when its next worker is due
+        self._workers: dict[int, int] = {}  # process id → number of its share
+        self._started: dict[int, float] = {}  # number of a share → start time of its worker
+        self._due: dict[int, float] = {}  # number of a share → start time of its next worker
         self._quick_deaths = 0
 
     def run(self) -> int:
-        """Until a signal ends it."""
+        """Run until SIGTERM or SIGINT. Return the exit code."""
         for number in range(len(self._shares)):
             self._start(number)
         names = ", ".join(sorted(upstream.registry for upstream in self._settings.upstreams.values()))
@@ -106,7 +107,7 @@ class Supervisor:
 
     def _reload(self) -> None:
         self._readiness.expect_reload()
-        # Workers that are started from now on begin with the same. That it can't be used is told by those that run.
+        # New workers start with the new configuration. If it is invalid, the running workers log the error.
         with contextlib.suppress(ConfigError):
             loaded = self._load()
             settings = merged_settings(self._settings, loaded)
@@ -124,7 +125,7 @@ class Supervisor:
         self._workers[process] = number
 
     def _work(self, number: int) -> NoReturn:
-        """Be a worker."""
+        """Run worker `number` in this process."""
         code = 1
         try:
             os.close(self._own_end)
@@ -161,13 +162,15 @@ class Supervisor:
                 return
             number = self._workers.pop(process, None)
             if number is None:
-                continue  # as the first process of a container it inherits others' children
+                continue  # the first process of a container inherits children of other processes
             now = time.monotonic()
             quick = now - self._started[number] < _QUICK_DEATH
             self._quick_deaths = self._quick_deaths + 1 if quick else 0
             pause = min(2.0**self._quick_deaths - 1, _LONGEST_PAUSE)
             self._due[number] = now + pause
-            log.error("worker %d ended (%s), the next one starts in %.0f s", number, _end_of(status), pause)
+            log.error(
+                "worker %d ended (%s), the next one starts in %.0f s", number, _describe_exit(status), pause
+            )
 
     def _restart(self) -> None:
         for number in [number for number, due in self._due.items() if due <= time.monotonic()]:
@@ -175,11 +178,11 @@ class Supervisor:
             self._start(number)
 
     def _end(self) -> int:
-        """Have the workers drain; kill those that don't end."""
+        """Let the workers drain, and kill those that do not end in time."""
         self._readiness.stopping()
-        log.info("stopping; transfers to clients have %.0f s to end", self._settings.server.grace_period)
+        log.info("stopping; transfers to clients have %.0f s to finish", self._settings.server.grace_period)
         for share in self._shares:
-            share.close()  # a client that comes now shall be refused, not wait for nobody
+            share.close()  # refuse new connections instead of leaving them in the backlog
         self._signal(signal.SIGTERM)
         deadline = time.monotonic() + self._settings.server.grace_period + _END_TIMEOUT
         while self._workers and time.monotonic() < deadline:
@@ -196,6 +199,6 @@ class Supervisor:
             os.kill(process, number)
 
 
-def _end_of(status: int) -> str:
+def _describe_exit(status: int) -> str:
     code = os.waitstatus_to_exitcode(status)
     return f"exit code {code}" if code >= 0 else f"signal {-code}"

@@ -42,16 +42,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Threads that write and hash fills; each works through one batch of one fill at a time.
+# Threads that write and hash fills. Each processes one batch of one fill at a time.
 _FILL_THREADS = 8
-# After a reload the old upstreams' transfers may still run, for this long at most (seconds).
-_OLD_UPSTREAMS_LIVE = 3600.0
+# The longest time that transfers from the old upstreams may continue after a reload, in seconds.
+_OLD_UPSTREAMS_LIFETIME = 3600.0
 
 
 class Worker:
-    """Serves until SIGTERM or SIGINT, or until the supervisor is gone.
+    """A worker: it serves until SIGTERM or SIGINT, or until the supervisor ends.
 
-    `ready` is called when it serves, and after each reload.
+    `ready` is called once the worker serves, and after each reload.
     """
 
     def __init__(
@@ -78,21 +78,21 @@ class Worker:
         self._counters = Counters()
 
     def listen_to_signals(self) -> None:
-        """From now on a signal, or the end of the supervisor, is an orderly end."""
+        """Stop gracefully on SIGTERM, SIGINT or the end of the supervisor, and reload on SIGHUP."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
-        # The other end is the supervisor's alone: it closes when that process ends, however.
+        # Only the supervisor holds the other end: the kernel closes it when that process ends for any reason.
         loop.add_reader(self._lifeline, self._end_with_supervisor)
 
     def _end_with_supervisor(self) -> None:
-        # A pipe that is at its end stays readable.
+        # A pipe at end of file stays readable.
         asyncio.get_running_loop().remove_reader(self._lifeline)
         self._stop.set()
 
     async def run(self) -> None:
-        """Serve, then drain; fills that are not complete stay in the store, to be resumed."""
+        """Serve, then drain. Incomplete fills stay in the store and are resumed later."""
         async with open_site(self._settings.storage.path, create=True) as site:
             try:
                 with ThreadPoolExecutor(_FILL_THREADS, "fill") as executor:
@@ -121,9 +121,9 @@ class Worker:
                 self._gate,
             )
             register_worker(site.locks)
-            self._background.spawn(cache.run_maintenance(), "housekeeping")
-            self._background.spawn(Counting(site.index, self._counters, time.time).run(), "counting")
-            self._background.spawn(follow_removals(site.index, app.forget), "the look for removals")
+            self._background.spawn(cache.run_maintenance(), "store maintenance")
+            self._background.spawn(Counting(site.index, self._counters, time.time).run(), "writing counters")
+            self._background.spawn(follow_removals(site.index, app.forget), "checking for removals")
             if self._tls is not None:
                 self._tls.start(self._background, site.locks)
             await self._accept(app)
@@ -147,17 +147,18 @@ class Worker:
         settings = self._settings.server
         limits = Limits(settings.header_timeout, settings.idle_timeout)
         server = Server(app, Dates(time.time), self._background, limits, self._counters)
-        self._background.spawn(server.sweep(), "the sweep of connections")
+        self._background.spawn(server.sweep(), "closing expired connections")
         return server
 
     def _reload(self) -> None:
-        """What can be taken over of the configuration as it is now; the rest takes a restart."""
+        """Apply the settings of the current configuration that require no restart."""
         if self._app is None:
-            return  # it is just starting, with that configuration
+            return  # still starting, with that configuration
         try:
             self._reconfigure(self._app, self._load())
         except ConfigError as error:
-            log.error("the configuration was not reloaded, the old one stays in force:\n%s", error)  # noqa: TRY400
+            text = "configuration was not reloaded, the old one stays in force. Fix it and reload again:\n%s"
+            log.error(text, error)  # noqa: TRY400
         finally:
             self._ready()
 
@@ -170,7 +171,7 @@ class Worker:
         self._background.spawn(_close_later(old), "closing the old upstreams")
         if self._tls is not None:
             self._tls.reconfigure(settings.hostnames)
-        log.info("upstreams, their credentials and who may pull were reloaded")
+        log.info("upstreams, credentials and access rules were reloaded")
 
     def _build_upstreams(self) -> dict[str, RegistryUpstream]:
         return build_upstreams(self._settings, self._counters, self._background)
@@ -183,7 +184,7 @@ def _rules(settings: Settings) -> Freshness:
 
 async def _close_later(upstreams: dict[str, RegistryUpstream]) -> None:
     try:
-        await asyncio.sleep(_OLD_UPSTREAMS_LIVE)
+        await asyncio.sleep(_OLD_UPSTREAMS_LIFETIME)
     finally:
         for upstream in upstreams.values():
             await upstream.close()

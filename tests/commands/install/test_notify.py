@@ -60,6 +60,6 @@ def test_systemd_is_told_when_all_workers_serve_reload_and_end(tmp_path: Path, a
 
 def test_a_socket_that_nobody_listens_at_stops_nothing(tmp_path: Path) -> None:
     with serving(tmp_path, str(tmp_path / "none")) as daemon:
-        daemon.wait_until(lambda: "can't tell systemd READY=1" in daemon.log.read_text())
+        daemon.wait_until(lambda: "cannot send READY=1 to systemd" in daemon.log.read_text())
         daemon.process.terminate()
         assert daemon.process.wait(30) == 0

@@ -173,7 +173,7 @@ def test_a_reload_takes_over_what_is_right_and_survives_what_is_wrong(system: Bo
     config = "/etc/registry-proxy/registry-proxy.toml"
     system.path(config).write_text("[upstreams.ghcr]\nenabled = false\n")
     system.run("systemctl", "reload", SERVICE)
-    system.wait_until(lambda: "who may pull were reloaded" in log(system))
+    system.wait_until(lambda: "access rules were reloaded" in log(system))
     system.path(config).write_text("[upstreams.ghcr]\nenabld = false\n")
     system.run("systemctl", "reload", SERVICE)
     system.wait_until(lambda: "Did you mean enabled?" in log(system))

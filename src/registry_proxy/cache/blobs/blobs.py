@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from registry_proxy.storage.base import StoredBlob
     from registry_proxy.upstream.base import RemoteRepository
 
-# How long the headers wait for the upstream's response if the size is known, in seconds. An honest error is worth the
-# wait, but containerd 2.3 gives up after 30 s without headers.
+# How long the headers wait for the upstream's response if the size is known, in seconds. An error response is worth
+# the wait, but containerd 2.3 gives up after 30 s without headers.
 _HEADERS_TIMEOUT = 20.0
 
 
@@ -74,7 +74,7 @@ class Blobs:
             served = await self.get(remote, digest)
             served.body.close()
             size = served.body.size
-        return ServedSize(digest, size, Outcome.ASKED)
+        return ServedSize(digest, size, Outcome.UPSTREAM)
 
     async def _check_access(self, remote: RemoteRepository, digest: Digest) -> Outcome:
         probe = partial(self._links.probe, remote, digest)
@@ -100,7 +100,7 @@ class Blobs:
             fill.release()
             raise
         body = FillBody(fill, partial(ResumableDownload, remote, digest, self._sleep))
-        outcome = Outcome.PASSED if fill.stopped else Outcome.MISS if is_new else Outcome.JOINED
+        outcome = Outcome.PASS_THROUGH if fill.stopped else Outcome.MISS if is_new else Outcome.COLLAPSED
         return ServedBlob(digest, body, outcome)
 
 
@@ -133,7 +133,7 @@ class FillBody:
         self._file: FileIO | None = None
 
     async def pieces(self, start: int, stop: int) -> AsyncGenerator[FilePiece | bytes]:
-        """Yield the stored bytes as they arrive; bytes that the store did not take come straight from the upstream."""
+        """Yield the stored bytes as they arrive; bytes that the store did not accept come straight from upstream."""
         offset = start
         while offset < stop:
             limit = min(await self._fill.readable(offset), stop)
@@ -149,7 +149,7 @@ class FillBody:
             offset = limit
 
     def report_damage(self) -> None:
-        """Do nothing: the fill's own task meets the same error."""
+        """Do nothing: the fill's task gets the same error."""
 
     def close(self) -> None:
         """Leave the fill."""

@@ -51,7 +51,7 @@ class Download:
     async def run(self) -> Ingest | None:
         """Work until the fill is verified, or storing stopped. Return the ingest to commit if this process owns it.
 
-        Raise UpstreamError if the upstream does not deliver. A failure of the store becomes a pass-through, no error.
+        Raise UpstreamError if the upstream does not deliver. A failure of the store turns the fill into a pass-through.
         """
         link = self._tools.links.get(self._fill.source, self._fill.digest)
         self._fill.size = self._source.size = link.size if link else None
@@ -82,7 +82,7 @@ class Download:
             await self._tools.links.ensure(self._source.remote, fill.digest)
             followed = await follow(fill, store, self._known_size)
             if isinstance(followed, StoreStopped):
-                await self._stop_storing(followed, StoreError("another process could not store it"))
+                await self._stop_storing(followed, StoreError("another process could not store the blob"))
                 return None
             ingest = followed
         if ingest is None:
@@ -93,7 +93,7 @@ class Download:
             stored = None  # unreadable content is replaced
         if stored is None:
             return ingest
-        # Another process committed the blob after this one looked for it and before it got the lock.
+        # Another process committed the blob after this one checked the store and before it got the lock.
         ingest.discard()
         fill.attach(stored.file)
         await self._tools.links.ensure(self._source.remote, fill.digest)
@@ -156,7 +156,7 @@ class Download:
         size = self._source.size
         await self._tools.links.add(self._fill.source, ingest.digest)
         if not await self._tools.evictor.reserve(ingest.digest, size or 0):
-            raise StoreFullError(f"its {size} bytes do not fit into the budget max_size")
+            raise StoreFullError(f"the blob's {size} bytes do not fit into the budget max_size")
         self._fill.start(size)
 
     async def _with_room(self, write: Awaitable[None], ingest: Ingest, writer: IngestWriter) -> None:
@@ -193,6 +193,6 @@ class Download:
             pass
         if self._source.size is None:
             raise UpstreamBrokenError(
-                f"the upstream does not report the size of {self._source}, and it cannot be stored to find out"
+                f"the upstream does not report the size of {self._source}, and the blob cannot be stored to find out"
             )
         await self._tools.links.add(self._fill.source, self._fill.digest)

@@ -62,13 +62,13 @@ class Fill:
 
     # Reader interface.
 
-    async def wait_started(self, patience: float) -> None:
+    async def wait_started(self, wait_limit: float) -> None:
         """Wait until the upstream has responded and the size is known. Raise the error if the fill has failed.
 
-        After `patience` seconds a size that is known by the manifest is enough.
+        After `wait_limit` seconds a size that is known by the manifest is enough.
         """
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(wait_limit):
                 while not (self.started and self.size is not None):
                     await self._change()
         except TimeoutError:
@@ -152,7 +152,7 @@ class Fill:
         """
         if self.size is None or self.size == size:
             return True
-        text = f"{self.digest} has {size} bytes, and not the {self.size} that were announced; pull again"
+        text = f"{self.digest} has {size} bytes instead of the {self.size} that were announced; pull again"
         self.fail(RegistryError(ErrorCode.UPSTREAM_BROKEN, text))
         return False
 

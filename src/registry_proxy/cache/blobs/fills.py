@@ -71,7 +71,7 @@ class Fills:
             if ingest is not None:
                 await self._commit(fill, ingest)
         except UpstreamError as error:
-            log.warning("the fill of %s from %s failed: %s", fill.digest, fill.source, error)
+            log.warning("fill of %s from %s failed: %s", fill.digest, fill.source, error)
             self._end(fill, to_registry_error(error, fill.source.registry, ErrorCode.BLOB_UNKNOWN))
         except Exception as error:
             self._end(fill, error)
@@ -96,8 +96,8 @@ class Fills:
         try:
             commit.result()
         except StoreError as error:
-            # The clients have all bytes, verified; only the cache does not keep them.
-            log.error("%s was not stored: %s. Check the disk under the storage path.", fill.digest, error)  # noqa: TRY400
+            # The clients have all bytes, verified; only the cache lacks them.
+            log.error("blob %s not stored: %s. Check the disk under the storage path.", fill.digest, error)  # noqa: TRY400
             with log_index_errors(f"ending the fill of {fill.digest}"):
                 await self._tools.index.release(fill.digest)
             return

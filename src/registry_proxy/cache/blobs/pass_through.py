@@ -1,4 +1,4 @@
-"""Bytes that go from the upstream to one client without being stored. They are verified like stored ones."""
+"""Pass-through: bytes from upstream to one client that are not stored. They are verified like stored ones."""
 
 from __future__ import annotations
 

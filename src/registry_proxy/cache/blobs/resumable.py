@@ -22,7 +22,7 @@ _RETRIED = (UpstreamBrokenError, UpstreamTimeoutError, UpstreamLimitedError)
 
 
 class WrongSizeError(UpstreamBrokenError):
-    """The upstream's length is not the blob's: a retry cannot help."""
+    """The upstream announces or sends another length than the blob's: a retry cannot help."""
 
 
 @dataclass(slots=True)
@@ -91,7 +91,7 @@ class ResumableDownload:
             self.size = stream.size
         elif stream.size is not None and stream.size != self.size:
             raise WrongSizeError(
-                f"the upstream offers {stream.size} bytes for {self}, which has {self.size} bytes by its manifest"
+                f"the upstream announces {stream.size} bytes for {self}, which has {self.size} bytes by its manifest"
             )
 
     async def _pause(

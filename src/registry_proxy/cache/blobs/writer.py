@@ -1,4 +1,4 @@
-"""Writing and hashing a blob in a thread, while its next bytes arrive."""
+"""Writing and hashing of a blob in a thread, while its next bytes arrive."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from registry_proxy.storage.base import Ingest
     from registry_proxy.upstream.base import Chunk
 
-# A hop to a thread costs about 100 µs: bytes are handed over in batches of this size, or after this time (seconds).
+# A hop to a thread costs about 100 µs: it gets batches of this many bytes, or what has arrived after this many seconds.
 _BATCH = 2 * 1024 * 1024
 _LONGEST_DELAY = 0.02
 # At most this many bytes wait in memory: the transfer pauses until the disk has caught up.
@@ -27,7 +27,7 @@ _READ_SIZE = 1024 * 1024
 
 
 class IngestWriter:
-    """Appends to an ingest, in order, and hashes the bytes that are in it.
+    """Writer of one ingest: it appends chunks in order and hashes the bytes in the file.
 
     `hasher` has seen the first `hashed` bytes. After each batch, `on_written` is called in the loop with the size of
     the ingest.
@@ -122,7 +122,7 @@ class IngestWriter:
             self._pending[:0] = _bytes_after(chunks, written)
         self._pending_bytes -= written
         self._on_written(self._ingest.size)
-        # Also a rest that is smaller than a batch: its own delay may have passed while the thread was busy.
+        # Also start a rest smaller than a batch: its delay may have passed while the thread was busy.
         self._start_soon()
 
     async def _settled(self) -> None:

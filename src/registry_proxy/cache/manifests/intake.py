@@ -1,4 +1,4 @@
-"""The one place where a manifest comes in: verify it, store it, link it."""
+"""Intake of manifests from upstreams: every one is verified, stored and linked here."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Intake:
-    """Records what upstreams send and confirm. `clock` returns Unix seconds.
+    """Recording of the manifests that upstreams send and confirm. `clock` returns Unix seconds.
 
     A `key` is a tag, or another key of the index under which the manifest is found; None if it was requested by digest.
     """
@@ -41,10 +41,10 @@ class Intake:
         try:
             manifest = parse_manifest(fetched.raw, fetched.content_type, expected or fetched.digest)
         except InvalidManifestError as error:
-            text = f"the manifest of {source}, {key or expected}, is refused: {error}"
+            text = f"manifest {key or expected} of {source} is invalid: {error}"
             raise UpstreamBrokenError(text) from None
         if not await self._store.save(manifest):
-            return ServedManifest(manifest, Outcome.PASSED)
+            return ServedManifest(manifest, Outcome.PASS_THROUGH)
         return await self.link(source, manifest, key, Outcome.MISS)
 
     async def link(
@@ -52,13 +52,13 @@ class Intake:
     ) -> ServedManifest:
         """Record that the upstream sent or confirmed the manifest for the repository, and that `key` points to it."""
         now = self._clock()
-        with log_index_errors(f"recording {source}, {key or manifest.digest},"):
+        with log_index_errors(f"recording {key or manifest.digest} of {source}"):
             await self._index.record_manifest(source, manifest, key, now)
         return ServedManifest(manifest, outcome, now + self._rules.tag_ttl if key else 0.0)
 
     async def refresh(self, source: Source, manifest: Manifest, key: str) -> ServedManifest:
         """Record that the upstream confirmed that `key` still points to the manifest."""
         now = self._clock()
-        with log_index_errors(f"recording {source}, {key},"):
+        with log_index_errors(f"recording {key} of {source}"):
             await self._index.refresh_tag(source, key, manifest.digest, now)
         return ServedManifest(manifest, Outcome.REVALIDATED, now + self._rules.tag_ttl)

@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# The maximum number of names in one page, whatever the client requests (CVE-2023-2253, distribution).
+# The maximum number of names in one page, also if the client requests more (CVE-2023-2253, distribution).
 MAX_PAGE = 1000
 
 
 class Tags:
-    """Tag lists: the upstream's own, page by page; in an outage, the tags in the cache."""
+    """Tag lists: pages of the upstream's list, or in an outage the tags in the cache."""
 
     def __init__(self, index: Index, breakers: CircuitBreakers, single_flight: SingleFlight[TagPage]) -> None:
         self._index = index
@@ -62,9 +62,9 @@ class Tags:
             cached = self._cached(source, limit, last) if is_outage else None
             if cached is None:
                 raise to_registry_error(error, source.registry, ErrorCode.NAME_UNKNOWN) from error
-            log.warning("the tags of %s are served from the cache: %s", source, error)
+            log.warning("tag list of %s served from the cache: %s", source, error)
             return cached, Outcome.STALE
-        return page, Outcome.ASKED
+        return page, Outcome.UPSTREAM
 
     def _cached(self, source: Source, limit: int | None, last: str | None) -> TagPage | None:
         known = self._index.tags(source)
@@ -98,12 +98,12 @@ class ReferrersList:
         raw = await self._breakers.ask(self.source.registry, self._remote.referrers(self._subject))
         if _is_empty(raw) and self._index.link(self.source, self._subject) is None:
             # No upstream has confirmed that the repository exists: requests alone must not fill the index.
-            return ServedManifest(parse_manifest(raw, media_types.OCI_INDEX), Outcome.ASKED)
+            return ServedManifest(parse_manifest(raw, media_types.OCI_INDEX), Outcome.UPSTREAM)
         return await self._intake.accept(self.source, FetchedManifest(raw, media_types.OCI_INDEX), self.key)
 
 
 class Referrers:
-    """The manifests that refer to a manifest. The upstream's list is kept like a tag, so that it outlives an outage."""
+    """The manifests that refer to a manifest. The upstream's list is stored like a tag, also for outages."""
 
     def __init__(
         self, index: Index, breakers: CircuitBreakers, intake: Intake, revalidator: Revalidator

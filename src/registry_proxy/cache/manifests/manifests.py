@@ -32,7 +32,7 @@ _DIGEST_TTL = 10.0
 
 
 class Fetcher:
-    """Requests for manifests, past the circuit breakers; what they bring goes to the intake."""
+    """Requests for manifests, counted by the circuit breakers. The intake records the responses."""
 
     def __init__(self, breakers: CircuitBreakers, intake: Intake, store: ManifestStore) -> None:
         self._breakers = breakers
@@ -48,7 +48,7 @@ class Fetcher:
         return await self._intake.accept(remote.source, fetched, key, expected)
 
     async def revalidate(self, remote: RemoteRepository, tag: Tag, known: Digest) -> ServedManifest:
-        """Find where a known tag points now: by a HEAD, which Docker Hub does not count. A GET follows if it has moved.
+        """Check a known tag by a HEAD, which Docker Hub does not count. A GET follows if the tag has moved.
 
         Raise UpstreamError.
         """
@@ -61,7 +61,7 @@ class Fetcher:
         return await self._intake.link(remote.source, manifest, tag.name)
 
     async def confirm(self, remote: RemoteRepository, manifest: Manifest) -> ServedManifest:
-        """Have the upstream confirm that the repository holds the manifest; link it and its children.
+        """Request a confirmation that the repository holds the manifest; link it and its children.
 
         Raise UpstreamError.
         """
@@ -117,7 +117,7 @@ class Manifests:
         return await self._by_digest(remote, reference)
 
     async def _by_digest(self, remote: RemoteRepository, digest: Digest) -> ServedManifest:
-        """The content of a digest cannot be out of date; only the access to it can."""
+        # The content of a digest cannot be out of date, but the access to it can.
         manifest = await self._store.load(digest)
         if manifest is None:
             fetch = partial(self._fetch_digest, remote, digest)
@@ -134,7 +134,7 @@ class Manifests:
             manifest = await self._store.load(digest)
             link = self._links.get(remote.source, digest)
             if manifest is not None and self._links.is_trusted(link):
-                return ServedManifest(manifest, Outcome.JOINED)  # another process has fetched it meanwhile
+                return ServedManifest(manifest, Outcome.COLLAPSED)  # another process has fetched it
             try:
                 return await self._fetcher.fetch(remote, digest)
             except UpstreamError as error:

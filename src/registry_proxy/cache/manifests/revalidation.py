@@ -26,27 +26,27 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# How long a client waits for an upstream that failed before, if there is a copy. Seconds.
+# How long a client with a stale copy waits for an upstream that failed before, in seconds.
 _STALE_WAIT = 0.5
 
 
 class MutableReference(Protocol):
-    """A reference that the upstream may move to another manifest, and the request that finds the present one."""
+    """A reference that the upstream may move to another manifest, and the request for the current one."""
 
     @property
     def source(self) -> Source: ...
     @property
     def key(self) -> str:
-        """Its key in the index: the tag, or a key that cannot be a tag."""
+        """The key in the index: the tag, or a key that cannot be a tag."""
         ...
 
     async def request(self, known: TagRecord | None) -> ServedManifest:
-        """Ask the upstream, and record the response. `known` is the index's record. Raise UpstreamError."""
+        """Send the request and record the response. `known` is the index's record. Raise UpstreamError."""
         ...
 
 
 class Revalidator:
-    """Serves mutable references: one request to the upstream for all who ask. `clock` returns Unix seconds."""
+    """Reads of mutable references: all clients share one request to the upstream. `clock` returns Unix seconds."""
 
     def __init__(
         self,
@@ -75,8 +75,8 @@ class Revalidator:
             return served
         request = partial(self._revalidate, reference)
         if record is not None and self._breakers.is_open(source.registry):
-            # An outage must not delay cached content. A request that is due gets a moment, so that the end of the
-            # outage shows, and then continues in the background.
+            # An outage must not delay cached content. A request that is due gets half a second, to notice the end
+            # of the outage, and then continues in the background.
             stale = await self._stale(record)
             if stale is not None:
                 if not self._breakers.may_ask(source.registry):
@@ -92,7 +92,7 @@ class Revalidator:
         return await self._stored(record, Outcome.HIT)
 
     async def _stored(self, record: TagRecord, outcome: Outcome) -> ServedManifest | None:
-        """Return the recorded manifest, if it is stored, as good for the rest of its freshness."""
+        """Return the recorded manifest, if it is stored, with the rest of its freshness."""
         manifest = await self._store.load(record.digest)
         if manifest is None:
             return None
@@ -135,7 +135,7 @@ class Revalidator:
             case Fallback.SERVE_STALE:
                 stale = await self._stale(record)
                 if stale is not None:
-                    log.warning("%s:%s is served stale: %s", source, key, error)
+                    log.warning("%s:%s served stale: %s", source, key, error)
                     return stale
             case Fallback.FORGET:
                 with log_index_errors(f"removing {source}:{key}"):

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-# Bytes of the recently used manifests in memory.
+# Total size of the recently used manifests in memory, in bytes.
 _RECENT = 16 * 1024 * 1024
 
 
 class ManifestStore:
-    """Reads and writes manifests. A manifest that cannot be stored is still served."""
+    """Reads and writes of manifests. A manifest that cannot be stored is still served."""
 
     def __init__(self, store: BlobStore, content: ContentStore, evictor: Evictor) -> None:
         self._store = store
@@ -38,7 +38,7 @@ class ManifestStore:
     async def load(self, digest: Digest) -> Manifest | None:
         """Return the manifest, if it is stored. Remove a damaged one."""
         manifest = self._recent.get(digest)
-        # A manifest that any process has evicted must not live on in memory alone: a restart would lose it.
+        # A manifest that any process has evicted must not stay in memory alone: a restart would lose it.
         if manifest is None or not await self._content.has(digest):
             manifest = await self._read(digest)
         if manifest is not None:
@@ -50,7 +50,7 @@ class ManifestStore:
         self._recent.clear()
 
     async def save(self, manifest: Manifest) -> bool:
-        """Store the manifest. Return False if the store cannot."""
+        """Store the manifest. Return whether it is stored."""
         self._recent[manifest.digest] = manifest
         try:
             if not await self._evictor.reserve(manifest.digest, len(manifest.raw)):
@@ -62,7 +62,7 @@ class ManifestStore:
                     raise
                 await asyncio.to_thread(self._write, manifest)
         except (StoreError, IndexFailedError) as error:
-            log.warning("manifest %s is not stored: %s. Check the disk.", manifest.digest, error)
+            log.warning("manifest %s not stored: %s. Check the disk.", manifest.digest, error)
             await self._content.end_reservation(manifest.digest)
             return False
         return True

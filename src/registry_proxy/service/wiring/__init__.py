@@ -1,1 +1,1 @@
-"""Wiring: what the settings become, such as upstreams, the gate of clients, and certificates."""
+"""Wiring: construction of upstreams, the access gate and certificates from the settings."""

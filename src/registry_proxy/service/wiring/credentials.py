@@ -1,4 +1,4 @@
-"""Credentials of upstreams, as configured."""
+"""Construction of the upstreams' credentials from the settings."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ if TYPE_CHECKING:
     from registry_proxy.config.settings import CredentialSettings
     from registry_proxy.upstream.auth.credentials import CredentialProvider
 
+# Run time limit of a password command or credential helper, in seconds.
 _PROGRAM_TIMEOUT = 30.0
-# The programs need none of our settings, which may be secrets.
-_OWN_VARIABLES = "REGISTRY_PROXY_"
-# What `docker login` keeps the credentials of Docker Hub under.
+# The programs do not get the server's settings, which may be secrets.
+_SETTINGS_PREFIX = "REGISTRY_PROXY_"
+# The key under which `docker login` stores the credentials of Docker Hub.
 _HUB = "registry-1.docker.io"
 _HUB_SERVER = "https://index.docker.io/v1/"
 
 
 def build_provider(name: str, settings: UpstreamSettings, background: BackgroundTasks) -> CredentialProvider:
-    """The credentials of the upstream `name`. Programs are run by `spawn`, when their passwords are needed."""
+    """Return the credentials of the upstream `name`. `background` runs programs when their passwords are needed."""
     general = _provider(f"upstreams.{name}", settings, settings, background)
     paths = {
         path: _provider(f'upstreams.{name}.paths."{path}"', credentials, settings, background)
@@ -55,7 +56,7 @@ def _provider(
 def _program(
     settings: CredentialSettings, upstream: UpstreamSettings
 ) -> PasswordCommand | CredentialHelper | None:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(_OWN_VARIABLES)}
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS_PREFIX)}
     limits = Limits(_PROGRAM_TIMEOUT, environ)
     if settings.credential_helper is not None:
         return CredentialHelper(settings.credential_helper, _server(upstream), limits)
@@ -65,6 +66,6 @@ def _program(
 
 
 def _server(upstream: UpstreamSettings) -> str:
-    """What a credential helper is asked for: the host that the credentials are sent to."""
+    """Return the server name for a credential helper: the host that receives the credentials."""
     host = urlsplit(upstream.url).netloc
     return _HUB_SERVER if host == _HUB else host

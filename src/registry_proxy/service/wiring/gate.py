@@ -1,4 +1,4 @@
-"""The gate, as configured."""
+"""Construction of the access gate from the settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def build_gate(settings: Settings) -> Gate:
-    """Who may pull. Raises ConfigError."""
+    """Return the gate. Raise ConfigError if an htpasswd file cannot be used."""
     files = _read(settings)
     general = settings.access
     rule = AccessRule(
@@ -36,7 +36,7 @@ def build_gate(settings: Settings) -> Gate:
 
 
 def _special(upstream: UpstreamSettings, rule: AccessRule, files: dict[Path, Passwords]) -> AccessRule:
-    """The general rule, with what the upstream says instead."""
+    """Return the general rule with the overrides of the upstream."""
     names = rule.certificate_names
     if names is not None and upstream.access_client_names:
         names = NamePatterns(upstream.access_client_names)
@@ -52,18 +52,18 @@ def _sources(networks: tuple[Network, ...]) -> AddressRanges | None:
 
 
 def _read(settings: Settings) -> dict[Path, Passwords]:
-    """All htpasswd files, each once."""
+    """Read each htpasswd file once. Raise ConfigError."""
     keys = {"access.htpasswd": settings.access.htpasswd}
     for name, upstream in settings.upstreams.items():
         keys[f"upstreams.{name}.access_htpasswd"] = upstream.access_htpasswd
-    wanted = {path: key for key, path in reversed(keys.items()) if path is not None}
-    if not wanted:
+    paths = {path: key for key, path in reversed(keys.items()) if path is not None}
+    if not paths:
         return {}
-    # bcrypt is only loaded where it is needed: a worker's memory counts.
+    # bcrypt is loaded only if it is needed, to save memory in each worker.
     from registry_proxy.server.passwords import PasswordFileError, Passwords  # noqa: PLC0415
 
     files, problems = {}, []
-    for path, key in wanted.items():
+    for path, key in paths.items():
         try:
             files[path] = Passwords(path, time.monotonic)
         except PasswordFileError as error:

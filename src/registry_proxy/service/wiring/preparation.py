@@ -1,4 +1,4 @@
-"""What is done once, before there are workers: the store is usable, and the index fits it."""
+"""Preparation of certificates, store and index, once before the workers start."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def prepare_tls(settings: Settings) -> CertificateService | None:
-    """The certificates, where TLS is on. Raises StartError."""
+    """Return the certificates, None without TLS. Raise StartError."""
     if settings.tls is None:
         return None
     from registry_proxy.service.wiring.tls import build_certificates  # noqa: PLC0415
@@ -26,9 +26,9 @@ def prepare_tls(settings: Settings) -> CertificateService | None:
 
 
 async def prepare(settings: Settings) -> None:
-    """Make the store's folders and the index. Raises StoreError or IndexFailedError.
+    """Create the store's directories and the index. Raise StoreError or IndexFailedError.
 
-    A lost index is made anew: the content is counted, and linked again as manifests are pulled.
+    A lost index is created again: the content is counted, and linked as manifests are pulled.
     """
     async with open_site(settings.storage.path, create=True) as site:
         if not site.index.is_new:
