@@ -1,5 +1,5 @@
-"""Benchmarks: registry-proxy beside docker-registry and nginx, in one run on one machine.
+"""Benchmarks: registry-proxy compared with docker-registry and nginx, in one run on one machine.
 
-`python -m bench --help` shows the use; `docs/benchmarks.md` says how the figures come about.
+`python -m bench --help` prints the options. `docs/benchmarks.md` describes how the figures are measured.
 Read `__main__`, then `runner`, then `measures`.
 """

@@ -26,14 +26,17 @@ _TERMINATED = 128 + signal.SIGTERM
 
 _Only = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME", help=f"A measure, or how its name begins; repeatable: {_MEASURE_NAMES}."),
+    typer.Option(metavar="NAME", help=f"A measure, or a prefix of measures; repeatable: {_MEASURE_NAMES}."),
 ]
 _Server = Annotated[
     list[str] | None, typer.Option(metavar="NAME", help=f"A server; repeatable: {_SERVER_NAMES}.")
 ]
 _Rounds = Annotated[int | None, typer.Option(min=1, help="Rounds; the figures are their medians.")]
-_Quick = Annotated[bool, typer.Option("--quick", help="A smoke run in seconds: coarse, no goal fails it.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON, every sample in it, not tables.")]
+_Quick = Annotated[
+    bool,
+    typer.Option("--quick", help="A smoke run of a few seconds: coarse figures, and no goal is enforced."),
+]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON with every sample instead of tables.")]
 _Write = Annotated[Path | None, typer.Option(metavar="FILE", help="Rewrite the figures in this document.")]
 
 
@@ -45,9 +48,9 @@ def bench(
     as_json: _Json = False,
     write: _Write = None,
 ) -> None:
-    """Measure registry-proxy beside docker-registry and nginx, each pinned to the same one core.
+    """Compare registry-proxy with docker-registry and nginx, each pinned to the same core.
 
-    Ends with status 1 when a goal is missed, and 2 when something could not be measured.
+    The exit code is 1 if a goal is missed, and 2 if a measurement fails.
 
     Examples:
 
@@ -55,7 +58,7 @@ def bench(
 
       python -m bench --only manifest --server registry-proxy --server nginx --rounds 1
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))  # so that what was started is stopped
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))  # so that started processes are stopped
     measures = [name for name in MEASURES if not only or name.startswith(tuple(only))]
     servers = [candidate for candidate in SERVERS if not server or candidate.name in server]
     if not measures or len(servers) < len(set(server or ())):
@@ -64,7 +67,7 @@ def bench(
     plan = dataclasses.replace(plan, rounds=rounds or plan.rounds)
     try:
         if write:
-            split_document(write)  # a document without a place for the figures must not cost a whole run
+            split_document(write)  # fail before the run if the document has no markers
         report = Report(_run(servers, measures, plan), plan)
         if write:
             report.write(write)

@@ -1,4 +1,4 @@
-"""A certificate for the servers under TLS, and the trust of the clients in it."""
+"""The certificate of the servers with TLS, and a client context that trusts it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Certificate:
     client: ssl.SSLContext
 
 
-def make_certificate(folder: Path) -> Certificate:
-    """Issue one with its files in `folder`."""
-    authority = trustme.CA()
-    issued = authority.issue_cert(HOSTNAME)
-    chain, key = folder / "chain.pem", folder / "key.pem"
+def make_certificate(directory: Path) -> Certificate:
+    """Issue a certificate, with its files in `directory`."""
+    ca = trustme.CA()
+    issued = ca.issue_cert(HOSTNAME)
+    chain, key = directory / "chain.pem", directory / "key.pem"
     chain.write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
     key.write_bytes(issued.private_key_pem.bytes())
     client = ssl.create_default_context()
-    authority.configure_trust(client)
+    ca.configure_trust(client)
     return Certificate(chain, key, client)

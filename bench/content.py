@@ -1,6 +1,6 @@
 """The image that every server serves: a tree of files laid out by request path.
 
-nginx serves the tree as it is and the upstream serves it as a registry would, so all servers have the same bytes.
+nginx serves the tree as files and the upstream serves it as a registry, so all servers have the same bytes.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ REPOSITORY = "bench/image"
 TAG = "latest"
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 
-# Beside its large layers an ordinary image has some small ones; they give the manifest an ordinary size.
+# A typical image also has some small layers, which give the manifest a typical size.
 _SMALL_LAYERS = 8
-_SMALL_LAYER_SIZE = 32 << 10
+_SMALL_LAYER_SIZE = 32 << 10  # bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """One digest of the image and its size in bytes."""
+    """One part of the image: its digest, and its size in bytes."""
 
     digest: str
     size: int
@@ -41,7 +41,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """The image under `root`. Each test of a cold cache needs a large layer of its own."""
+    """The image under `root`. Each measure of a cold cache has a separate large layer."""
 
     root: Path
     manifest: Content
@@ -54,12 +54,12 @@ class Image:
 
 
 def request_path(path: str, prefix: str = "") -> str:
-    """The request path of `path` in the repository; `prefix` names the registry to a server that has several."""
+    """Return the request path of `path` in the repository. `prefix` specifies one of a server's registries."""
     return f"/v2/{prefix}{REPOSITORY}/{path}"
 
 
 def write_image(root: Path, layer_size: int) -> Image:
-    """Write an image with two layers of `layer_size` bytes below `root`; the same bytes in every run."""
+    """Write an image with two layers of `layer_size` bytes below `root`, with the same bytes in every run."""
     repository = root / "v2" / REPOSITORY
     (repository / "blobs").mkdir(parents=True)
     (repository / "manifests").mkdir()

@@ -1,4 +1,4 @@
-"""Readers of blobs, as cheap as can be: Linux discards received bytes without copying them (tcp(7), MSG_TRUNC)."""
+"""Cheap downloads of blobs: Linux discards received bytes without copying them (tcp(7), MSG_TRUNC)."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     import ssl
 
 _TIMEOUT_SECONDS = 120.0
-_PIECE = 1 << 20
+_PIECE = 1 << 20  # bytes
 
 
 def connect(port: int, tls: ssl.SSLContext | None = None) -> socket.socket:
-    """A connection to the server at `port`, in TLS if there is a context for it."""
+    """Return a connection to the server at `port`, with TLS if `tls` is set."""
     connection = socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_SECONDS)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return tls.wrap_socket(connection, server_hostname=HOSTNAME) if tls else connection
 
 
 def fetch(port: int, path: str, expected: Content, tls: ssl.SSLContext | None = None) -> None:
-    """Get `path` and raise BenchError unless its content is `expected`."""
+    """Get `path`. Raise BenchError if its content differs from `expected`."""
     digest = hashlib.sha256()
     connection = http.client.HTTPConnection(HOSTNAME, port, timeout=_TIMEOUT_SECONDS)
     connection.sock = connect(port, tls)
@@ -45,7 +45,7 @@ def fetch(port: int, path: str, expected: Content, tls: ssl.SSLContext | None = 
 
 
 def counts(port: int) -> dict[str, int]:
-    """How often the upstream at `port` was asked for each "METHOD path"."""
+    """Return the number of requests to the upstream at `port` for each "METHOD path"."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_SECONDS)
     try:
         connection.request("GET", "/counts")
@@ -56,12 +56,12 @@ def counts(port: int) -> dict[str, int]:
 
 
 def download(port: int, path: str, size: int, times: int = 1, tls: ssl.SSLContext | None = None) -> float:
-    """Get `path`, of `size` bytes, over one connection, `times` in a row; return the seconds that all took.
+    """Get `path`, of `size` bytes, over one connection, `times` in a row. Return the total time in seconds.
 
-    Raises BenchError when an answer isn't 200 with `size` bytes.
+    Raise BenchError if a response is not 200 with `size` bytes.
     """
     request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
-    # Without TLS the kernel only takes the buffer's length: nothing is written to it.
+    # Without TLS the kernel uses only the buffer's length, and writes nothing into it.
     buffer, flags = bytearray(_PIECE), 0 if tls else socket.MSG_TRUNC
     begin = perf_counter()
     with connect(port, tls) as connection:
@@ -77,7 +77,7 @@ def download(port: int, path: str, size: int, times: int = 1, tls: ssl.SSLContex
 
 
 def download_together(port: int, path: str, size: int, clients: int) -> list[float]:
-    """Get `path` with that many clients at the same time; return the seconds that each took, sorted."""
+    """Get `path` with `clients` clients at the same time. Return the time of each in seconds, sorted."""
     seconds: list[float] = []
     errors: list[Exception] = []
 
@@ -87,7 +87,7 @@ def download_together(port: int, path: str, size: int, clients: int) -> list[flo
         except (OSError, BenchError) as error:
             errors.append(error)
 
-    # Daemons, so that Ctrl-C doesn't wait for them.
+    # Daemon threads, so that Ctrl-C does not wait for them.
     threads = [threading.Thread(target=client, daemon=True) for _ in range(clients)]
     for thread in threads:
         thread.start()
@@ -103,7 +103,7 @@ def _body_received_with_head(connection: socket.socket, path: str) -> int:
     while b"\r\n\r\n" not in received:
         piece = connection.recv(4096)
         if not piece:
-            raise BenchError(f"GET {path}: closed without an answer")
+            raise BenchError(f"GET {path}: closed without a response")
         received += piece
     head, _, body = received.partition(b"\r\n\r\n")
     if not head.startswith(b"HTTP/1.1 200 "):

@@ -1,4 +1,4 @@
-"""The figures of a run, their medians, and the goals they are held against. No I/O."""
+"""The figures of a run, their medians, and their goals. No I/O."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 OURS = "registry-proxy"
 PEER = "docker-registry"
 FLOOR = "nginx"
-DIRECT = "direct"  # the upstream itself, without a cache between
+DIRECT = "direct"  # the upstream without a cache
 
 _REQUESTS = {
     "manifest-tag-get": "manifest GET by tag",
@@ -26,7 +26,7 @@ _TLS_REQUESTS = {"tls-manifest-digest-get": "TLS, manifest GET by digest"}
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure: its key, "measure.name"; what it is; its unit; and the format of its value."""
+    """One figure: its key "measure.name", label, unit, and the format of its value."""
 
     key: str
     label: str
@@ -66,9 +66,9 @@ FIGURES = (
 
 @dataclass(slots=True)
 class Results:
-    """Every round's value of every figure of every server.
+    """The values by server, figure and round.
 
-    `others_share`: how much of the machine's processor time went to programs that are no part of the run, 0 to 1.
+    `others_share` is the share of the machine's processor time that other programs used, 0 to 1.
     """
 
     others_share: float = 0.0
@@ -77,26 +77,26 @@ class Results:
     )
 
     def add(self, server: str, measure: str, values: Mapping[str, float]) -> None:
-        """Add one round's values, by name, of one measure."""
+        """Add the values of one measure in one round, by name."""
         for name, value in values.items():
             self.samples[server][f"{measure}.{name}"].append(value)
 
     def value(self, server: str, key: str) -> float | None:
-        """The median of the rounds, or None where nothing was measured."""
+        """Return the median of the rounds, None if nothing was measured."""
         samples = self.samples.get(server, {}).get(key)
         return median(samples) if samples else None
 
     def ratio(self, server: str, key: str, base_server: str, base_key: str) -> float | None:
-        """One figure in terms of another, or None where either wasn't measured."""
+        """Return one figure divided by another, None if either was not measured."""
         value, base = self.value(server, key), self.value(base_server, base_key)
         return value / base if value is not None and base else None
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """Our figure `key` is at most `limit`: of itself, or in terms of the figure `base_key` of the server `base`.
+    """A limit for our figure `key`: absolute, or as a multiple of the figure `base_key` of the server `base`.
 
-    An aim is shown like a goal, and missing it fails nothing.
+    An aim is reported like a goal, but missing it does not fail the run.
     """
 
     key: str
@@ -106,13 +106,13 @@ class Goal:
     is_aim: bool = False
 
     def measured(self, results: Results) -> float | None:
-        """What is held against the limit."""
+        """Return the value to compare with the limit, None if it was not measured."""
         if not self.base:
             return results.value(OURS, self.key)
         return results.ratio(OURS, self.key, self.base, self.base_key or self.key)
 
     def met(self, results: Results) -> bool | None:
-        """Whether the goal is met; None where something that it needs wasn't measured."""
+        """Return whether the goal is met, None if a figure was not measured."""
         measured = self.measured(results)
         return None if measured is None else measured <= self.limit
 
@@ -136,5 +136,5 @@ GOALS = (
 
 
 def missed(results: Results) -> list[Goal]:
-    """The goals, aims aside, that were measured and not met."""
+    """Return the goals, except aims, that were measured and not met."""
     return [goal for goal in GOALS if not goal.is_aim and goal.met(results) is False]

@@ -1,6 +1,6 @@
 """The load generator for small requests: keep-alive connections that each send the next request at once.
 
-Of our own because wrk waits for a body after HEAD. One core of it saturates one core of nginx.
+wrk cannot be used, because it waits for a body after HEAD. One core of this generator saturates one core of nginx.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _OK = b"HTTP/1.1 200 "
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a load saw: answers in `seconds`, and each answer's latency in seconds, sorted."""
+    """The result of a load: its duration, and the latency of each response, sorted. Both are in seconds."""
 
     seconds: float
     latencies: list[float]
@@ -35,13 +35,13 @@ class Load:
         return len(self.latencies)
 
     def percentile(self, percent: int) -> float:
-        """The latency that `percent` of the answers did not exceed."""
+        """Return the latency that `percent` of the responses did not exceed."""
         return self.latencies[(self.requests - 1) * percent // 100]
 
 
 @dataclass(slots=True)
 class _Client:
-    """One connection; `partial` is what has arrived of an answer that came in several pieces."""
+    """One connection. `partial` is the received part of a response that arrives in several pieces."""
 
     receive: Callable[[bytearray], int]
     send: Callable[[bytes], int]
@@ -51,7 +51,7 @@ class _Client:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is asked for: `method` and `path`, whose body has `size` bytes, at `port`, in TLS if there is a context."""
+    """The request of a load, its server's port and TLS context, and the `size` of the response body in bytes."""
 
     port: int
     method: str
@@ -61,9 +61,9 @@ class Target:
 
 
 def run_load(target: Target, *, connections: int, seconds: float) -> Load:
-    """Ask for the target on all connections for `seconds`.
+    """Send requests for the target on all connections for `seconds`.
 
-    Raises BenchError when an answer isn't 200 with just that body, or none comes.
+    Raise BenchError if a response is missing, or is not 200 with a body of the expected size.
     """
     host = f"Host: 127.0.0.1:{target.port}"
     request = f"{target.method} {target.path} HTTP/1.1\r\n{host}\r\nAccept: {MANIFEST_TYPE}\r\n\r\n".encode()
@@ -90,15 +90,15 @@ def _exchange(
     while now - begin < seconds:
         events = poll.poll(_TIMEOUT_SECONDS)
         if not events:
-            raise BenchError(f"no answer within {_TIMEOUT_SECONDS:.0f} s to {request.decode()!r}")
+            raise BenchError(f"no response within {_TIMEOUT_SECONDS:.0f} s to {request.decode()!r}")
         for descriptor, _ in events:
             client = clients[descriptor]
             try:
                 length = client.receive(buffer)
-            except ssl.SSLWantReadError:  # a session ticket, say: nothing of an answer
+            except ssl.SSLWantReadError:  # a session ticket, for example: no part of a response
                 continue
-            # Nearly every answer comes in one piece: look at it where it lies.
-            if client.partial or not _is_whole(buffer, length, body):
+            # Nearly every response arrives in one piece: check it in the buffer.
+            if client.partial or not _is_one_response(buffer, length, body):
                 client.partial += buffer[:length]
                 if not _is_complete(client.partial, body, ended=not length):
                     continue
@@ -111,13 +111,13 @@ def _exchange(
     return Load(now - begin, latencies)
 
 
-def _is_whole(answer: bytearray, length: int, body: int) -> bool:
-    return answer.find(b"\r\n\r\n", 0, length) + 4 + body == length and answer.startswith(_OK)
+def _is_one_response(received: bytearray, length: int, body: int) -> bool:
+    return received.find(b"\r\n\r\n", 0, length) + 4 + body == length and received.startswith(_OK)
 
 
-def _is_complete(answer: bytearray, body: int, *, ended: bool) -> bool:
-    head = answer.find(b"\r\n\r\n")
-    missing = head + 4 + body - len(answer)
-    if ended or (head >= 0 and (missing < 0 or not answer.startswith(_OK))):
-        raise BenchError(f"expected 200 with a body of {body} bytes, got {bytes(answer[:500])!r}")
+def _is_complete(received: bytearray, body: int, *, ended: bool) -> bool:
+    head = received.find(b"\r\n\r\n")
+    missing = head + 4 + body - len(received)
+    if ended or (head >= 0 and (missing < 0 or not received.startswith(_OK))):
+        raise BenchError(f"expected 200 with a body of {body} bytes, got {bytes(received[:500])!r}")
     return head >= 0 and missing == 0

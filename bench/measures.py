@@ -1,4 +1,4 @@
-"""What is measured of one running server. Each measure returns figures by name; `figures` says what they are."""
+"""The measures of one running server. Each returns figures by name; `figures` describes them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MEBIBYTE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is asked of each server; sizes in bytes."""
+    """The extent of a run. `layer_size` is in bytes."""
 
     rounds: int
     layer_size: int
@@ -55,7 +55,7 @@ QUICK = Plan(
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One server, started with an empty store, and all that the measures need to know of it."""
+    """One server, started with an empty store, with everything that the measures need."""
 
     server: Server
     pid: int
@@ -66,20 +66,20 @@ class Session:
     tls: ssl.SSLContext | None = None
 
     def path(self, path: str) -> str:
-        """The server's own request path of `path` in the image's repository."""
+        """Return the server's request path of `path` in the image's repository."""
         return request_path(path, self.server.prefix)
 
     def pull_manifest(self) -> None:
-        """What every client does first; it tells a cache the sizes of the layers, too."""
+        """Pull the manifest, as every client does first. It also gives a cache the sizes of the layers."""
         fetch(self.port, self.path(self.image.tag_path), self.image.manifest, self.tls)
 
     def upstream_transfers(self, layer: Content) -> int:
-        """How often the upstream has begun to send `layer`."""
+        """Return the number of transfers of `layer` that the upstream has started."""
         return counts(self.upstream_port).get(f"GET {request_path(layer.blob_path)}", 0)
 
 
 def manifest(method: str, by: str) -> Callable[[Session], dict[str, float]]:
-    """A measure of `method` on the manifest by "tag" or "digest", warm."""
+    """Return the measure of `method` on the cached manifest by "tag" or "digest"."""
 
     def measure(session: Session) -> dict[str, float]:
         image, plan = session.image, session.plan
@@ -101,17 +101,17 @@ def manifest(method: str, by: str) -> Callable[[Session], dict[str, float]]:
 
 
 def cold(session: Session) -> dict[str, float]:
-    """One client and a blob that the cache doesn't have."""
+    """Download a blob that the cache does not have, with one client."""
     return _cold(session, session.image.cold_layer, clients=1)
 
 
 def fanout(session: Session) -> dict[str, float]:
-    """Many clients at once and a blob that the cache doesn't have; the wall time is the slowest client's."""
+    """Download a blob that the cache does not have, with many clients. The wall time is that of the slowest one."""
     return _cold(session, session.image.fanout_layer, session.plan.clients)
 
 
 def warm(session: Session) -> dict[str, float]:
-    """One client and a blob that the server has."""
+    """Download a blob that the server has, with one client."""
     layer, times = session.image.cold_layer, session.plan.warm_downloads
     path = session.path(layer.blob_path)
     session.pull_manifest()
@@ -123,14 +123,14 @@ def warm(session: Session) -> dict[str, float]:
 
 
 def idle_memory(session: Session) -> dict[str, float]:
-    """Before the first request."""
+    """Measure the memory before the first request."""
     wait_until_quiet(session.pid)
     held = memory(session.pid)
     return {"idle": held.largest_rss / MEBIBYTE, "idle_pss": held.total_pss / MEBIBYTE}
 
 
 def peak_memory(session: Session) -> dict[str, float]:
-    """Since the start, through every measure before this one."""
+    """Measure the peak of memory since the start of the server."""
     return {"peak": memory(session.pid).largest_peak / MEBIBYTE}
 
 
@@ -146,7 +146,7 @@ def _cold(session: Session, layer: Content, clients: int) -> dict[str, float]:
     }
 
 
-# In the order in which they run; `cold` and `fanout` each need a layer that nobody has asked for yet.
+# In the order in which they run. `cold` and `fanout` each need a layer that has not been requested yet.
 MEASURES: dict[str, Callable[[Session], dict[str, float]]] = {
     "cold": cold,
     "warm": warm,
@@ -162,10 +162,10 @@ _COLD_MEASURES = frozenset({"cold", "fanout"})
 
 
 def measures_of(server: Server, names: Sequence[str]) -> list[str]:
-    """Those of the measures `names` that make sense for `server`."""
+    """Return the measures of `names` that apply to `server`."""
     return [name for name in names if server.caches or name not in _COLD_MEASURES]
 
 
 def is_under_tls(name: str) -> bool:
-    """Whether the measure needs a server that speaks TLS."""
+    """Return whether the measure needs a server with TLS."""
     return name.startswith("tls-")

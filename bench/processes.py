@@ -1,4 +1,4 @@
-"""Programs started for a run, and what they cost: processor time and memory of the whole process tree, from /proc."""
+"""Programs started for a run, and the processor time and memory of their process trees (proc(5))."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 
 class BenchError(Exception):
-    """The run can't go on; the message says why and what to do."""
+    """A run that cannot continue. The message gives the cause and a fix."""
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Of a process tree, in bytes: its largest process, all of it (shared pages counted once), its largest peak."""
+    """Memory of a process tree in bytes: the largest process, the total (shared pages count once), the largest peak."""
 
     largest_rss: int
     total_pss: int
@@ -37,33 +37,33 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The time, and processor seconds until then: the machine's, and this process's with all that it started."""
+    """A point in time, with the processor seconds of the machine, and of this process with its descendants."""
 
     time: float
     machine: float
     own: float
 
     def others_share(self, since: Usage) -> float:
-        """The part of the machine, 0 to 1, that other programs have used since then."""
+        """Return the share of the machine, 0 to 1, that other programs have used since then."""
         others = (self.machine - since.machine) - (self.own - since.own)
         return max(0.0, others) / ((self.time - since.time) * (os.cpu_count() or 1))
 
 
 @contextmanager
 def running(
-    command: list[str], port: int, log: Path, *, core: int | None = None, folder: Path | None = None
+    command: list[str], port: int, log: Path, *, core: int | None = None, directory: Path | None = None
 ) -> Iterator[int]:
     """Run `command` until the block ends and yield its process id once it listens on `port`.
 
-    `core` is the only core it may use and `folder` its working folder; without them it has this process's.
-    It leads a session of its own, so Ctrl-C reaches only the benchmark, which then stops all of it.
-    Raises BenchError with the end of its output when it doesn't start.
+    The command is pinned to `core` and runs in `directory`, if they are set. It runs in a new session, so that Ctrl-C
+    reaches only the benchmark, which then stops the whole session. Raise BenchError with the end of the output if the
+    command does not start.
     """
     pinned = command if core is None else ["taskset", "--cpu-list", str(core), *command]
     with log.open("wb") as output:
         process = subprocess.Popen(
             pinned,
-            cwd=folder,
+            cwd=directory,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -77,31 +77,31 @@ def running(
 
 
 def end_of(log: Path) -> str:
-    """The last lines of a program's output, for an error message."""
-    return f"The end of its output:\n{log.read_text(errors='replace')[-2000:].strip()}"
+    """Return the last lines of a program's output, for an error message."""
+    return f"The end of the output:\n{log.read_text(errors='replace')[-2000:].strip()}"
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nothing listens on."""
+    """Return a free TCP port of 127.0.0.1."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
 
 
 def processor_seconds(pid: int) -> float:
-    """User and system time of the tree below `pid`, ended children included (proc(5), stat fields 14 to 17)."""
+    """Return the user and system time of the tree below `pid`, with ended children (proc(5), stat fields 14 to 17)."""
     return sum(_ticks(member) for member in _tree(pid)) * _TICK
 
 
 def usage() -> Usage:
-    """What the machine and this process have used up to now (proc(5), /proc/stat)."""
+    """Return the processor time of the machine and of this process up to now (proc(5), /proc/stat)."""
     user, nice, system, _idle, _iowait, irq, softirq = map(int, _read(Path("/proc/stat")).split()[1:8])
     machine = (user + nice + system + irq + softirq) * _TICK
     return Usage(time.monotonic(), machine, processor_seconds(os.getpid()))
 
 
 def wait_until_quiet(pid: int) -> float:
-    """Wait until the tree below `pid` does no more than idle, and return its processor seconds."""
+    """Wait until the tree below `pid` is idle. Return its processor seconds."""
     deadline = time.monotonic() + _QUIET_DEADLINE
     before = processor_seconds(pid)
     while time.monotonic() < deadline:
@@ -111,12 +111,12 @@ def wait_until_quiet(pid: int) -> float:
             return after
         before = after
     raise BenchError(
-        f"the server is still busy {_QUIET_DEADLINE:.0f} s after its last request; see what it does"
+        f"the server is still busy {_QUIET_DEADLINE:.0f} s after its last request; check its log"
     )
 
 
 def memory(pid: int) -> Memory:
-    """What the tree below `pid` holds now, and its peak."""
+    """Return the memory of the tree below `pid`."""
     members = _tree(pid)
     return Memory(
         largest_rss=max(_kilobytes(member, "status", "VmRSS") for member in members) << 10,
@@ -151,14 +151,14 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 def _tree(pid: int) -> list[int]:
     members = [pid]
-    for member in members:  # grows while it is walked
+    for member in members:  # the list grows during the iteration
         for children in Path(f"/proc/{member}/task").glob("*/children"):
             members.extend(int(child) for child in _read(children).split())
     return members
 
 
 def _ticks(pid: int) -> int:
-    # The name, field 2, may hold spaces and brackets: count from the last bracket on.
+    # Field 2, the name, may contain spaces and brackets: split after the last bracket.
     fields = _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
     return sum(int(field) for field in fields[11:15])
 

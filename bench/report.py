@@ -1,4 +1,4 @@
-"""The results as tables on the terminal, as JSON, and as the figures section of the document."""
+"""Report of the results: tables on the terminal, JSON, and the figures section of the document."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _COLUMNS = (OURS, PEER, FLOOR, DIRECT)
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The results of a run and what it ran on."""
+    """The results of a run, and its plan."""
 
     results: Results
     plan: Plan
 
     def print(self, console: Console) -> None:
-        """Both tables, for people."""
+        """Print the tables of figures and goals."""
         console.print(self._summary())
         for title, (header, rows) in (("Figures", self._figures()), ("Goals", self._goals())):
             table = Table(title=title, title_justify="left")
@@ -49,7 +49,7 @@ class Report:
             console.print(table)
 
     def json(self) -> str:
-        """Every sample, with the medians and the goals."""
+        """Return every sample, the medians and the goals as JSON."""
         results = self.results
         medians = {
             server: {key: results.value(server, key) for key in figures}
@@ -60,7 +60,7 @@ class Report:
         ]
         return json.dumps(
             {
-                "date": str(date.today()),  # noqa: DTZ011 - the reader's own day
+                "date": str(date.today()),  # noqa: DTZ011 - the day in the reader's time zone
                 "machine": _machine(),
                 "versions": _versions(),
                 "plan": asdict(self.plan),
@@ -74,7 +74,7 @@ class Report:
         )
 
     def write(self, document: Path) -> None:
-        """Replace what stands between the two markers of `document`; all other text is kept."""
+        """Replace the text between the two markers of `document`."""
         before, after = split_document(document)
         parts = [self._summary(), _markdown(*self._figures()), "### Goals", _markdown(*self._goals())]
         document.write_text("\n\n".join([f"{before}{_BEGIN}", *parts, f"{_END}{after}"]))
@@ -86,7 +86,7 @@ class Report:
             f"{date.today()}, {_machine()}. {versions}. "  # noqa: DTZ011
             f"Median of {plan.rounds} rounds, blobs of {plan.layer_size >> 20} MiB, {plan.connections} connections "
             f"for manifests, {plan.clients} clients for “many clients”. "
-            f"Other programs had {self.results.others_share:.0%} of the machine meanwhile."
+            f"Other programs used {self.results.others_share:.0%} of the machine."
         )
 
     def _figures(self) -> tuple[list[str], list[list[str]]]:
@@ -115,16 +115,16 @@ class Report:
 
 
 def split_document(document: Path) -> tuple[str, str]:
-    """The text before and after the figures of `document`; raises BenchError where it has no place for them."""
+    """Return the text before and after the figures of `document`. Raise BenchError if a marker is missing."""
     try:
         before, begin, rest = document.read_text().partition(_BEGIN)
     except OSError as error:
         raise BenchError(
-            f"{document}: {error.strerror}; name a document that can be read and written"
+            f"{document}: {error.strerror}; specify a document that you can read and write"
         ) from error
     _, end, after = rest.partition(_END)
     if not begin or not end:
-        raise BenchError(f"{document}: add the lines {_BEGIN} and {_END} where the figures should stand")
+        raise BenchError(f"{document}: add the lines {_BEGIN} and {_END} where the figures should go")
     return before, after
 
 

@@ -1,4 +1,4 @@
-"""How many modules and functions one request passes: `python -m bench.request_path`.
+"""Count of the modules and functions that one request passes: `python -m bench.request_path`.
 
 The server, its cache and a simulated upstream run in one process; one request of each kind is traced with
 `sys.setprofile`. A function is a code object of the package; lambdas count, comprehensions do not. A crossing is a call
@@ -85,13 +85,13 @@ def _tracing() -> Iterator[Trace]:
 
 
 async def _trace(edge: Edge, target: str, settled: Callable[[], bool]) -> Trace:
-    """Trace one request, and what it leaves to do in the background."""
+    """Trace one request, and the background work that it starts."""
     async with await edge.connect() as wire:
         with _tracing() as trace:
             wire.ask(target)
-            answer = await wire.answer()
+            response = await wire.answer()
             await until(settled)
-    assert answer.status == 200, answer
+    assert response.status == 200, response
     return trace
 
 
@@ -130,8 +130,8 @@ def main(
 
     Example: python -m bench.request_path --functions "cold blob"
     """
-    with tempfile.TemporaryDirectory() as folder:
-        traces = asyncio.run(trace_requests(Path(folder)))
+    with tempfile.TemporaryDirectory() as directory:
+        traces = asyncio.run(trace_requests(Path(directory)))
     if as_json:
         print(json.dumps({kind: sorted(trace.functions) for kind, trace in traces.items()}, indent=2))
         return

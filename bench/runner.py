@@ -1,4 +1,4 @@
-"""Runs the rounds: in each, every server once, with an empty store, and in another order."""
+"""The rounds of a run: each starts every server once, with an empty store, in another order."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PROJECT = Path(__file__).parents[1]
 
 
 class Runner:
-    """One run of `measures` on `servers`; `progress` is told of every step before it begins."""
+    """One run of `measures` on `servers`. `progress` is called before each step."""
 
     def __init__(
         self, servers: Sequence[Server], measures: Sequence[str], plan: Plan, progress: Callable[[str], None]
@@ -38,33 +38,33 @@ class Runner:
 
     @property
     def steps(self) -> int:
-        """How many steps `run` announces."""
-        a_round = sum(
+        """The number of steps that `run` reports."""
+        per_round = sum(
             1 + len(measures_of(server, names)) for server in self._servers for names in self._visits
         )
-        return 1 + self._plan.rounds * (a_round + ("cold" in self._measures))
+        return 1 + self._plan.rounds * (per_round + ("cold" in self._measures))
 
     def run(self) -> Results:
-        """Measure everything; raises BenchError when something can't be measured.
+        """Return the results of all measures. Raise BenchError if a measurement fails.
 
-        This process and the upstream leave a core to the servers.
+        This process and the upstream leave one core to the servers.
         """
         server_core = _leave_a_core_to_the_servers()
         begin = usage()
         with TemporaryDirectory(prefix="registry-proxy-bench-") as name:
-            folder = Path(name)
+            directory = Path(name)
             self._progress("writing the image")
-            image = write_image(folder / "content", self._plan.layer_size)
-            self._certificate = make_certificate(folder)
+            image = write_image(directory / "content", self._plan.layer_size)
+            self._certificate = make_certificate(directory)
             port = free_port()
             command = [sys.executable, "-m", "bench.upstream", "--root", str(image.root), "--port", str(port)]
-            with running(command, port, folder / "upstream.log", folder=_PROJECT):
+            with running(command, port, directory / "upstream.log", directory=_PROJECT):
                 for number in range(self._plan.rounds):
-                    self._round(number, image, port, folder, server_core)
+                    self._round(number, image, port, directory, server_core)
         self._results.others_share = usage().others_share(begin)
         return self._results
 
-    def _round(self, number: int, image: Image, upstream_port: int, folder: Path, core: int) -> None:
+    def _round(self, number: int, image: Image, upstream_port: int, directory: Path, core: int) -> None:
         title = f"round {number + 1} of {self._plan.rounds}"
         if "cold" in self._measures:
             self._progress(f"{title}: direct download")
@@ -74,15 +74,15 @@ class Runner:
         first = number % len(self._servers)
         for server in (*self._servers[first:], *self._servers[:first]):
             for names in self._visits:
-                with TemporaryDirectory(dir=folder) as name:
-                    os.sync()  # else the disk still writes what the last server left
+                with TemporaryDirectory(dir=directory) as name:
+                    os.sync()  # otherwise the disk is still writing the data of the previous server
                     certificate = self._certificate if is_under_tls(names[0]) else None
                     site = Site(Path(name), free_port(), upstream_port, image.root, certificate)
                     self._visit(server, names, site, image, core, title)
 
     @property
     def _visits(self) -> list[list[str]]:
-        """The measures of each life of a server: without TLS, and with it."""
+        """The measures per start of a server: without TLS, and with TLS."""
         plain = [name for name in self._measures if not is_under_tls(name)]
         tls = [name for name in self._measures if is_under_tls(name)]
         return [names for names in (plain, tls) if names]
@@ -90,7 +90,7 @@ class Runner:
     def _visit(
         self, server: Server, names: Sequence[str], site: Site, image: Image, core: int, title: str
     ) -> None:
-        log = site.folder / "server.log"
+        log = site.directory / "server.log"
         with running(server.command(site), site.port, log, core=core) as pid:
             tls = site.certificate.client if site.certificate else None
             memory = "tls-memory" if tls else "memory"
@@ -110,6 +110,8 @@ class Runner:
 def _leave_a_core_to_the_servers() -> int:
     server_core, *others = sorted(os.sched_getaffinity(0))
     if not others:
-        raise BenchError("one core only: the benchmark needs one for the server and one for the load")
+        raise BenchError(
+            "only one core is available: the benchmark requires one for the server and one for the load"
+        )
     os.sched_setaffinity(0, others)
     return server_core

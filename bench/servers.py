@@ -1,4 +1,4 @@
-"""The servers that are compared, and how each is set up: at its best, logging errors only."""
+"""The servers to compare. Each has the configuration with its best performance, and logs only errors."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _REGISTRY = "bench.example"
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where one server runs: an empty folder for its files, its port, the upstream's port, the image's tree.
+    """The place of one server: an empty directory, its port, the upstream's port, and the image's tree.
 
-    With `certificate` the port speaks TLS.
+    With `certificate`, the port uses TLS.
     """
 
-    folder: Path
+    directory: Path
     port: int
     upstream_port: int
     content: Path
@@ -38,7 +38,7 @@ class Site:
 class Server:
     """A server: `command` writes its configuration into the site and returns the command that starts it.
 
-    `prefix` stands before the repository in its request paths. One that does not cache has no cold figures.
+    `prefix` precedes the repository in its request paths. A server that does not cache has no cold figures.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Server:
 
 
 def _registry_proxy(site: Site) -> list[str]:
-    config = site.folder / "registry-proxy.toml"
+    config = site.directory / "registry-proxy.toml"
     address = f'["127.0.0.1:{site.port}"]'
     tls = ""
     if site.certificate:
@@ -65,7 +65,7 @@ listen = {"[]" if tls else address}
 workers = 1
 {tls}
 [storage]
-path = "{site.folder / "store"}"
+path = "{site.directory / "store"}"
 [upstreams.bench]
 registry = "{_REGISTRY}"
 url = "http://127.0.0.1:{site.upstream_port}"
@@ -77,7 +77,7 @@ def _docker_registry(site: Site) -> list[str]:
     tls = ""
     if site.certificate:
         tls = f"\n  tls:\n    certificate: {site.certificate.chain}\n    key: {site.certificate.key}"
-    config = site.folder / "config.yml"
+    config = site.directory / "config.yml"
     config.write_text(f"""\
 version: 0.1
 log:
@@ -88,7 +88,7 @@ storage:
   cache:
     blobdescriptor: inmemory
   filesystem:
-    rootdirectory: {site.folder / "store"}
+    rootdirectory: {site.directory / "store"}
 http:
   addr: 127.0.0.1:{site.port}{tls}
 proxy:
@@ -99,19 +99,19 @@ proxy:
 
 def _nginx(site: Site) -> list[str]:
     temporary = "\n".join(
-        f"  {module}_temp_path {site.folder / module};"
+        f"  {module}_temp_path {site.directory / module};"
         for module in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     tls = ""
     if site.certificate:
         tls = f"ssl_certificate {site.certificate.chain}; ssl_certificate_key {site.certificate.key};"
-    user = "user root;" if os.geteuid() == 0 else ""  # else its worker may not read the tree
-    config = site.folder / "nginx.conf"
+    user = "user root;" if os.geteuid() == 0 else ""  # otherwise its worker cannot read the tree
+    config = site.directory / "nginx.conf"
     config.write_text(f"""\
 {user}
 daemon off;
 worker_processes 1;
-pid {site.folder / "nginx.pid"};
+pid {site.directory / "nginx.pid"};
 error_log stderr error;
 events {{ worker_connections 256; }}
 http {{

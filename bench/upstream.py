@@ -1,7 +1,7 @@
 """The upstream registry: plain HTTP, no login, large blobs at a fixed rate, every request counted.
 
-It shares a core with the load generator, so it costs little: a thread a connection, sendfile for blobs.
-`GET /counts` answers with how often each "METHOD path" was asked for.
+It shares a core with the load generator, so it must be cheap: one thread per connection, sendfile for blobs.
+`GET /counts` returns the number of requests for each "METHOD path".
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ from pathlib import Path
 
 from bench.content import MANIFEST_TYPE
 
-RATE = 100 << 20  # bytes a second for each transfer, so that one transfer too many slows nobody else down
-_PIECE = 256 << 10
-_BURST_SECONDS = 0.01  # what a late wake-up may catch up; a stalled reader gets no more than that
-_IN_MEMORY = 64 << 10  # smaller documents go out with their header in one piece, at no fixed rate
+RATE = 100 << 20  # bytes per second for each transfer, so that a surplus transfer does not slow the others
+_PIECE = 256 << 10  # bytes
+_BURST_SECONDS = 0.01  # the limit of catching up after a late wake-up or a stalled reader
+_IN_MEMORY = (
+    64 << 10
+)  # smaller documents, in bytes, are sent together with their header, without a fixed rate
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One answer: its header, and its body or, for a large blob, the file with it."""
+    """One response: its header, and its body or, for a large blob, the file that contains it."""
 
     head: bytes
     body: bytes
@@ -40,7 +42,7 @@ class Document:
 
 
 class Upstream:
-    """Serves the tree below `root`; `rate` is in bytes a second for each large transfer."""
+    """Server of the tree below `root`. `rate` is in bytes per second for each large transfer."""
 
     def __init__(self, root: Path, rate: int) -> None:
         self._documents = {
@@ -51,7 +53,7 @@ class Upstream:
         self._lock = threading.Lock()
 
     def serve(self, listener: socket.socket) -> None:
-        """Accept connections for ever."""
+        """Accept connections until the process ends."""
         while True:
             connection, _ = listener.accept()
             threading.Thread(target=self._connection, args=(connection,), daemon=True).start()
@@ -68,11 +70,11 @@ class Upstream:
                             return
                         received += piece
                     head, _, received = received.partition(b"\r\n\r\n")
-                    self._answer(connection, head)
-                except OSError:  # the client went away, as it may
+                    self._respond(connection, head)
+                except OSError:  # the client has disconnected, which is allowed
                     return
 
-    def _answer(self, connection: socket.socket, head: bytes) -> None:
+    def _respond(self, connection: socket.socket, head: bytes) -> None:
         method, target, _ = head.decode("latin-1").split(" ", 2)
         path = target.partition("?")[0]
         document = self._documents.get(path)
@@ -123,7 +125,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.upstream", description=__doc__)
     parser.add_argument("--root", type=Path, required=True, help="tree written by bench.content")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--rate", type=int, default=RATE, help="bytes a second a transfer")
+    parser.add_argument("--rate", type=int, default=RATE, help="bytes per second for each transfer")
     options = parser.parse_args()
     upstream = Upstream(options.root, options.rate)
     with socket.create_server(("127.0.0.1", options.port), backlog=256) as listener:

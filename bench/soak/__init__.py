@@ -1,6 +1,6 @@
-"""A soak: everything at once, for minutes, with every loss counted: `python -m bench.soak`.
+"""Soak test: all faults at once for some minutes, with every loss counted: `python -m bench.soak`.
 
-Many clients that check every byte pull from a store that is too small for all images, while registries break, stall,
-lie and go away, workers and servers are killed, and the disk fills up. Whatever goes wrong, no client may get wrong
-bytes, nothing that is cached may be missing in an outage, and nothing may be left behind.
+Many clients that check every byte pull from a store that is too small for all images. Registries break, stall, send
+wrong data and stop, workers and servers are killed, and the disk fills up. Under all faults, no client may get wrong
+bytes, cached content must be served in an outage, and no files or reservations may be left.
 """

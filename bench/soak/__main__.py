@@ -22,11 +22,13 @@ from bench.soak.reader import Reader
 from bench.soak.site import MIB, Site, enter_own_mounts
 from bench.soak.storms import Storms
 
-_Minutes = Annotated[float, typer.Option(min=0.1, help="How long, the end not counted.")]
-_Seed = Annotated[int | None, typer.Option(help="The same seed makes the same troubles in the same order.")]
-_Readers = Annotated[int, typer.Option(min=12, help="Clients at the same time.")]
-_Images = Annotated[int, typer.Option(min=10, help="Images; the store has room for about a third of 40.")]
-_Json = Annotated[bool, typer.Option("--json", help="Write the counts as JSON.")]
+_Minutes = Annotated[float, typer.Option(min=0.1, help="Duration, without the final checks.")]
+_Seed = Annotated[int | None, typer.Option(help="The same seed causes the same faults in the same order.")]
+_Readers = Annotated[int, typer.Option(min=12, help="Number of concurrent clients.")]
+_Images = Annotated[
+    int, typer.Option(min=10, help="Number of images; the store has space for about a third of 40.")
+]
+_Json = Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")]
 
 _TERMINATED = 128 + signal.SIGTERM
 
@@ -38,32 +40,32 @@ def soak(
     images: _Images = 40,
     as_json: _Json = False,
 ) -> None:
-    """Pull, break, kill and fill at random, and count what is lost: nothing may be.
+    """Pull images while registries, processes and the disk fail at random, and count the losses.
 
-    Ends with status 1 when something was lost; the server's log is kept then. Needs root, or user namespaces.
+    If there is a loss, the exit code is 1 and the server's log is kept. Requires root, or user namespaces.
 
     Example: python -m bench.soak --minutes 10 --seed 1
     """
     enter_own_mounts()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))  # so that what was started is ended
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))  # so that started processes are stopped
     seed = random.SystemRandom().randrange(1000) if seed is None else seed
-    _say(f"seed {seed}")
-    folder = Path(tempfile.mkdtemp(prefix="registry-proxy-soak-"))
+    _print(f"seed {seed}")
+    directory = Path(tempfile.mkdtemp(prefix="registry-proxy-soak-"))
     try:
-        with Site(folder) as site:
+        with Site(directory) as site:
             ledger = asyncio.run(Soak(site, seed, readers, images).run(minutes * 60))
     except asyncio.CancelledError:
-        shutil.rmtree(folder)
+        shutil.rmtree(directory)
         raise typer.Exit(_TERMINATED) from None
     print(json.dumps(ledger.summary(), indent=2) if as_json else _text(ledger))
     if ledger.lost:
-        _say(f"the server's log is {site.log}")
+        _print(f"the server's log is {site.log}")
         raise typer.Exit(1)
-    shutil.rmtree(folder)
+    shutil.rmtree(directory)
 
 
 class Soak:
-    """One soak at a site."""
+    """One soak test at a site."""
 
     def __init__(self, site: Site, seed: int, readers: int, images: int) -> None:
         chance = random.Random(seed)
@@ -78,7 +80,7 @@ class Soak:
         self._inspector = Inspector(site, self._ledger, self._weather)
 
     async def run(self, seconds: float) -> Ledger:
-        """All of it; SIGTERM cancels it."""
+        """Run the soak for `seconds` and return its ledger. SIGTERM cancels it."""
         task = asyncio.current_task()
         assert task is not None
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
@@ -116,13 +118,13 @@ class Soak:
     async def _phase(self, name: str, work: Awaitable[None]) -> None:
         await work
         ledger = self._ledger
-        _say(
+        _print(
             f"{ledger.seconds:6.0f} s  {name:<12} {ledger.requests:7} requests  {ledger.bytes / MIB:8.0f} MiB"
             f"  {ledger.excused.total():5} failures allowed  {ledger.lost} losses"
         )
 
     async def _end(self, crowd: list[Reader]) -> None:
-        """When all is well again everything can be had; then nothing is left behind."""
+        """Check, after the last fault, that every image can be pulled and that nothing is left over."""
         await asyncio.sleep(3)
         for number in range(0, len(self._items), 4):
             await asyncio.gather(
@@ -131,7 +133,7 @@ class Soak:
                     for index, item in enumerate(self._items[number : number + 4])
                 )
             )
-        await self._storms.ordered_end()  # whatever needs clearing up is now cleared up
+        await self._storms.graceful_stop()  # the restart cleans up the store
         await asyncio.sleep(1)
         if await asyncio.to_thread(self._site.stop):
             self._ledger.lose("bad end", "the server's exit status is not 0")
@@ -141,12 +143,12 @@ class Soak:
         return Reader(http, self._items, self._ledger, self._weather, random.Random(self._chance.random()))
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
 def _text(ledger: Ledger) -> str:
-    counts = {"faults": ledger.faults, "answers": ledger.outcomes, "failures allowed": ledger.excused}
+    counts = {"faults": ledger.faults, "responses": ledger.outcomes, "failures allowed": ledger.excused}
     lines = [
         f"{ledger.requests} requests, {ledger.bytes / MIB:.0f} MiB in {ledger.seconds:.0f} s; "
         f"the largest worker had {ledger.peak_memory / MIB:.0f} MiB, the store {ledger.peak_store / MIB:.1f} MiB"

@@ -1,4 +1,4 @@
-"""The images of a soak: many, in several registries, some of the same layers; tags move while it runs."""
+"""The images of a soak: many, in several registries, with shared layers, and with tags that move."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.kit.images import Content, Image, Layer
 
 TAG = "latest"
-# The simulated registries, by profile, and their names. Not Docker Hub: it counts pulls, and would soon refuse them.
+# The simulated registries, by profile, and their names. Not Docker Hub: it counts pulls, and would soon limit them.
 REGISTRIES = {
     "ghcr": "ghcr.io",
     "quay": "quay.io",
@@ -22,15 +22,16 @@ REGISTRIES = {
     "k8s": "registry.k8s.io",
     "gitlab": "registry.gitlab.com",
 }
+# Sizes of layers, in bytes.
 _SMALLEST, _LARGEST = 64 << 10, 12 << 20
 _LARGE_LAYERS = 4
-# Of all images, one in so many is an index.
+# One in this many images is an index.
 _INDEXES = 5
 
 
 @dataclass(slots=True)
 class Item:
-    """A repository with one tag. `versions` are what that has pointed to, the current one last."""
+    """A repository with one tag. `versions` are all targets of the tag, the current one last."""
 
     profile: str
     repository: str
@@ -49,24 +50,24 @@ class Item:
 
     @property
     def current(self) -> Pushable:
-        """What the tag points to."""
+        """The target of the tag."""
         return self.versions[-1]
 
     def move(self, version: Pushable) -> None:
-        """The tag points to `version` from now on."""
+        """Point the tag to `version`."""
         self.versions.append(version)
         self.moved_at = time.monotonic()
 
     def tagged(self, digest: str) -> bool:
-        """Whether the tag points or pointed to this digest."""
+        """Return whether the tag points or pointed to this digest."""
         return any(version.manifest.digest == digest for version in self.versions)
 
     def holds(self, digest: str) -> bool:
-        """Whether a blob is, or was, part of it."""
+        """Return whether a blob is or was part of the image."""
         return any(blob.digest == digest for version in self.versions for blob in version.blobs)
 
     def blob(self, digest: str) -> Content:
-        """One of its blobs. Raises StopIteration when it has no such."""
+        """Return one of the blobs. Raise StopIteration if no version has it."""
         return next(blob for version in self.versions for blob in version.blobs if blob.digest == digest)
 
     @property
@@ -76,7 +77,7 @@ class Item:
 
 
 class Factory:
-    """Makes images; the same ones for the same seed."""
+    """Generator of images, the same ones for the same seed."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
@@ -84,30 +85,30 @@ class Factory:
         self._shared = [self._layer(size) for size in (1 << 20, 4 << 20, 8 << 20)]
 
     def items(self, count: int) -> list[Item]:
-        """Repositories with their first version."""
+        """Return new repositories with their first version."""
         profiles = list(REGISTRIES)
-        made = []
+        items = []
         for number in range(count):
             item = Item(profiles[number % len(profiles)], f"acme/app-{number}")
             item.move(self.version())
-            made.append(item)
-        return made
+            items.append(item)
+        return items
 
     def version(self) -> Pushable:
-        """An image or an index that there was not before."""
+        """Return a new image or index."""
         if self._random.randrange(_INDEXES):
             return self.image()
         return images.index(self.image(), self.image("linux/arm64"), odd_whitespace=True)
 
     def image(self, platform: str = "linux/amd64", *, size: int | None = None) -> Image:
-        """An image that there was not before; all but one of its layers may be shared."""
+        """Return a new image. All of its layers except one may be shared."""
         layers = [self._layer(size or self._size())]
         layers += self._random.sample(self._shared, self._random.randrange(2))
         layers += [self._layer(self._size() // 16) for _ in range(self._random.randrange(_LARGE_LAYERS))]
         return images.assemble(layers, platform=platform, seed=self._next())
 
     def _size(self) -> int:
-        # As in the world: many are small, most bytes are in a few large ones.
+        # As in practice, many layers are small, and a few large ones have most of the bytes.
         return int(_SMALLEST * (_LARGEST / _SMALLEST) ** self._random.random())
 
     def _layer(self, size: int) -> Layer:

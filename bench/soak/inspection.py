@@ -1,4 +1,4 @@
-"""Looking behind the scenes: the store, the processes, the registries' logs, and what is left at the end."""
+"""Inspection of the store, the processes and the registries' logs, and of leftovers at the end."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from bench.soak.ledger import Ledger, Weather
     from bench.soak.site import Site
 
-_EVERY = 0.5
-_MEMORY = 150 * MIB
-# What was under way when it became calm may look like too much for this long. Seconds.
+_EVERY = 0.5  # seconds
+_MEMORY = 150 * MIB  # bytes per worker
+# After a fault, transfers in progress may appear twice for this long, in seconds.
 _SETTLING = 3.0
 
 
 async def cached_names(store: Path, items: Sequence[Item]) -> list[str]:
-    """The repositories of which all that their tag points to is in the store and linked."""
+    """Return the repositories whose tag is cached completely: all of its content is stored and linked."""
     index = SqliteIndex(store / "index.db")
     try:
         return [item.name for item in items if _is_cached(store, index, item)]
@@ -49,18 +49,18 @@ def _is_cached(store: Path, index: SqliteIndex, item: Item) -> bool:
 
 
 def _parts(item: Item, digest: str) -> list[Digest]:
-    """Everything that a version consists of."""
+    """Return the digests of all manifests and blobs of a version."""
     version = next(version for version in item.versions if version.manifest.digest == digest)
     return [Digest.parse(each.digest) for each in (*version.manifests, *version.blobs)]
 
 
 def blob_file(store: Path, digest: Digest) -> Path:
-    """Where content lies."""
+    """Return the path of stored content."""
     return store / "blobs" / digest.algorithm / digest.hex[:2] / digest.hex
 
 
 class Inspector:
-    """Looks now and then while the soak runs."""
+    """Inspection at intervals while the soak runs."""
 
     def __init__(self, site: Site, ledger: Ledger, weather: Weather) -> None:
         self._site = site
@@ -68,13 +68,13 @@ class Inspector:
         self._weather = weather
 
     async def run(self) -> None:
-        """Look, until cancelled."""
+        """Inspect the site every 0.5 s, until cancelled."""
         while True:
-            await asyncio.to_thread(self._look)
+            await asyncio.to_thread(self._inspect)
             await asyncio.sleep(_EVERY)
 
-    def _look(self) -> None:
-        # Files come and go while they are counted, so that one count can be too high.
+    def _inspect(self) -> None:
+        # Files appear and disappear during a count, so a single count can be too high.
         used = min(sum(_sizes(self._site.store)) for _ in range(3))
         self._ledger.peak_store = max(self._ledger.peak_store, used)
         if used > BUDGET:
@@ -85,9 +85,9 @@ class Inspector:
             if size > _MEMORY:
                 self._ledger.lose("memory", f"a worker has {size // MIB} MiB")
         if not self._weather.excuses(time.monotonic() - _SETTLING) and not self._site.is_full:
-            self._look_for_doubles()
+            self._check_double_transfers()
 
-    def _look_for_doubles(self) -> None:
+    def _check_double_transfers(self) -> None:
         for upstream in self._site.upstreams:
             running = (
                 each
@@ -100,18 +100,18 @@ class Inspector:
 
 
 async def inspect_leftovers(site: Site, items: Iterable[Item], ledger: Ledger) -> None:
-    """At the end, the server stopped and all images pulled: nothing may be there that nobody will ever want."""
+    """Check, after all pulls and the stop of the server, that no unusable files or reservations are left."""
     wanted = {blob.digest.partition(":")[2] for item in items for blob in item.current.blobs}
     ingests = {file.name for file in (site.store / "ingest").iterdir()}
     for name in sorted(ingests & wanted):
-        ledger.lose("leftover", f"ingest/{name} is complete, but still there")
+        ledger.lose("leftover", f"ingest/{name} is complete, but was not removed")
     for name in sorted(name for name in ingests if len(name) != 64):
-        ledger.lose("leftover", f"ingest/{name} is no blob's")
+        ledger.lose("leftover", f"ingest/{name} does not belong to a blob")
     index = SqliteIndex(site.store / "index.db")
     try:
         for digest in index.reserved():
             if digest.hex not in ingests:
-                ledger.lose("leftover", f"space is reserved for {digest}, which is not coming in")
+                ledger.lose("leftover", f"space is reserved for {digest}, which is not being downloaded")
     finally:
         await index.close()
     _inspect_verification(await asyncio.to_thread(site.verify), ledger)
@@ -122,7 +122,7 @@ def _inspect_verification(found: str, ledger: Ledger) -> None:
     try:
         document = json.loads(found)
     except ValueError:
-        ledger.lose("verify", f"it says {found[:300]!r}")
+        ledger.lose("verify", f"the output is not JSON: {found[:300]!r}")
         return
     for finding in document["findings"]:
         ledger.lose("verify", json.dumps(finding))
@@ -136,10 +136,10 @@ def _inspect_log(log: Path, ledger: Ledger) -> None:
 
 
 def _sizes(store: Path) -> Iterator[int]:
-    for folder in ("blobs", "ingest"):
-        for path, _, names in os.walk(store / folder):
+    for directory in ("blobs", "ingest"):
+        for path, _, names in os.walk(store / directory):
             for name in names:
                 try:
                     yield Path(path, name).stat().st_size
-                except FileNotFoundError:  # evicted just now
+                except FileNotFoundError:  # evicted in the meantime
                     continue

@@ -1,4 +1,4 @@
-"""What happened: requests, failures with an excuse, and losses, which have none."""
+"""The ledger of a soak: requests, failures that a fault excuses, and losses without an excuse."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-# A failure is excused this long after its cause has ended: what was under way then may end with it. Seconds.
+# Time after the end of a fault in which failures are still excused, for the requests in progress. Seconds.
 _AFTERMATH = 2.0
 OUTAGE = "outage"
-# The losses after these are counted, and not told.
-_TOLD = 50
+# The number of losses that are reported. Further ones are only counted.
+_REPORTED = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Something that must not happen; `at` is seconds since the begin."""
+    """An event that must not happen. `at` is the time since the start of the soak, in seconds."""
 
     at: float
     kind: str
@@ -35,7 +35,7 @@ class Ledger:
     requests: int = 0
     bytes: int = 0
     peak_memory: int = 0  # of one worker, in bytes
-    peak_store: int = 0
+    peak_store: int = 0  # in bytes
     outcomes: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     excused: Counter[str] = field(default_factory=Counter)
@@ -44,22 +44,22 @@ class Ledger:
 
     @property
     def lost(self) -> int:
-        """How many losses there are."""
+        """The number of losses."""
         return self.kinds.total()
 
     @property
     def seconds(self) -> float:
-        """Seconds since the begin."""
+        """The time since the start, in seconds."""
         return time.monotonic() - self.begun
 
     def lose(self, kind: str, text: str) -> None:
-        """Something happened that must not."""
+        """Record an event that must not happen."""
         self.kinds[kind] += 1
-        if len(self.losses) < _TOLD:
+        if len(self.losses) < _REPORTED:
             self.losses.append(Loss(round(self.seconds, 1), kind, text))
 
     def summary(self) -> dict[str, object]:
-        """All of it, for JSON."""
+        """Return the ledger for JSON."""
         return {
             "seconds": round(self.seconds, 1),
             "requests": self.requests,
@@ -70,23 +70,25 @@ class Ledger:
             "faults": dict(self.faults),
             "failures_allowed": dict(self.excused),
             "losses": dict(self.kinds),
-            "losses_told": [{"at": loss.at, "kind": loss.kind, "text": loss.text} for loss in self.losses],
+            "losses_reported": [
+                {"at": loss.at, "kind": loss.kind, "text": loss.text} for loss in self.losses
+            ],
         }
 
 
 class Weather:
-    """What is going wrong on purpose just now: only while something is may a request fail."""
+    """The faults that are active. A request may fail only during a fault."""
 
     def __init__(self) -> None:
         self._troubles: Counter[str] = Counter()
         self._calm_since = 0.0
         self._cached: frozenset[str] = frozenset()
         self._cached_since = 0.0
-        self._told_to_end = 0.0
+        self._stopping_since = 0.0
 
     @contextmanager
     def trouble(self, name: str) -> Iterator[None]:
-        """For the block, and a moment longer, failures are excused by `name`."""
+        """Excuse failures by the fault `name`, for the block and the 2 s after it."""
         self._troubles[name] += 1
         try:
             yield
@@ -96,16 +98,16 @@ class Weather:
 
     @property
     def troubles(self) -> set[str]:
-        """What is going wrong."""
+        """The names of the active faults."""
         return set(+self._troubles)
 
     def excuses(self, since: float) -> bool:
-        """Whether there was trouble at any time from `since` to now."""
+        """Return whether a fault was active at any time from `since` to now."""
         return bool(self.troubles) or self._calm_since > since
 
     @contextmanager
     def all_cached(self, names: Iterable[str]) -> Iterator[None]:
-        """For the block all registries are away, but the repositories `names` are cached, and so must be served."""
+        """Require, for the block, that the cached repositories `names` are served although all registries are down."""
         self._cached, self._cached_since = frozenset(names), time.monotonic()
         try:
             yield
@@ -113,20 +115,20 @@ class Weather:
             self._cached = frozenset()
 
     def must_serve(self, name: str, since: float) -> bool:
-        """Whether a request for this repository that began at `since` has no excuse but the outage, which is none."""
+        """Return whether a request for this repository, started at `since`, must succeed in spite of the outage."""
         return name in self._cached and since > self._cached_since and self.troubles == {OUTAGE}
 
     @contextmanager
-    def ordered_end(self) -> Iterator[None]:
-        """For the block the server ends in order: answers that have begun before it must be completed."""
-        self._told_to_end = time.monotonic()
+    def graceful_stop(self) -> Iterator[None]:
+        """Require, while the server stops gracefully in the block, that responses in progress are completed."""
+        self._stopping_since = time.monotonic()
         try:
-            with self.trouble("ordered end"):
+            with self.trouble("graceful stop"):
                 yield
         finally:
-            self._told_to_end = 0.0
+            self._stopping_since = 0.0
 
-    def must_complete(self, answered_at: float) -> bool:
-        """Whether an answer that began at `answered_at` has no excuse to break off."""
-        was_calm = self._calm_since < answered_at < self._told_to_end
-        return was_calm and self.troubles == {"ordered end"}
+    def must_complete(self, responded_at: float) -> bool:
+        """Return whether a response that started at `responded_at` must be completed."""
+        was_calm = self._calm_since < responded_at < self._stopping_since
+        return was_calm and self.troubles == {"graceful stop"}

@@ -1,4 +1,4 @@
-"""One client that believes nothing: it pulls as clients do, in several manners, and checks every byte."""
+"""A client of the soak: it sends requests of several kinds, as clients do, and checks every byte."""
 
 from __future__ import annotations
 
@@ -20,27 +20,28 @@ if TYPE_CHECKING:
     from bench.soak.images import Item
     from bench.soak.ledger import Ledger, Weather
 
-# No request may take longer, whatever happens upstream: two stalls of 20 s are the worst that it waits for.
+# The time limit of a request, in seconds, under all faults: the server waits for at most two stalls of 20 s.
 _LONGEST = 90.0
-# What a tag may be late beyond its time to live: the time that a request takes.
+# The time, in seconds, that a tag may be out of date beyond its time to live: the duration of a request.
 _LATE = 3.0
-_CHUNK = 1 << 16
+_CHUNK = 1 << 16  # bytes
+# Pauses of a slow client after each chunk, and of every client after a failure, in seconds.
 _SLOW_PAUSE = 0.005
 _PAUSE_AFTER_FAILURE = 0.2
 
 
 class FailedError(Exception):
-    """A request brought no content."""
+    """A request without the requested content as result."""
 
 
-class _Answer(NamedTuple):
+class _Response(NamedTuple):
     status: int
     headers: Any
     body: bytes
 
 
 class Reader:
-    """Pulls images, the popular ones more often."""
+    """A client that pulls images, the popular ones more often."""
 
     def __init__(
         self,
@@ -58,25 +59,25 @@ class Reader:
         self._random = chance
 
     async def run(self) -> None:
-        """Read in all manners, until cancelled."""
-        manners = (self.pull, self._part, self._leave, self._conditional, self._stray, self._list)
+        """Send requests of all kinds, until cancelled."""
+        actions = (self.pull, self._part, self._leave, self._conditional, self._stray, self._list)
         while True:
             (item,) = self._random.choices(self._items, self._popularity)
-            (manner,) = self._random.choices(manners, (12, 3, 2, 2, 1, 1))
-            await self.attempt(item, manner)
+            (action,) = self._random.choices(actions, (12, 3, 2, 2, 1, 1))
+            await self.attempt(item, action)
             await asyncio.sleep(self._random.random() / 50)
 
-    async def attempt(self, item: Item, manner: Callable[[Item], Awaitable[None]]) -> None:
-        """Do it, and put a failure on the right side of the ledger."""
+    async def attempt(self, item: Item, action: Callable[[Item], Awaitable[None]]) -> None:
+        """Run `action`, and record a failure as excused or as a loss."""
         begun = time.monotonic()
         try:
-            await manner(item)
+            await action(item)
         except FailedError as failure:
             self._judge(item, str(failure), begun)
             await asyncio.sleep(_PAUSE_AFTER_FAILURE)
 
     async def pull(self, item: Item) -> None:
-        """All of an image, for one platform. Raises FailedError."""
+        """Pull an image for one platform. Raise FailedError."""
         document = await self._image(item)
         slow = self._random.random() < 0.1
         blobs = [document["config"], *document["layers"]]
@@ -87,21 +88,21 @@ class Reader:
             if isinstance(outcome, BaseException):
                 raise outcome
 
-    # Other manners
+    # Other kinds of requests
 
     async def _part(self, item: Item) -> None:
-        """A range of a layer."""
+        """Request a range of a layer."""
         layer = self._random.choice((await self._image(item))["layers"])
         first = self._random.randrange(layer["size"])
         last = self._random.randrange(first, layer["size"])
         path = f"blobs/{layer['digest']}"
-        answer = await self._get(item, path, headers={"Range": f"bytes={first}-{last}"})
+        response = await self._get(item, path, headers={"Range": f"bytes={first}-{last}"})
         expected = item.blob(layer["digest"]).raw[first : last + 1]
-        if answer.status != 206 or answer.body != expected:
-            self._ledger.lose("wrong bytes", f"{item.name} {path} bytes {first}-{last}: {answer.status}")
+        if response.status != 206 or response.body != expected:
+            self._ledger.lose("wrong bytes", f"{item.name} {path} bytes {first}-{last}: {response.status}")
 
     async def _leave(self, item: Item) -> None:
-        """A layer, but gone before its end."""
+        """Request a layer, and disconnect before its end."""
         layer = self._random.choice((await self._image(item))["layers"])
         self._ledger.requests += 1
         url = self._url(item, f"blobs/{layer['digest']}")
@@ -112,17 +113,17 @@ class Reader:
             raise FailedError(f"{url}: {error!r}") from None
 
     async def _conditional(self, item: Item) -> None:
-        """A manifest that the client has."""
+        """Request a manifest that the client has."""
         digest = (await self._manifest(item, TAG))[0]
-        answer = await self._get(item, f"manifests/{TAG}", headers={"If-None-Match": f'"{digest}"'})
-        if answer.status == 304 and answer.body:
+        response = await self._get(item, f"manifests/{TAG}", headers={"If-None-Match": f'"{digest}"'})
+        if response.status == 304 and response.body:
             self._ledger.lose("wrong bytes", f"{item.name}: a 304 with a body")
 
     async def _stray(self, item: Item) -> None:
-        """A layer of another image: its registry would not give it to who asks by this one's name."""
+        """Request a layer of another image, which the registry does not serve under this repository's name."""
         other = self._random.choice(self._items)
         digest = other.own_layer
-        # The storage of registry.k8s.io gives any blob under any name.
+        # The storage of registry.k8s.io serves every blob under every name.
         if item.holds(digest) or (item.profile == other.profile == "k8s"):
             return
         try:
@@ -132,15 +133,15 @@ class Reader:
         self._ledger.lose("leak", f"{other.name} {digest} was served through {item.name}")
 
     async def _list(self, item: Item) -> None:
-        """The tags."""
-        answer = await self._get(item, "tags/list")
-        if TAG not in json.loads(answer.body)["tags"]:
-            self._ledger.lose("wrong bytes", f"{item.name}: tags are {answer.body[:200]!r}")
+        """Request the tags."""
+        response = await self._get(item, "tags/list")
+        if TAG not in json.loads(response.body)["tags"]:
+            self._ledger.lose("wrong bytes", f"{item.name}: tags are {response.body[:200]!r}")
 
     # Requests
 
     async def _image(self, item: Item) -> Any:
-        """The manifest of an image; of an index, one of its images'."""
+        """Return the manifest of an image, or of one image of an index."""
         _, document = await self._manifest(item, TAG)
         if "manifests" in document:
             child = self._random.choice(document["manifests"])["digest"]
@@ -149,39 +150,41 @@ class Reader:
 
     async def _manifest(self, item: Item, reference: str) -> tuple[str, Any]:
         begun = time.monotonic()
-        answer = await self._get(item, f"manifests/{reference}")
-        digest = sha256(answer.body)
-        told = answer.headers.get("Docker-Content-Digest")
+        response = await self._get(item, f"manifests/{reference}")
+        digest = sha256(response.body)
+        announced = response.headers.get("Docker-Content-Digest")
         known = item.tagged(digest) if reference == TAG else digest == reference
-        if not known or told != digest:
-            self._ledger.lose("wrong bytes", f"{item.name} manifests/{reference}: {digest}, told {told}")
+        if not known or announced != digest:
+            self._ledger.lose(
+                "wrong bytes", f"{item.name} manifests/{reference}: {digest}, announced {announced}"
+            )
             raise FailedError("wrong bytes")
         is_late = begun - item.moved_at > TAG_TTL + _LATE
         if reference == TAG and digest != item.current.manifest.digest and is_late:
-            status = answer.headers["Cache-Status"]
+            status = response.headers["Cache-Status"]
             if "stale" not in status:
                 self._ledger.lose("old tag", f"{item.name}: {digest} is served as fresh ({status})")
-        return digest, json.loads(answer.body)
+        return digest, json.loads(response.body)
 
     async def _blob(self, item: Item, descriptor: Any, *, slow: bool) -> None:
         digest = descriptor["digest"]
-        answer = await self._get(item, f"blobs/{digest}", slow=slow)
-        if sha256(answer.body) != digest:
-            self._ledger.lose("wrong bytes", f"{item.name} blobs/{digest}: {len(answer.body)} others")
+        response = await self._get(item, f"blobs/{digest}", slow=slow)
+        if sha256(response.body) != digest:
+            self._ledger.lose("wrong bytes", f"{item.name} blobs/{digest}: {len(response.body)} wrong bytes")
 
     async def _get(
         self, item: Item, path: str, *, headers: dict[str, str] | None = None, slow: bool = False
-    ) -> _Answer:
-        """An answer that is complete and no error. Raises FailedError."""
+    ) -> _Response:
+        """Return a complete response that is not an error. Raise FailedError."""
         self._ledger.requests += 1
         url = self._url(item, path)
-        answered_at = None
+        responded_at = None
         try:
             async with asyncio.timeout(_LONGEST), self._http.get(url, headers=headers) as response:
-                answered_at = time.monotonic()
+                responded_at = time.monotonic()
                 body = await _read(response, slow=slow)
         except (aiohttp.ClientError, OSError) as error:
-            self._check_break(url, answered_at, error)
+            self._check_break(url, responded_at, error)
             raise FailedError(f"{url}: {error!r}") from None
         self._ledger.bytes += len(body)
         self._ledger.outcomes[response.headers.get("Cache-Status", "none")] += 1
@@ -189,14 +192,14 @@ class Reader:
             self._ledger.lose("internal error", f"{url}: {body[:300]!r}")
         if response.status >= 400:
             raise FailedError(f"{url}: {response.status} {body[:300]!r}")
-        return _Answer(response.status, response.headers, body)
+        return _Response(response.status, response.headers, body)
 
-    def _check_break(self, url: str, answered_at: float | None, error: Exception) -> None:
-        """Some breaks are losses whatever else goes wrong."""
+    def _check_break(self, url: str, responded_at: float | None, error: Exception) -> None:
+        """Record broken transfers that no fault excuses."""
         if isinstance(error, TimeoutError):
             self._ledger.lose("no end", f"{url}: not within {_LONGEST:g} s")
-        if answered_at is not None and self._weather.must_complete(answered_at):
-            self._ledger.lose("cut by an ordered end", f"{url}: {error!r}")
+        if responded_at is not None and self._weather.must_complete(responded_at):
+            self._ledger.lose("cut by a graceful stop", f"{url}: {error!r}")
 
     def _url(self, item: Item, path: str) -> str:
         if self._random.random() < 0.3:

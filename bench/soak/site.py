@@ -1,4 +1,4 @@
-"""Where a soak runs: the simulated registries, the server, and a small disk of its own for the store."""
+"""The site of a soak: the simulated registries, the server, and a small separate disk for the store."""
 
 from __future__ import annotations
 
@@ -26,36 +26,36 @@ MIB = 1 << 20
 BUDGET = 96 * MIB
 DISK = 160 * MIB
 WORKERS = 2
-TAG_TTL = 2.0
-GRACE = 10.0
+TAG_TTL = 2.0  # seconds
+GRACE = 10.0  # seconds
 _OWN_MOUNTS = "SOAK_HAS_ITS_OWN_MOUNTS"
 _PROGRAM = Path(sys.executable).with_name("registry-proxy")
 
 
 def enter_own_mounts() -> None:
-    """Go on in a mount namespace of one's own, so that the small disk is gone with this process, however it ends."""
+    """Restart this process in a new mount namespace. The kernel removes the small disk when the process ends."""
     if _OWN_MOUNTS in os.environ:
         return
     rights = [] if os.geteuid() == 0 else ["--map-root-user"]
-    again = [sys.executable, "-m", "bench.soak", *sys.argv[1:]]
-    os.execvpe("unshare", ["unshare", *rights, "--mount", *again], os.environ | {_OWN_MOUNTS: "1"})
+    command = [sys.executable, "-m", "bench.soak", *sys.argv[1:]]
+    os.execvpe("unshare", ["unshare", *rights, "--mount", *command], os.environ | {_OWN_MOUNTS: "1"})
 
 
 class Site:
-    """Starts everything, and ends it with the block."""
+    """The registries, the server and the disk, for the duration of a block."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.store = folder / "disk" / "store"
-        self.log = folder / "registry-proxy.log"
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.store = directory / "disk" / "store"
+        self.log = directory / "registry-proxy.log"
         self.port = free_port()
         self.is_full = False
-        self._ballast = folder / "disk" / "ballast"
-        self._config = folder / "registry-proxy.toml"
-        self._simulators = Simulators(list(REGISTRIES), folder)
+        self._ballast = directory / "disk" / "ballast"
+        self._config = directory / "registry-proxy.toml"
+        self._simulators = Simulators(list(REGISTRIES), directory)
 
     def __enter__(self) -> Self:
-        disk = self.folder / "disk"
+        disk = self.directory / "disk"
         disk.mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(disk)], check=True)
         self._simulators.__enter__()
@@ -68,21 +68,21 @@ class Site:
     ) -> None:
         self.kill()
         self._simulators.__exit__(kind, problem, trace)
-        subprocess.run(["umount", "--lazy", str(self.folder / "disk")], check=False)
+        subprocess.run(["umount", "--lazy", str(self.directory / "disk")], check=False)
 
     # Registries
 
     def upstream(self, profile: str) -> RemoteUpstream:
-        """One of the registries."""
+        """Return the registry of a profile."""
         return self._simulators[profile]
 
     @property
     def upstreams(self) -> list[RemoteUpstream]:
-        """All of them."""
+        """The registries."""
         return [self._simulators[profile] for profile in REGISTRIES]
 
     def push(self, item: Item) -> None:
-        """Store the current version where it belongs."""
+        """Push the current version to its registry."""
         self.upstream(item.profile).push(item.repository, item.current, "latest")
 
     # The server
@@ -93,23 +93,23 @@ class Site:
         self.wait_for_workers()
 
     def wait_for_workers(self) -> None:
-        """Wait until all workers are there."""
+        """Wait until all workers run and the server listens."""
         self._daemon.wait_until(lambda: len(self.workers()) == WORKERS and self._listens())
 
     def kill(self) -> None:
-        """End all its processes at once."""
+        """Kill all processes of the server at once."""
         self._daemon.kill()
 
     def stop(self) -> int:
-        """End it in order; its exit status."""
+        """Stop the server gracefully. Return its exit code."""
         return self._daemon.stop(seconds=GRACE + 15)
 
     def reload(self) -> None:
-        """Have it read its configuration anew."""
+        """Send SIGHUP to the server, so that it reloads its configuration."""
         self._daemon.process.send_signal(signal.SIGHUP)
 
     def workers(self) -> list[int]:
-        """The processes that serve."""
+        """Return the process ids of the workers."""
         supervisor = self._daemon.process.pid
         try:
             children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text()
@@ -118,7 +118,7 @@ class Site:
         return [int(each) for each in children.split()]
 
     def verify(self) -> str:
-        """What `registry-proxy verify` finds, as JSON."""
+        """Return the JSON output of `registry-proxy verify`."""
         command = [str(_PROGRAM), "verify", "--json", "--config", str(self._config)]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
@@ -129,7 +129,7 @@ class Site:
     # The disk
 
     def fill_disk(self) -> None:
-        """Leave no byte free."""
+        """Fill the disk to the last byte."""
         with self._ballast.open("ab", buffering=0) as file:
             piece = bytes(64 << 10)
             try:
@@ -139,7 +139,7 @@ class Site:
                 return
 
     def relieve_disk(self) -> None:
-        """Give the room back."""
+        """Free the space that `fill_disk` took."""
         self._ballast.unlink(missing_ok=True)
 
     def _write_config(self) -> None:

@@ -1,4 +1,4 @@
-"""What goes wrong, by chance but the same for the same seed: registries, processes, the disk."""
+"""Faults of registries, processes and the disk, at random but the same for the same seed."""
 
 from __future__ import annotations
 
@@ -40,12 +40,13 @@ if TYPE_CHECKING:
     from bench.soak.reader import Reader
     from bench.soak.site import Site
 
+# The duration of a fault, in seconds, and the number of clients that pull a new image at once.
 _SECONDS = 6.0
 _CROWD = 12
 
 
 class Storms:
-    """The troubles, each a coroutine of some seconds. Between them, and after them, it is calm."""
+    """The faults, each a coroutine of some seconds. Between them, and after them, none is active."""
 
     def __init__(
         self,
@@ -65,12 +66,12 @@ class Storms:
         self._bursts = 0
 
     def all(self) -> list[Callable[[], Awaitable[None]]]:
-        """Every trouble, in an order of chance."""
+        """Return every fault, in random order."""
         troubles = [
             self.faults,
             self.dead_workers,
             self.crash,
-            self.ordered_end,
+            self.graceful_stop,
             self.outage,
             self.full_disk,
             self.reload,
@@ -79,7 +80,7 @@ class Storms:
         return self._random.sample(troubles, len(troubles))
 
     async def calm(self, crowd: Sequence[Reader]) -> None:
-        """Nothing goes wrong: some tags move, and a crowd pulls what was never there before."""
+        """Move some tags and let many clients pull a new image, without a fault."""
         for item in self._random.sample(list(self._items), 3):
             item.move(self._factory.version())
             await asyncio.to_thread(self._site.push, item)
@@ -87,7 +88,7 @@ class Storms:
         await asyncio.sleep(_SECONDS / 2)
 
     async def faults(self) -> None:
-        """Registries answer wrongly, in all ways."""
+        """Make registries send wrong responses of all kinds."""
         with self._weather.trouble("faults"):
             end = time.monotonic() + _SECONDS
             while time.monotonic() < end:
@@ -97,7 +98,7 @@ class Storms:
                 await asyncio.to_thread(upstream.clear)
 
     async def dead_workers(self) -> None:
-        """A worker dies, and another one."""
+        """Kill one worker, then another one."""
         for _ in range(2):
             with self._weather.trouble("dead worker"):
                 with suppress(ProcessLookupError):
@@ -107,7 +108,7 @@ class Storms:
             await asyncio.sleep(_SECONDS / 3)
 
     async def crash(self) -> None:
-        """All processes of the server die, and again soon after they have started."""
+        """Kill all processes of the server, several times soon after they have started."""
         for _ in range(3):
             with self._weather.trouble("crash"):
                 self._ledger.faults["server killed"] += 1
@@ -115,9 +116,9 @@ class Storms:
                 await asyncio.to_thread(self._site.start)
             await asyncio.sleep(self._random.random() * 2)
 
-    async def ordered_end(self) -> None:
-        """The server is stopped and started."""
-        with self._weather.ordered_end():
+    async def graceful_stop(self) -> None:
+        """Stop the server gracefully, and start it again."""
+        with self._weather.graceful_stop():
             self._ledger.faults["server stopped"] += 1
             status = await asyncio.to_thread(self._site.stop)
             if status:
@@ -125,7 +126,7 @@ class Storms:
             await asyncio.to_thread(self._site.start)
 
     async def outage(self) -> None:
-        """All registries are away; in the middle of it the server crashes."""
+        """Stop all registries, and crash the server during this outage."""
         self._ledger.faults["outage"] += 1
         with self._weather.trouble(OUTAGE):
             for upstream in self._site.upstreams:
@@ -142,7 +143,7 @@ class Storms:
                 await asyncio.to_thread(upstream.start)
 
     async def full_disk(self) -> None:
-        """Another program takes what is free on the disk, again and again: that is no excuse for a failure."""
+        """Fill the disk repeatedly, as another program could. This does not excuse a failure."""
         self._ledger.faults["full disk"] += 1
         self._site.is_full = True
         end = time.monotonic() + _SECONDS
@@ -154,18 +155,18 @@ class Storms:
         self._site.is_full = False
 
     async def reload(self) -> None:
-        """The server reads its configuration anew: that is no excuse either."""
+        """Reload the configuration of the server. This does not excuse a failure."""
         self._ledger.faults["reload"] += 1
         self._site.reload()
         await asyncio.sleep(_SECONDS / 3)
 
     async def everything(self) -> None:
-        """Faults, dying workers and a full disk at the same time."""
+        """Combine wrong responses, dying workers and a full disk."""
         with self._weather.trouble("everything"):
             await asyncio.gather(self.faults(), self.dead_workers(), self.full_disk())
 
     async def _burst(self, crowd: Sequence[Reader]) -> None:
-        """Many want the same new image at once: it is transferred once."""
+        """Let many clients pull the same new image at once, and check that it is transferred once."""
         self._bursts += 1
         item = Item(self._random.choice(list(REGISTRIES)), f"burst/app-{self._bursts}")
         image = self._factory.image(size=6 << 20)
@@ -177,7 +178,7 @@ class Storms:
             return
         requests = await asyncio.to_thread(lambda: self._site.upstream(item.profile).requests)
         for blob in (image.config, image.layers[0]):
-            # A request for one byte asks whether the blob may be had.
+            # A request for one byte only checks whether the blob is available.
             transfers = [each for each in requests if each.reference == blob.digest and each.sent > 1]
             count = sum(each.is_transfer for each in transfers)
             if count != 1:
@@ -191,8 +192,8 @@ class Storms:
 
     def _fault(self) -> tuple[Kind, Fault]:
         at = self._random.randrange(1 << self._random.randrange(6, 22))
-        answer = Answer(status=self._random.choice((400, 401, 403, 404, 500, 502, 503)), code="DENIED")
-        anywhere: tuple[Fault, ...] = (answer, Reset(), Hang(), too_many_requests(2), Redirect())
+        wrong_status = Answer(status=self._random.choice((400, 401, 403, 404, 500, 502, 503)), code="DENIED")
+        anywhere: tuple[Fault, ...] = (wrong_status, Reset(), Hang(), too_many_requests(2), Redirect())
         faults: dict[Kind, tuple[Fault, ...]] = {
             "blob": (
                 *anywhere,

@@ -101,7 +101,7 @@ class ResumableDownload:
         await connection.aclose()
         self._retries = self._retries.after(progressed=progressed)
         pause = self._retries.pause
-        # Before the first byte a client is waiting for headers: retry once quickly, then return the error.
+        # A client waits for the headers until the first byte arrives: retry once quickly, then return the error.
         hopeless = offset == 0 and (self._retries.failures > 1 or not isinstance(error, UpstreamBrokenError))
         if pause is None or hopeless or isinstance(error, WrongSizeError):
             raise error

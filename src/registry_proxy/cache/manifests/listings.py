@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# The maximum number of names in one page, also if the client requests more (CVE-2023-2253, distribution).
+# The maximum length of a page, also if the client requests more (CVE-2023-2253, distribution).
 MAX_PAGE = 1000
 
 
