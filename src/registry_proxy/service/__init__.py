@@ -1,4 +1,4 @@
-"""The composition root: the only package that uses concrete adapters, and the processes that run them."""
+"""The composition root: construction of the server from its adapters, and the processes that run it."""
 
 from registry_proxy.service.supervisor import run
 

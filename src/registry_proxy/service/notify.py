@@ -20,7 +20,10 @@ REPORTED = signal.SIGIO
 
 
 class Notifier:
-    """Connection to systemd, through the socket in `NOTIFY_SOCKET`. Child processes must not use it: it is removed."""
+    """Connection to systemd, through the socket in `NOTIFY_SOCKET`.
+
+    Child processes must not use the socket, so the variable is removed from `environ`.
+    """
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
         self._address = environ.pop("NOTIFY_SOCKET", "")
@@ -45,13 +48,13 @@ class Readiness:
         self._workers = range(workers)
         self._notifier = notifier
         self._awaited = set(self._workers)
-        self._reports, self._report_to = os.pipe()
+        self._reports, self._reports_writer = os.pipe()
         fcntl.fcntl(self._reports, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(self._reports, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
 
     def report(self, number: int) -> None:
         """Report, from worker `number`, that it serves with the current configuration."""
-        os.write(self._report_to, bytes([number]))
+        os.write(self._reports_writer, bytes([number]))
 
     def expect_reload(self) -> None:
         """Expect a report of every worker, from the supervisor, before it sends SIGHUP to them."""
@@ -59,7 +62,7 @@ class Readiness:
         self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         self._awaited = set(self._workers)
 
-    def collect(self) -> None:
+    def read_reports(self) -> None:
         """Read the reports, in the supervisor, after the signal `REPORTED`."""
         try:
             reports = os.read(self._reports, 4096)
@@ -70,6 +73,6 @@ class Readiness:
             if not self._awaited:
                 self._notifier.send("READY=1", f"STATUS={len(self._workers)} workers serve")
 
-    def stopping(self) -> None:
+    def announce_stop(self) -> None:
         """Notify systemd, from the supervisor, that the service stops."""
         self._notifier.send("STOPPING=1", "STATUS=finishing transfers to clients")

@@ -81,7 +81,7 @@ class Supervisor:
         self._tls = tls
         self._readiness = readiness
         self._gate = gate
-        self._lifeline, self._own_end = os.pipe()
+        self._lifeline, self._lifeline_writer = os.pipe()
         self._workers: dict[int, int] = {}  # process id → number of its share
         self._started: dict[int, float] = {}  # number of a share → start time of its worker
         self._due: dict[int, float] = {}  # number of a share → start time of its next worker
@@ -92,16 +92,16 @@ class Supervisor:
         for number in range(len(self._shares)):
             self._start(number)
         names = ", ".join(sorted(upstream.registry for upstream in self._settings.upstreams.values()))
-        places = self._shares[0].describe()
-        log.info("caching %s in %s; listening on %s", names, self._settings.storage.path, places)
+        addresses = self._shares[0].describe()
+        log.info("caching %s in %s; listening on %s", names, self._settings.storage.path, addresses)
         while True:
             received = signal.sigtimedwait(_AWAITED, 1.0) if self._due else signal.sigwaitinfo(_AWAITED)
             signalled = received.si_signo if received else None
             if signalled in {signal.SIGTERM, signal.SIGINT}:
-                return self._end()
+                return self._shut_down()
             if signalled == signal.SIGHUP:
                 self._reload()
-            self._readiness.collect()
+            self._readiness.read_reports()
             self._reap()
             self._restart()
 
@@ -121,14 +121,14 @@ class Supervisor:
         self._started[number] = time.monotonic()
         process = os.fork()
         if process == 0:
-            self._work(number)
+            self._run_worker(number)
         self._workers[process] = number
 
-    def _work(self, number: int) -> NoReturn:
+    def _run_worker(self, number: int) -> NoReturn:
         """Run worker `number` in this process."""
         code = 1
         try:
-            os.close(self._own_end)
+            os.close(self._lifeline_writer)
             for other, share in enumerate(self._shares):
                 if other != number:
                     share.close()
@@ -151,7 +151,7 @@ class Supervisor:
             ready,
             gate=self._gate,
         )
-        worker.listen_to_signals()
+        worker.handle_signals()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         await worker.run()
 
@@ -177,9 +177,9 @@ class Supervisor:
             del self._due[number]
             self._start(number)
 
-    def _end(self) -> int:
+    def _shut_down(self) -> int:
         """Let the workers drain, and kill those that do not end in time."""
-        self._readiness.stopping()
+        self._readiness.announce_stop()
         log.info("stopping; transfers to clients have %.0f s to finish", self._settings.server.grace_period)
         for share in self._shares:
             share.close()  # refuse new connections instead of leaving them in the backlog

@@ -77,16 +77,16 @@ class Worker:
         self._app: App | None = None
         self._counters = Counters()
 
-    def listen_to_signals(self) -> None:
+    def handle_signals(self) -> None:
         """Stop gracefully on SIGTERM, SIGINT or the end of the supervisor, and reload on SIGHUP."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         # Only the supervisor holds the other end: the kernel closes it when that process ends for any reason.
-        loop.add_reader(self._lifeline, self._end_with_supervisor)
+        loop.add_reader(self._lifeline, self._stop_with_supervisor)
 
-    def _end_with_supervisor(self) -> None:
+    def _stop_with_supervisor(self) -> None:
         # A pipe at end of file stays readable.
         asyncio.get_running_loop().remove_reader(self._lifeline)
         self._stop.set()
@@ -157,8 +157,8 @@ class Worker:
         try:
             self._reconfigure(self._app, self._load())
         except ConfigError as error:
-            text = "configuration was not reloaded, the old one stays in force. Fix it and reload again:\n%s"
-            log.error(text, error)  # noqa: TRY400
+            # The error contains the fix.
+            log.error("configuration was not reloaded, the old one stays in force:\n%s", error)  # noqa: TRY400
         finally:
             self._ready()
 

@@ -28,7 +28,7 @@ async def pass_through(
     to_the_end = stop == size
     position = stopped.offset if to_the_end else start
     hasher = stopped.hasher.copy()
-    held: Chunk = b""
+    last_byte: Chunk = b""
     async with download.open(position) as chunks:
         async for chunk in chunks:
             if to_the_end:
@@ -36,12 +36,12 @@ async def pass_through(
             part = chunk[max(0, start - position) : stop - position]
             position += len(chunk)
             if position >= size:
-                part, held = part[:-1], part[-1:]
+                part, last_byte = part[:-1], part[-1:]
             if part:
                 yield bytes(part)
             if position >= stop:
                 break
     if to_the_end and hasher.hexdigest() != download.digest.hex:
         raise UpstreamBrokenError(f"the upstream's bytes for {download} do not match the digest")
-    if held:
-        yield bytes(held)
+    if last_byte:
+        yield bytes(last_byte)
