@@ -16,11 +16,11 @@ import aiohttp
 import typer
 
 from bench.soak.images import Factory
+from bench.soak.injector import FaultInjector
 from bench.soak.inspection import Inspector, inspect_leftovers
-from bench.soak.ledger import Ledger, Weather
+from bench.soak.ledger import ActiveFaults, Ledger
 from bench.soak.reader import Reader
 from bench.soak.site import MIB, Site, enter_own_mounts
-from bench.soak.storms import Storms
 
 _Minutes = Annotated[float, typer.Option(min=0.1, help="Duration, without the final checks.")]
 _Seed = Annotated[int | None, typer.Option(help="The same seed causes the same faults in the same order.")]
@@ -74,10 +74,10 @@ class Soak:
         self._readers = readers
         self._chance = chance
         self._ledger = Ledger()
-        self._weather = Weather()
+        self._active = ActiveFaults()
         self._items = factory.items(images)
-        self._storms = Storms(site, self._items, factory, self._ledger, self._weather, chance)
-        self._inspector = Inspector(site, self._ledger, self._weather)
+        self._injector = FaultInjector(site, self._items, factory, self._ledger, self._active, chance)
+        self._inspector = Inspector(site, self._ledger, self._active)
 
     async def run(self, seconds: float) -> Ledger:
         """Run the soak for `seconds` and return its ledger. SIGTERM cancels it."""
@@ -95,22 +95,22 @@ class Soak:
                     tasks.create_task(work)
                     for work in (self._inspector.run(), *(each.run() for each in crowd))
                 ]
-                await self._storm(crowd, seconds)
+                await self._inject(crowd, seconds)
                 for task in running:
                     task.cancel()
             await self._end(crowd)
         return self._ledger
 
-    async def _storm(self, crowd: list[Reader], seconds: float) -> None:
+    async def _inject(self, crowd: list[Reader], seconds: float) -> None:
         end = time.monotonic() + seconds
-        troubles = iter(self._storms.all())
+        faults = iter(self._injector.all())
         while time.monotonic() < end:
-            await self._phase("calm", self._storms.calm(crowd))
-            trouble = next(troubles, None)
-            if trouble is None:
-                troubles = iter(self._storms.all())
-                trouble = next(troubles)
-            await self._phase(trouble.__name__, trouble())
+            await self._phase("calm", self._injector.calm(crowd))
+            fault = next(faults, None)
+            if fault is None:
+                faults = iter(self._injector.all())
+                fault = next(faults)
+            await self._phase(fault.__name__, fault())
             await asyncio.sleep(3)
             for upstream in self._site.upstreams:
                 await asyncio.to_thread(upstream.clear)  # its log grows
@@ -133,14 +133,14 @@ class Soak:
                     for index, item in enumerate(self._items[number : number + 4])
                 )
             )
-        await self._storms.graceful_stop()  # the restart cleans up the store
+        await self._injector.graceful_stop()  # the restart cleans up the store
         await asyncio.sleep(1)
         if await asyncio.to_thread(self._site.stop):
             self._ledger.lose("bad end", "the server's exit status is not 0")
         await inspect_leftovers(self._site, self._items, self._ledger)
 
     def _reader(self, http: aiohttp.ClientSession) -> Reader:
-        return Reader(http, self._items, self._ledger, self._weather, random.Random(self._chance.random()))
+        return Reader(http, self._items, self._ledger, self._active, random.Random(self._chance.random()))
 
 
 def _print(text: str) -> None:

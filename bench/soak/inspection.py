@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from bench.soak.images import Item
-    from bench.soak.ledger import Ledger, Weather
+    from bench.soak.ledger import ActiveFaults, Ledger
     from bench.soak.site import Site
 
 _EVERY = 0.5  # seconds
@@ -62,10 +62,10 @@ def blob_file(store: Path, digest: Digest) -> Path:
 class Inspector:
     """Inspection at intervals while the soak runs."""
 
-    def __init__(self, site: Site, ledger: Ledger, weather: Weather) -> None:
+    def __init__(self, site: Site, ledger: Ledger, active: ActiveFaults) -> None:
         self._site = site
         self._ledger = ledger
-        self._weather = weather
+        self._active = active
 
     async def run(self) -> None:
         """Inspect the site every 0.5 s, until cancelled."""
@@ -84,7 +84,7 @@ class Inspector:
             self._ledger.peak_memory = max(self._ledger.peak_memory, size)
             if size > _MEMORY:
                 self._ledger.lose("memory", f"a worker has {size // MIB} MiB")
-        if not self._weather.excuses(time.monotonic() - _SETTLING) and not self._site.is_full:
+        if not self._active.excuses(time.monotonic() - _SETTLING) and not self._site.is_full:
             self._check_double_transfers()
 
     def _check_double_transfers(self) -> None:

@@ -76,34 +76,34 @@ class Ledger:
         }
 
 
-class Weather:
+class ActiveFaults:
     """The faults that are active. A request may fail only during a fault."""
 
     def __init__(self) -> None:
-        self._troubles: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
         self._calm_since = 0.0
         self._cached: frozenset[str] = frozenset()
         self._cached_since = 0.0
         self._stopping_since = 0.0
 
     @contextmanager
-    def trouble(self, name: str) -> Iterator[None]:
+    def fault(self, name: str) -> Iterator[None]:
         """Excuse failures by the fault `name`, for the block and the 2 s after it."""
-        self._troubles[name] += 1
+        self._counts[name] += 1
         try:
             yield
         finally:
-            self._troubles[name] -= 1
+            self._counts[name] -= 1
             self._calm_since = time.monotonic() + _AFTERMATH
 
     @property
-    def troubles(self) -> set[str]:
+    def names(self) -> set[str]:
         """The names of the active faults."""
-        return set(+self._troubles)
+        return set(+self._counts)
 
     def excuses(self, since: float) -> bool:
         """Return whether a fault was active at any time from `since` to now."""
-        return bool(self.troubles) or self._calm_since > since
+        return bool(self.names) or self._calm_since > since
 
     @contextmanager
     def all_cached(self, names: Iterable[str]) -> Iterator[None]:
@@ -116,14 +116,14 @@ class Weather:
 
     def must_serve(self, name: str, since: float) -> bool:
         """Return whether a request for this repository, started at `since`, must succeed in spite of the outage."""
-        return name in self._cached and since > self._cached_since and self.troubles == {OUTAGE}
+        return name in self._cached and since > self._cached_since and self.names == {OUTAGE}
 
     @contextmanager
     def graceful_stop(self) -> Iterator[None]:
         """Require, while the server stops gracefully in the block, that responses in progress are completed."""
         self._stopping_since = time.monotonic()
         try:
-            with self.trouble("graceful stop"):
+            with self.fault("graceful stop"):
                 yield
         finally:
             self._stopping_since = 0.0
@@ -131,4 +131,4 @@ class Weather:
     def must_complete(self, responded_at: float) -> bool:
         """Return whether a response that started at `responded_at` must be completed."""
         was_calm = self._calm_since < responded_at < self._stopping_since
-        return was_calm and self.troubles == {"graceful stop"}
+        return was_calm and self.names == {"graceful stop"}

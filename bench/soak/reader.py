@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from bench.soak.images import Item
-    from bench.soak.ledger import Ledger, Weather
+    from bench.soak.ledger import ActiveFaults, Ledger
 
 # The time limit of a request, in seconds, under all faults: the server waits for at most two stalls of 20 s.
 _LONGEST = 90.0
@@ -48,14 +48,14 @@ class Reader:
         http: aiohttp.ClientSession,
         items: Sequence[Item],
         ledger: Ledger,
-        weather: Weather,
+        active: ActiveFaults,
         chance: random.Random,
     ) -> None:
         self._http = http
         self._items = items
         self._popularity = [1 / rank for rank in range(1, len(items) + 1)]
         self._ledger = ledger
-        self._weather = weather
+        self._active = active
         self._random = chance
 
     async def run(self) -> None:
@@ -198,7 +198,7 @@ class Reader:
         """Record broken transfers that no fault excuses."""
         if isinstance(error, TimeoutError):
             self._ledger.lose("no end", f"{url}: not within {_LONGEST:g} s")
-        if responded_at is not None and self._weather.must_complete(responded_at):
+        if responded_at is not None and self._active.must_complete(responded_at):
             self._ledger.lose("cut by a graceful stop", f"{url}: {error!r}")
 
     def _url(self, item: Item, path: str) -> str:
@@ -207,10 +207,10 @@ class Reader:
         return f"/v2/{item.name}/{path}"
 
     def _judge(self, item: Item, failure: str, begun: float) -> None:
-        if self._weather.must_serve(item.name, begun):
+        if self._active.must_serve(item.name, begun):
             self._ledger.lose("cached content unavailable", failure)
-        elif self._weather.excuses(begun):
-            self._ledger.excused[" + ".join(sorted(self._weather.troubles)) or "aftermath"] += 1
+        elif self._active.excuses(begun):
+            self._ledger.excused[" + ".join(sorted(self._active.names)) or "aftermath"] += 1
         else:
             self._ledger.lose("failure without a cause", failure)
 

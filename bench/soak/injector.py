@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tests.kit.wire import Kind
 
     from bench.soak.images import Factory
-    from bench.soak.ledger import Ledger, Weather
+    from bench.soak.ledger import ActiveFaults, Ledger
     from bench.soak.reader import Reader
     from bench.soak.site import Site
 
@@ -45,7 +45,7 @@ _SECONDS = 6.0
 _CROWD = 12
 
 
-class Storms:
+class FaultInjector:
     """The faults, each a coroutine of some seconds. Between them, and after them, none is active."""
 
     def __init__(
@@ -54,20 +54,20 @@ class Storms:
         items: Sequence[Item],
         factory: Factory,
         ledger: Ledger,
-        weather: Weather,
+        active: ActiveFaults,
         chance: random.Random,
     ) -> None:
         self._site = site
         self._items = items
         self._factory = factory
         self._ledger = ledger
-        self._weather = weather
+        self._active = active
         self._random = chance
         self._bursts = 0
 
     def all(self) -> list[Callable[[], Awaitable[None]]]:
         """Return every fault, in random order."""
-        troubles = [
+        faults = [
             self.faults,
             self.dead_workers,
             self.crash,
@@ -77,7 +77,7 @@ class Storms:
             self.reload,
             self.everything,
         ]
-        return self._random.sample(troubles, len(troubles))
+        return self._random.sample(faults, len(faults))
 
     async def calm(self, crowd: Sequence[Reader]) -> None:
         """Move some tags and let many clients pull a new image, without a fault."""
@@ -89,7 +89,7 @@ class Storms:
 
     async def faults(self) -> None:
         """Make registries send wrong responses of all kinds."""
-        with self._weather.trouble("faults"):
+        with self._active.fault("faults"):
             end = time.monotonic() + _SECONDS
             while time.monotonic() < end:
                 await asyncio.to_thread(self._arm)
@@ -100,7 +100,7 @@ class Storms:
     async def dead_workers(self) -> None:
         """Kill one worker, then another one."""
         for _ in range(2):
-            with self._weather.trouble("dead worker"):
+            with self._active.fault("dead worker"):
                 with suppress(ProcessLookupError):
                     os.kill(self._random.choice(self._site.workers()), signal.SIGKILL)
                 self._ledger.faults["worker killed"] += 1
@@ -110,7 +110,7 @@ class Storms:
     async def crash(self) -> None:
         """Kill all processes of the server, several times soon after they have started."""
         for _ in range(3):
-            with self._weather.trouble("crash"):
+            with self._active.fault("crash"):
                 self._ledger.faults["server killed"] += 1
                 await asyncio.to_thread(self._site.kill)
                 await asyncio.to_thread(self._site.start)
@@ -118,7 +118,7 @@ class Storms:
 
     async def graceful_stop(self) -> None:
         """Stop the server gracefully, and start it again."""
-        with self._weather.graceful_stop():
+        with self._active.graceful_stop():
             self._ledger.faults["server stopped"] += 1
             status = await asyncio.to_thread(self._site.stop)
             if status:
@@ -128,14 +128,14 @@ class Storms:
     async def outage(self) -> None:
         """Stop all registries, and crash the server during this outage."""
         self._ledger.faults["outage"] += 1
-        with self._weather.trouble(OUTAGE):
+        with self._active.fault(OUTAGE):
             for upstream in self._site.upstreams:
                 await asyncio.to_thread(upstream.stop)
             await asyncio.sleep(1)
             names = await cached_names(self._site.store, self._items)
             if not names:
                 self._ledger.lose("cached content unavailable", "nothing is cached")
-            with self._weather.all_cached(names):
+            with self._active.all_cached(names):
                 await asyncio.sleep(_SECONDS)
                 await self.crash()
                 await asyncio.sleep(_SECONDS / 2)
@@ -162,7 +162,7 @@ class Storms:
 
     async def everything(self) -> None:
         """Combine wrong responses, dying workers and a full disk."""
-        with self._weather.trouble("everything"):
+        with self._active.fault("everything"):
             await asyncio.gather(self.faults(), self.dead_workers(), self.full_disk())
 
     async def _burst(self, crowd: Sequence[Reader]) -> None:
@@ -174,7 +174,7 @@ class Storms:
         await asyncio.to_thread(self._site.push, item)
         begun = time.monotonic()
         await asyncio.gather(*(reader.attempt(item, reader.pull) for reader in crowd[:_CROWD]))
-        if self._weather.excuses(begun):
+        if self._active.excuses(begun):
             return
         requests = await asyncio.to_thread(lambda: self._site.upstream(item.profile).requests)
         for blob in (image.config, image.layers[0]):
