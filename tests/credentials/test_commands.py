@@ -74,8 +74,8 @@ async def test_a_program_that_says_much_on_stderr_is_not_held_up(script: Scripts
         (f"printf '{SECRET}\\377'", "not UTF-8"),
         (f"yes '{SECRET}' | head -c 100000", "not a password"),
         (f"yes '{SECRET}' | tr -d '\\n' | head -c 100000", "not a password"),
-        (f"echo '{SECRET}'; exit 3", "ended with status 3"),
-        (f"echo '{SECRET}'; kill -9 $$", "ended by signal 9"),
+        (f"echo '{SECRET}'; exit 3", "exited with status 3"),
+        (f"echo '{SECRET}'; kill -9 $$", "was terminated by signal 9"),
     ],
 )
 async def test_what_is_no_password_is_told_without_it(script: Scripts, line: str, told: str) -> None:
@@ -113,19 +113,19 @@ def alive(script: Scripts, name: str) -> bool:
 async def test_a_program_that_takes_too_long_is_ended_with_what_it_started(script: Scripts) -> None:
     program = script("p", f"sleep 600 & echo $! >{script.folder}/child", "wait")
     message = await failure(program, given=limits(0.5))
-    assert "did not end within 0.5 s" in message
+    assert "did not exit within 0.5 s" in message
     assert not alive(script, "child")
 
 
 async def test_a_program_that_ignores_the_end_of_its_output_is_ended(script: Scripts) -> None:
     message = await failure(script("p", "exec >&- 2>&-", "sleep 600"), given=limits(0.5))
-    assert "did not end within" in message
+    assert "did not exit within" in message
 
 
 async def test_an_orphan_that_holds_the_output_holds_up_nobody(script: Scripts) -> None:
     program = script("p", f"setsid sh -c 'echo $$ >{script.folder}/orphan; exec sleep 600' &", "sleep 600")
     message = await failure(program, given=limits(0.5))
-    assert "did not end within" in message
+    assert "did not exit within" in message
     assert alive(script, "orphan")
     os.kill(int(script.folder.joinpath("orphan").read_text()), signal.SIGKILL)
 
@@ -175,9 +175,9 @@ async def test_a_helper_gets_no_line_break_after_the_host(script: Scripts) -> No
         (f"""echo '{{"Username":"me","Secret":"{SECRET}"}}'; exit 1""", "status 1"),
         (f"echo '{SECRET}'", "is not a credential helper's JSON"),
         ("echo '[]'", "is not a credential helper's JSON"),
-        ("echo '{}'", "names no user"),
+        ("echo '{}'", "printed no usable user name"),
         ("""echo '{"Username":"me","Secret":""}'""", "not a password"),
-        (f"""echo '{{"Username":"a:b","Secret":"{SECRET}"}}'""", "names no user"),
+        (f"""echo '{{"Username":"a:b","Secret":"{SECRET}"}}'""", "printed no usable user name"),
         (f"""echo '{{"Username":"<token>","Secret":"{SECRET}"}}'""", "identity token"),
     ],
 )

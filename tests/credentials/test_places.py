@@ -79,7 +79,7 @@ async def test_what_is_no_password_changes_nothing(
     else:
         kept.path.write_bytes(content)
     assert [await kept.password() for _ in range(3)] == [OLD.password] * 3
-    assert caplog.text.count("the old password stays in use") == (content is not None)
+    assert caplog.text.count("password not reloaded, the previous one stays in use") == (content is not None)
     assert str(kept.path) in caplog.text or content is None
     kept.path.write_text("battery staple")
     assert await kept.password() == "battery staple"

@@ -216,6 +216,6 @@ async def test_the_log_tells_of_failures_and_of_no_password(
     await provider.password()
     told = caplog.text
     assert "upstreams.corp" in told
-    assert "the vault is sealed. Next try in 5 s" in told
-    assert "the old ones stay in use" in told
+    assert "the vault is sealed. Next attempt in 5 s" in told
+    assert "the previous ones stay in use" in told
     assert "p1" not in told

@@ -144,7 +144,7 @@ def test_a_program_that_fails_is_told_to_the_client_and_in_the_log(
     program = serve(upstreams["basic"], 'username = "me"\npassword_command = ["my-password"]\n')
     answer = program.get("/v2/corp.example/acme/app/manifests/latest")
     assert (answer.status, answer.code) == (401, "UNAUTHORIZED")
-    told = 'my-password ended with status 2: "no session: run vault login"'
+    told = 'my-password exited with status 2: "no session: run vault login"'
     assert told in answer.json()["errors"][0]["message"]
     assert "WWW-Authenticate" not in answer.headers  # the client's own login would be of no use
     assert f"no new credentials for upstreams.corp, there are none: {told}" in program.logged
@@ -163,7 +163,10 @@ def test_a_program_that_fails_later_stops_nothing(
     script("my-password", "exit 1")
     time.sleep(1)  # of the lifetime, which is the server's clock
     assert [pull(program, tag) for tag in ("other", "third")] == [200, 200]
-    assert "the old ones stay in use: my-password ended with status 1. Next try in 5 s" in program.logged
+    assert (
+        "the previous ones stay in use: my-password exited with status 1. Next attempt in 5 s"
+        in program.logged
+    )
     assert script.runs("my-password") == 2
 
 
@@ -193,7 +196,7 @@ def test_a_password_file_is_read_again_without_a_signal(
     assert pull(program) == 401
     file.write_text(f"{SECRET}\n")
     assert {pull(program, tag) for tag in ("latest", "other", "third")} == {200}
-    assert "was taken over" in program.logged
+    assert "password reloaded from" in program.logged
     assert SECRET not in program.logged
 
 

@@ -152,7 +152,7 @@ def test_redirects_in_a_circle_end_with_that_reason(
 ) -> None:
     upstreams["gcr"].push(GCR.repository("circle"), image, "v1")
     upstreams["gcr"].arm("manifest", Redirect(), times=None)
-    with pytest.raises(CommandError, match=r"gcr\.io: redirects from \S+/manifests/v1 form a circle"):
+    with pytest.raises(CommandError, match=r"gcr\.io: redirects from \S+/manifests/v1 form a loop"):
         skopeo.copy(f"{GCR.cached('circle')}:v1", tls_verify=False)
 
 

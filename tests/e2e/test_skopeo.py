@@ -118,8 +118,6 @@ def test_helm_chart_and_signature_come_like_images(
 @everywhere
 def test_unknown_image_is_unknown(place: Place, skopeo: Skopeo, upstreams: Simulators, seed: int) -> None:
     upstreams[place.profile].push(place.repository("known"), images.image(seed=seed), "v1")
-    cause = (
-        rf"manifest unknown: {place.registry}: GET https://\S+/known/manifests/v2 was answered 404 Not Found"
-    )
+    cause = rf"manifest unknown: {place.registry}: GET https://\S+/known/manifests/v2 returned 404 Not Found"
     with pytest.raises(CommandError, match=cause):
         copy(skopeo, f"{place.cached('known')}:v2")

@@ -143,7 +143,7 @@ async def test_one_that_breaks_off_keeps_what_came_and_can_go_on(
     simulated.arm("blob", Break(after=_LATE))
     pieces, error = await received(upstream, digest)
     assert type(error) is UpstreamBrokenError
-    assert str(error).endswith("the body broke off")
+    assert str(error).endswith("the body is incomplete")
     beginning = b"".join(pieces)
     assert _MEBIBYTE < len(beginning) <= _LATE
     assert beginning == blob.raw[: len(beginning)]
@@ -159,7 +159,7 @@ async def test_one_that_stalls_is_a_timeout_after_what_came(
     pieces, error = await received(upstream, digest)
     assert b"".join(pieces) == blob.raw[:_LATE]
     assert type(error) is UpstreamTimeoutError
-    assert "no byte came for 0.4 s" in str(error)
+    assert "no byte received for 0.4 s" in str(error)
 
 
 async def test_one_that_ends_before_its_length_is_broken(
@@ -269,7 +269,7 @@ async def test_closing_the_upstream_ends_what_is_under_way(
         await anext(chunks)
         async with asyncio.timeout(5):
             await upstream.close()
-            with pytest.raises(UpstreamBrokenError, match="broke off"):
+            with pytest.raises(UpstreamBrokenError, match="the body is incomplete"):
                 _ = [chunk async for chunk in chunks]
 
 

@@ -35,7 +35,7 @@ async def test_a_tag_list_that_is_none_is_broken(
     upstream: RegistryUpstream, plain: SimulatedUpstream
 ) -> None:
     plain.arm("tags", Body(b"<html>"))
-    with pytest.raises(UpstreamBrokenError, match="no list of tags"):
+    with pytest.raises(UpstreamBrokenError, match="not a list of tags"):
         await upstream.repository(REPOSITORY).tags(None, None)
 
 

@@ -96,7 +96,7 @@ def test_a_description_never_holds_what_can_be_a_secret() -> None:
 def test_a_status_means_one_kind_of_failure(status: int, expected: type[UpstreamError]) -> None:
     error = refusal("GET https://h/v2/a", status, "because", 5)
     assert type(error) is expected
-    assert f"GET https://h/v2/a was answered {status}" in str(error)
+    assert f"GET https://h/v2/a returned {status}" in str(error)
     assert ": because" in str(error)
 
 

@@ -67,7 +67,7 @@ async def test_every_status_is_the_same_failure_for_every_request(
         upstream.repository(REPOSITORY).probe_blob(layer),
         upstream.repository(REPOSITORY).tags(None, None),
     ):
-        with pytest.raises(expected, match=f"was answered {status}"):
+        with pytest.raises(expected, match=f"returned {status}"):
             await question
 
 
@@ -78,7 +78,7 @@ async def test_the_upstreams_own_words_are_in_the_error(
     with pytest.raises(UpstreamBrokenError) as caught:
         await upstream.repository(REPOSITORY).manifest(LATEST)
     url = f"{plain.url}/v2/library/alpine/manifests/latest"
-    assert str(caught.value) == f"GET {url} was answered 503 Service Unavailable: back at noon [2J"
+    assert str(caught.value) == f"GET {url} returned 503 Service Unavailable: back at noon [2J"
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ async def test_an_upstream_comes_back(upstream: RegistryUpstream, plain: Simulat
 
 async def test_no_answer_in_time_is_a_timeout(upstream: RegistryUpstream, plain: SimulatedUpstream) -> None:
     plain.arm("manifest", Hang())
-    with pytest.raises(UpstreamTimeoutError, match=r"no answer within 0\.8 s"):
+    with pytest.raises(UpstreamTimeoutError, match=r"no response within 0\.8 s"):
         await upstream.repository(REPOSITORY).manifest(LATEST)
 
 
@@ -204,7 +204,7 @@ async def test_a_manifest_that_stalls_is_a_timeout(
     upstream: RegistryUpstream, plain: SimulatedUpstream
 ) -> None:
     plain.arm("manifest", Stall(10))
-    with pytest.raises(UpstreamTimeoutError, match=r"no byte came for 0\.8 s"):
+    with pytest.raises(UpstreamTimeoutError, match=r"no byte received for 0\.8 s"):
         await upstream.repository(REPOSITORY).manifest(LATEST)
 
 

@@ -180,7 +180,7 @@ async def test_what_is_not_there_is_not_found_or_not_for_us(
     async with SimulatedUpstream(profile) as simulated:
         stored(simulated, image)
         upstream = logged_in(connect, simulated)
-        with pytest.raises(UpstreamNotFoundError, match="was answered 404 Not Found: manifest unknown"):
+        with pytest.raises(UpstreamNotFoundError, match="returned 404 Not Found: manifest unknown"):
             await upstream.repository(REPOSITORY).manifest(Tag("missing"))
         with pytest.raises(UpstreamNotFoundError):
             await upstream.repository(REPOSITORY).resolve(Tag("missing"))

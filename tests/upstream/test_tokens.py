@@ -10,7 +10,7 @@ from yarl import URL
 
 from registry_proxy.upstream.auth.credentials import Credentials
 from registry_proxy.upstream.auth.tokens import (
-    InvalidTokenAnswerError,
+    InvalidTokenResponseError,
     Token,
     TokenCache,
     TokenRequest,
@@ -85,7 +85,7 @@ def test_a_token_serves_a_little_less_than_it_lives(raw: bytes, value: str, seco
     ],
 )
 def test_what_is_no_token_is_refused(raw: bytes) -> None:
-    with pytest.raises(InvalidTokenAnswerError):
+    with pytest.raises(InvalidTokenResponseError):
         parse_token(raw, 0)
 
 

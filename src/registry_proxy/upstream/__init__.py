@@ -1,1 +1,1 @@
-"""One remote registry: its requests, its authentication, its ways."""
+"""Upstream registries: requests, authentication, and the settings of well-known ones."""

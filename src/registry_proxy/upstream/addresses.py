@@ -1,4 +1,4 @@
-"""What kind of network an IP address belongs to. Pure."""
+"""Classes of IP addresses, by the network that holds them. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 
 class AddressClass(Enum):
-    """Kinds of addresses that a redirect must not lead to from another kind."""
+    """Classes of addresses. A redirect must not lead from one class to another, except to a public address."""
 
     PUBLIC = "public"
     PRIVATE = "private"
@@ -18,7 +18,7 @@ class AddressClass(Enum):
 
 
 # The first network that holds an address decides. Sources: IANA's special-purpose address registries
-# (RFC 6890) and the metadata services that clouds put outside of link-local space.
+# (RFC 6890) and the metadata services of clouds that are outside of link-local space.
 _RULES = tuple(
     (ip_network(network), kind)
     for kind, networks in (
@@ -27,13 +27,13 @@ _RULES = tuple(
             (
                 "169.254.0.0/16",
                 "fe80::/10",
-                "fd00:ec2::/32",  # Amazon's services of an instance, over IPv6
+                "fd00:ec2::/32",  # Amazon EC2, over IPv6
                 "100.100.100.200/32",  # Alibaba Cloud
                 "168.63.129.16/32",  # Azure
                 "192.0.0.192/32",  # Oracle Cloud
             ),
         ),
-        # "This host": what is sent to the unspecified address arrives at loopback.
+        # "This host" (RFC 1122): the kernel delivers packets for the unspecified address to loopback.
         (AddressClass.LOOPBACK, ("127.0.0.0/8", "::1/128", "0.0.0.0/8", "::/128")),
         (AddressClass.PRIVATE, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")),
         (AddressClass.SHARED, ("100.64.0.0/10",)),
@@ -61,7 +61,7 @@ _NAT64 = ip_network("64:ff9b::/96")  # RFC 6052, section 2.1
 
 
 def classify(text: str) -> AddressClass:
-    """The class of an address in text form, an IPv6 zone allowed; SPECIAL when it is no address."""
+    """Return the class of an address in text form, with or without an IPv6 zone. Other text is SPECIAL."""
     try:
         address = ip_address(text.partition("%")[0])
     except ValueError:
@@ -72,14 +72,14 @@ def classify(text: str) -> AddressClass:
 
 
 def _embedded(address: IPv6Address) -> IPv4Address | None:
-    """The IPv4 address that packets to `address` really reach: the class is that one's."""
+    """Return the IPv4 address that packets to `address` reach, if any. It determines the class."""
     if address in _NAT64:
         return IPv4Address(int(address) & 0xFFFF_FFFF)
     return address.ipv4_mapped or address.sixtofour
 
 
 def is_address(host: str) -> bool:
-    """Whether a URL's host is an IP literal."""
+    """Return whether the host of a URL is an IP literal."""
     try:
         ip_address(host.partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""What the cache asks of an upstream registry, and what can go wrong there."""
+"""Interface between the cache and an upstream registry, and the errors of an upstream."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Chunk = bytes | memoryview
 
 
 class UpstreamError(Exception):
-    """The upstream did not do it. The text says what was asked of which host, and why it failed; never a secret."""
+    """A failed upstream request. The message has the request, the host and the cause, and never a secret."""
 
 
 class UpstreamNotFoundError(UpstreamError):
-    """404 or 410: the upstream doesn't have it, or not for us."""
+    """404 or 410: the content is missing, or hidden from these credentials."""
 
 
 class UpstreamDeniedError(UpstreamError):
-    """It won't: 401 or 403 after authenticating as well as we can, or another 4xx.
+    """Refused: 401 or 403 after authentication, or another 4xx.
 
-    `login_required` tells 401 from the others.
+    `login_required` is true for 401 only.
     """
 
     def __init__(self, message: str, *, login_required: bool) -> None:
@@ -35,7 +35,7 @@ class UpstreamDeniedError(UpstreamError):
 
 
 class UpstreamLimitedError(UpstreamError):
-    """429, from the registry or its token service; `retry_after` in seconds where it said so."""
+    """429, from the registry or its token service. `retry_after` is in seconds, or None if it was not sent."""
 
     def __init__(self, message: str, *, retry_after: int | None) -> None:
         super().__init__(message)
@@ -43,18 +43,18 @@ class UpstreamLimitedError(UpstreamError):
 
 
 class UpstreamBrokenError(UpstreamError):
-    """It can't be reached, answers 5xx or nonsense, breaks off, or sends us where we don't go."""
+    """Unreachable, a 5xx or an invalid response, an incomplete body, or a redirect to a forbidden address."""
 
 
 class UpstreamTimeoutError(UpstreamError):
-    """It didn't connect, answer or send in time."""
+    """No connection, no response or no more bytes within the timeout."""
 
 
 @dataclass(frozen=True, slots=True)
 class FetchedManifest:
     """A manifest's bytes (at most 4 MiB) as the upstream sent them, not yet verified.
 
-    `content_type` is the header's value; `digest` is what `Docker-Content-Digest` claims, where it is sent.
+    `content_type` is the header's value. `digest` is that of `Docker-Content-Digest`, if it was sent.
     """
 
     raw: bytes
@@ -71,25 +71,28 @@ class TagPage:
 
 
 class BlobStream(Protocol):
-    """A blob's transfer: the bytes from `offset` on. Not verified."""
+    """The transfer of a blob: the bytes from `offset` on, not verified."""
 
     @property
     def offset(self) -> int:
-        """Where it begins: what was asked for, or 0 when the upstream ignored the range."""
+        """The first byte of the transfer: the requested offset, or 0 if the upstream ignored the range."""
         ...
 
     @property
     def size(self) -> int | None:
-        """The whole blob's size in bytes, where the upstream tells."""
+        """The size of the whole blob in bytes, if the upstream reports it."""
         ...
 
     def chunks(self) -> AsyncIterator[Chunk]:
-        """The bytes as they come in; nobody changes a chunk. Raises UpstreamError when they break off or stall."""
+        """Yield the bytes as they arrive. A chunk is never changed afterwards.
+
+        Raise UpstreamError if the body is incomplete or stalls.
+        """
         ...
 
 
 class RemoteRepository(Protocol):
-    """One repository at its registry, under its own name there. Every method may raise any UpstreamError."""
+    """A repository at its registry, by its name there. Every method may raise any UpstreamError."""
 
     @property
     def source(self) -> Source:
@@ -120,7 +123,7 @@ class Upstream(Protocol):
 
     @property
     def registry(self) -> str:
-        """Its name in image references, such as `docker.io`."""
+        """The name of the registry in image references, such as `docker.io`."""
         ...
 
     def repository(self, name: Repository) -> RemoteRepository:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from registry_proxy.upstream.auth.authenticator import Authenticator
 from registry_proxy.upstream.auth.tokens import (
-    MAX_TOKEN_ANSWER,
-    InvalidTokenAnswerError,
+    MAX_TOKEN_RESPONSE,
+    InvalidTokenResponseError,
     Token,
     TokenCache,
     TokenRequest,
@@ -71,7 +71,7 @@ class RegistryClient:
                     response = await follow(url, response, hop)
         except TimeoutError:
             raise UpstreamTimeoutError(
-                f"{describe(method, url)}: no answer within {total:g} s, redirects and login included"
+                f"{describe(method, url)}: no response within {total:g} s, redirects and login included"
             ) from None
         if "RateLimit-Remaining" in response.headers:
             self.rate_limit_headers = response.headers
@@ -105,21 +105,21 @@ class RegistryClient:
         try:
             if response.status != 200:
                 raise await self._token_refusal(response, request)
-            return parse_token(await response.read(MAX_TOKEN_ANSWER), self.clock())
-        except InvalidTokenAnswerError as error:
-            raise UpstreamBrokenError(f"{response.what}: {error}") from None
+            return parse_token(await response.read(MAX_TOKEN_RESPONSE), self.clock())
+        except InvalidTokenResponseError as error:
+            raise UpstreamBrokenError(f"{response.request}: {error}") from None
         finally:
             response.close()
 
     async def _token_refusal(self, response: UpstreamResponse, request: TokenRequest) -> UpstreamError:
         error = await response.refusal(self.clock())
         if response.status in (401, 403):
-            who = (
+            user = (
                 f"the configured user {request.credentials.username!r}"
                 if request.credentials
                 else "anonymous"
             )
-            return UpstreamDeniedError(f"no token for {who}: {error}", login_required=True)
+            return UpstreamDeniedError(f"no token for {user}: {error}", login_required=True)
         if isinstance(error, (UpstreamNotFoundError, UpstreamDeniedError)):
             # A missing token service does not mean that the content is missing.
             return UpstreamBrokenError(str(error))

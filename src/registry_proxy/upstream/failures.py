@@ -1,4 +1,4 @@
-"""What a failure of an upstream is called. Pure: from exceptions and answers to the errors of `base`."""
+"""Translation of exceptions and error responses into the `UpstreamError`s of `base`. Pure."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from registry_proxy.upstream.base import (
 if TYPE_CHECKING:
     from yarl import URL
 
-_MAX_EXCERPT = 200
-_MAX_RETRY_AFTER = 24 * 3600
+_MAX_EXCERPT = 200  # characters
+_MAX_RETRY_AFTER = 24 * 3600  # seconds
 
 
 class RedirectRefusedError(UpstreamBrokenError):
-    """The upstream sends us where we don't go, or in a circle."""
+    """A redirect to a forbidden address, or a redirect loop."""
 
 
 class _ErrorEntry(msgspec.Struct):
@@ -37,39 +37,39 @@ class _ErrorEntry(msgspec.Struct):
     message: str = ""
 
 
-class _ErrorAnswer(msgspec.Struct):
+class _ErrorDocument(msgspec.Struct):
     errors: list[_ErrorEntry] = []
-    details: str = ""  # what Docker Hub's token service and some others send instead
+    details: str = ""  # sent by Docker Hub's token service and some others instead of `errors`
     message: str = ""
 
 
 def describe(method: str, url: URL) -> str:
-    """A request, for people."""
+    """Return a request as text for messages."""
     return f"{method} {without_secrets(url)}"
 
 
 def without_secrets(url: URL) -> URL:
-    """The URL without its query, which can hold a signature, and without a user and password."""
+    """Return the URL without its query, which can hold a signature, and without user and password."""
     return url.with_query(None).with_fragment(None).with_user(None)
 
 
 def excerpt(body: bytes) -> str:
-    """What an upstream says of its error: its first message, or its plain text; printable, at most 200 characters."""
+    """Return the first error message of a body, or its plain text: printable, at most 200 characters."""
     try:
-        response = msgspec.json.decode(body, type=_ErrorAnswer)
+        response = msgspec.json.decode(body, type=_ErrorDocument)
     except (msgspec.DecodeError, UnicodeDecodeError):
         text = body.decode(errors="replace")
         text = "" if text.lstrip().startswith("<") else text
     else:
         first = response.errors[0] if response.errors else _ErrorEntry()
         text = first.message or first.code or response.details or response.message
-    # Control characters and bidirectional overrides would let an upstream forge what a log or a terminal shows.
+    # Control characters and bidirectional overrides would let an upstream forge log lines and terminal output.
     printable = "".join(char if char.isprintable() else " " for char in text[: 4 * _MAX_EXCERPT])
     return " ".join(printable.split())[:_MAX_EXCERPT]
 
 
 def retry_after(header: str | None, now: float) -> int | None:
-    """Seconds to wait by a `Retry-After` (RFC 9110, section 10.2.3), at most a day; None when it says nothing."""
+    """Return the seconds of a `Retry-After` (RFC 9110, section 10.2.3), at most a day; None if it is invalid."""
     if header is None:
         return None
     text = header.strip()
@@ -83,12 +83,12 @@ def retry_after(header: str | None, now: float) -> int | None:
     return min(max(0, round(seconds)), _MAX_RETRY_AFTER)
 
 
-def refusal(what: str, status: int, said: str, wait: int | None) -> UpstreamError:
-    """The error for an answer that is not the content asked for; `said` is the upstream's excerpt."""
-    text = f"{what} was answered {status} {_phrase(status)}{f': {said}' if said else ''}"
+def refusal(request: str, status: int, message: str, wait: int | None) -> UpstreamError:
+    """Return the error of a response without the requested content. `message` is the excerpt of its body."""
+    text = f"{request} returned {status} {_phrase(status)}{f': {message}' if message else ''}"
     match status:
         case 401:
-            # Docker Hub and others give a token for any name, and then 401 for one that doesn't exist.
+            # Docker Hub and others issue a token for any name, and return 401 for a name that does not exist.
             return UpstreamDeniedError(f"{text}; the repository is missing, or private", login_required=True)
         case 404 | 410:
             return UpstreamNotFoundError(text)
@@ -96,8 +96,8 @@ def refusal(what: str, status: int, said: str, wait: int | None) -> UpstreamErro
             return UpstreamLimitedError(text, retry_after=wait)
         case 408:
             return UpstreamTimeoutError(text)
-        # 403, and 400 and the like: names come from clients, and one that an upstream finds odd neither makes it a
-        # broken upstream nor means that it has deleted something.
+        # 403, 400 and others: clients choose the names. A name that upstream rejects means neither that upstream is
+        # broken, nor that it has deleted content.
         case _ if 400 <= status < 500:
             return UpstreamDeniedError(text, login_required=False)
         case _:
@@ -112,29 +112,29 @@ def _phrase(status: int) -> str:
 
 
 def reason(error: Exception) -> str:
-    """Why a request failed, in words that never hold its URL."""
+    """Return the cause of a failed request as text, which never contains the URL."""
     match error:
         case aiohttp.ClientConnectorCertificateError():
-            text = f"its certificate is not trusted: {error.certificate_error}"
+            text = f"the server's certificate is not trusted: {error.certificate_error}"
         case aiohttp.ClientConnectorDNSError():
             text = f"the name {error.host} can't be resolved"
         case aiohttp.ClientConnectorError():
-            text = f"can't connect: {_said(error.os_error)}"
+            text = f"can't connect: {_os_message(error.os_error)}"
         case aiohttp.ServerDisconnectedError():
-            text = "the connection was closed without an answer"
+            text = "the connection was closed without a response"
         case OSError():
-            text = f"the connection broke: {_said(error)}"
+            text = f"the connection broke: {_os_message(error)}"
         case aiohttp.ClientPayloadError():
-            text = "the body broke off"
+            text = "the body is incomplete"
         case aiohttp.ClientResponseError():
-            text = "the answer is not valid HTTP"
+            text = "the response is not valid HTTP"
         case _:
             text = f"the request failed: {type(error).__name__}"
     return text
 
 
-def _said(error: OSError) -> str:
-    """The system's words: asyncio's own tell where it connected to, and not what is wrong."""
-    if error.errno and not isinstance(error, ssl.SSLError):  # whose numbers are its own
+def _os_message(error: OSError) -> str:
+    """Return the system's message: asyncio's messages have the address of the peer, but not the cause."""
+    if error.errno and not isinstance(error, ssl.SSLError):  # OpenSSL's error numbers are not the system's
         return os.strerror(error.errno)
     return error.strerror or str(error) or type(error).__name__

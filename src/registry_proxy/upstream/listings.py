@@ -1,4 +1,4 @@
-"""Tag pages and referrers, as upstreams list them. Pure."""
+"""Parsing of tag pages and lists of referrers. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NEXT_LINK = re.compile(
 
 
 class InvalidListingError(ValueError):
-    """The document is not the list that was asked for."""
+    """The document is not the requested list."""
 
 
 class _Tags(msgspec.Struct):
@@ -33,17 +33,17 @@ class _Index(msgspec.Struct):
 
 
 def next_link(header: str) -> str | None:
-    """Where a `Link` header says the next page is."""
+    """Return the target of the next page in a `Link` header."""
     match = _NEXT_LINK.search(header)
     return match[1] if match else None
 
 
 def parse_tags(raw: bytes) -> tuple[str, ...]:
-    """The tags of a page, without what is no tag by the grammar: nobody could pull it. Raises InvalidListingError."""
+    """Return the tags of a page. Omit invalid ones, which can't be pulled. Raise InvalidListingError."""
     try:
         page = msgspec.json.decode(raw, type=_Tags)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidListingError(f"it is no list of tags: {error}") from None
+        raise InvalidListingError(f"the response is not a list of tags: {error}") from None
     return tuple(tag for tag in page.tags or () if _is_tag(tag))
 
 
@@ -56,7 +56,7 @@ def _is_tag(text: str) -> bool:
 
 
 def cut_page(tags: tuple[str, ...], limit: int | None, last: str | None, *, more: bool) -> TagPage:
-    """The page that was asked for, also where the upstream ignored `n` and `last` (registry.k8s.io's redirect)."""
+    """Return the requested page, even if the upstream ignored `n` and `last` (registry.k8s.io's redirect)."""
     if last in tags:
         tags = tags[tags.index(last) + 1 :]
     if limit is not None and len(tags) > limit:
@@ -65,16 +65,16 @@ def cut_page(tags: tuple[str, ...], limit: int | None, last: str | None, *, more
 
 
 def parse_referrers(raw: bytes) -> list[bytes]:
-    """The descriptors of an image index, as they are. Raises InvalidListingError."""
+    """Return the descriptors of an image index, unparsed. Raise InvalidListingError."""
     try:
         index = msgspec.json.decode(raw, type=_Index)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidListingError(f"it is no image index: {error}") from None
+        raise InvalidListingError(f"the response is not an image index: {error}") from None
     return [bytes(descriptor) for descriptor in index.manifests]
 
 
 def referrers_index(descriptors: Iterable[bytes]) -> bytes:
-    """An image index of these descriptors."""
+    """Return an image index of these descriptors."""
     return b'{"schemaVersion":2,"mediaType":"%s","manifests":[%s]}' % (
         media_types.OCI_INDEX.encode(),
         b",".join(descriptors),

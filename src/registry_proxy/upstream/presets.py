@@ -1,4 +1,4 @@
-"""Registries whose ways are known, as values; any other is described by one more `Preset`."""
+"""Built-in settings of well-known registries. The configuration adds a `Preset` for each other one."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """What has to be known of a registry before the first request to it.
+    """Settings of a registry that the first request requires.
 
-    `registry` is its name in image references and `url` where it answers; `aliases` are further names in use.
-    `realm_hosts` are hosts beside the registry's own that its credentials may go to.
+    `registry` is the name in image references, `aliases` are its other names, `url` is the address of the API.
+    `realm_hosts` are other hosts to which the registry's credentials may be sent.
     """
 
     name: str
@@ -36,12 +36,10 @@ class Preset:
         except ValueError:
             raise ValueError(f"{self.url!r} is not a URL") from None
         if not valid or url.path != "/" or url.query_string or url.fragment:
-            raise ValueError(
-                f"the URL {self.url!r} must be http:// or https:// and a host, and nothing after it"
-            )
+            raise ValueError(f"the URL {self.url!r} must be http:// or https:// and a host, without a path")
 
     def canonical(self, repository: Repository) -> Repository:
-        """The name that the registry itself uses: `alpine` is `library/alpine` on Docker Hub."""
+        """Return the name that the registry uses: for `alpine`, `library/alpine` on Docker Hub."""
         return official(repository) if self.library else repository
 
 
@@ -66,7 +64,7 @@ PRESETS = (
         realm_hosts=frozenset({"gitlab.com"}),
     ),
     Preset("ecr-public", "public.ecr.aws", "https://public.ecr.aws"),
-    # lscr.io has no token service of its own: it challenges with, and redirects to, ghcr.io.
+    # lscr.io has no token service: its challenges and redirects refer to ghcr.io.
     Preset("lscr", "lscr.io", "https://lscr.io", realm_hosts=frozenset({"ghcr.io"})),
     Preset("codeberg", "codeberg.org", "https://codeberg.org"),
     Preset("mcr", "mcr.microsoft.com", "https://mcr.microsoft.com"),

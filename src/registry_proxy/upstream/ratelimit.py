@@ -1,4 +1,4 @@
-"""What Docker Hub says of the pulls that are left."""
+"""Docker Hub's report of the pulls that are left."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _QUOTA = re.compile(r"\s*(\d{1,9})\s*(?:;\s*w=(\d{1,9}))?", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """Pulls allowed in a window of seconds, and how many of them are left."""
+    """The number of pulls allowed per window (in seconds), and the number of pulls left."""
 
     limit: int
     remaining: int
@@ -23,7 +23,7 @@ class RateLimit:
 
     @classmethod
     def parse(cls, headers: Mapping[str, str]) -> Self | None:
-        """None when the headers are missing or malformed."""
+        """Return the rate limit in the headers; None if they are missing or malformed."""
         limit = _QUOTA.match(headers.get("RateLimit-Limit", ""))
         remaining = _QUOTA.match(headers.get("RateLimit-Remaining", ""))
         if limit is None or remaining is None:

@@ -1,4 +1,4 @@
-"""Redirects: each hop is checked and sends headers of its own."""
+"""Redirects: each hop is checked and gets only the headers that are meant for its host."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _URL_CHARACTERS = re.compile(r"[\x21-\x7e]+", re.ASCII)
 async def follow(
     url: URL, response: UpstreamResponse, hop: Callable[[URL], Awaitable[UpstreamResponse]]
 ) -> UpstreamResponse:
-    """Return the first response that is no redirect, beginning with the one from `url`. Raise UpstreamError."""
+    """Return the first response that is not a redirect, starting with `response` from `url`. Raise UpstreamError."""
     visited = [url]
     while location := response.location:
         await response.discard()
         url = next_url(url, location)
         if url in visited or len(visited) > MAX_REDIRECTS:
             raise RedirectRefusedError(
-                f"redirects from {without_secrets(visited[0])} form a circle, or are more than {MAX_REDIRECTS}"
+                f"redirects from {without_secrets(visited[0])} form a loop, or are more than {MAX_REDIRECTS}"
             )
         visited.append(url)
         response = await hop(url)
@@ -40,16 +40,16 @@ def next_url(url: URL, location: str) -> URL:
     """Return the target of a `Location` (RFC 9110, section 10.2.2) at `url`. Raise RedirectRefusedError."""
     here = without_secrets(url)
     try:
-        # A signature covers the exact spelling: keep it, unless it can't stand in a request line.
+        # A signature covers the exact spelling: keep it, unless a request line can't contain it.
         target = url.join(URL(location, encoded=bool(_URL_CHARACTERS.fullmatch(location)))).with_fragment(
             None
         )
-        target = target.with_host(target.host or "")  # spelled as hosts are compared
+        target = target.with_host(target.host or "")  # normalised, for comparisons
         valid = target.scheme in ("http", "https") and bool(_HOST.fullmatch(target.raw_host or ""))
     except ValueError:
         valid, target = False, url
     if not valid or target.user is not None or target.password is not None:
-        raise RedirectRefusedError(f"{here} redirects to something that is no plain http(s) URL")
+        raise RedirectRefusedError(f"{here} redirects to an address that is not a plain http(s) URL")
     if url.scheme == "https" and target.scheme != "https":
-        raise RedirectRefusedError(f"{here} redirects from https down to {target.origin()}: refused")
+        raise RedirectRefusedError(f"{here} redirects from https to {target.origin()}: downgrade refused")
     return target

@@ -45,7 +45,7 @@ _MAX_TAG_PAGE = 8 * 1024 * 1024
 _MAX_REFERRER_PAGES = 20
 _ACCEPT_MANIFEST = {"Accept": media_types.ACCEPT}
 _ACCEPT_INDEX = {"Accept": media_types.OCI_INDEX}
-# RFC 9110, section 14.4: what a 416 carries.
+# The `Content-Range` of a 416 (RFC 9110, section 14.4).
 _UNSATISFIED = re.compile(r"bytes \*/(\d{1,19})", re.ASCII | re.IGNORECASE)
 
 
@@ -101,7 +101,7 @@ class RegistryRepository:
             if offset and unsatisfied_size(response) == offset:
                 yield ResponseStream(response, offset, offset)
                 return
-        # The stored beginning is longer than the upstream's blob: only the whole blob shows which of them is wrong.
+        # More bytes are stored than the upstream's blob has: only the whole blob shows which of the two is wrong.
         async with self._open("GET", path, {}) as response:
             if response.status != 200:
                 raise await self._refusal(response)
@@ -123,7 +123,7 @@ class RegistryRepository:
             try:
                 tags = parse_tags(await response.read(_MAX_TAG_PAGE))
             except InvalidListingError as error:
-                raise UpstreamBrokenError(f"{response.what}: {error}") from None
+                raise UpstreamBrokenError(f"{response.request}: {error}") from None
             more = next_link(response.headers.get("Link", "")) is not None
             return cut_page(tags, limit, last, more=more)
 
@@ -152,13 +152,13 @@ class RegistryRepository:
         async with self._client.open("GET", url, self.source.repository, _ACCEPT_INDEX) as response:
             if lacks_referrers(response, url):
                 await response.discard()
-                raise NoReferrersError(f"{response.what}: no referrers API, status {response.status}")
+                raise NoReferrersError(f"{response.request}: no referrers API, status {response.status}")
             if response.status != 200:
                 raise await self._refusal(response)
             try:
                 return parse_referrers(await response.read(MAX_MANIFEST_SIZE)), self._next_page(response)
             except InvalidListingError as error:
-                raise NoReferrersError(f"{response.what}: {error}") from None
+                raise NoReferrersError(f"{response.request}: {error}") from None
 
     def _next_page(self, response: UpstreamResponse) -> URL | None:
         link = next_link(response.headers.get("Link", ""))
@@ -184,14 +184,16 @@ class RegistryRepository:
         return await response.refusal(self._client.clock())
 
 
-def response_stream(response: UpstreamResponse, asked: int) -> ResponseStream:
-    """Return the stream of a 200 or 206 to a request for the bytes after `asked`. Raise UpstreamBrokenError."""
+def response_stream(response: UpstreamResponse, requested: int) -> ResponseStream:
+    """Return the stream of a 200 or 206 to a request for the bytes from `requested` on. Raise UpstreamBrokenError."""
     if response.status == 200:
         return ResponseStream(response, 0, response.length)
     part = parse_content_range(response.headers.get("Content-Range"))
-    if part is None or part.start != asked or (part.size is not None and part.stop != part.size):
-        raise UpstreamBrokenError(f"{response.what}: not the requested range, which begins at byte {asked}")
-    return ResponseStream(response, asked, part.size)
+    if part is None or part.start != requested or (part.size is not None and part.stop != part.size):
+        raise UpstreamBrokenError(
+            f"{response.request}: not the requested range, which begins at byte {requested}"
+        )
+    return ResponseStream(response, requested, part.size)
 
 
 def unsatisfied_size(response: UpstreamResponse) -> int | None:
@@ -218,8 +220,8 @@ def digest_header(response: UpstreamResponse) -> Digest | None:
         return None
 
 
-def lacks_referrers(response: UpstreamResponse, asked: URL) -> bool:
+def lacks_referrers(response: UpstreamResponse, requested: URL) -> bool:
     """Return whether the response shows that the registry has no referrers API."""
     if response.status in (200, 408, 429):
         return False
-    return 300 <= response.status < 500 or response.status == 501 or response.url != asked
+    return 300 <= response.status < 500 or response.status == 501 or response.url != requested

@@ -1,4 +1,4 @@
-"""What came back from an upstream: a head, and a body still to be read."""
+"""Response of an upstream: the head, and a body that is still unread."""
 
 from __future__ import annotations
 
@@ -23,16 +23,19 @@ if TYPE_CHECKING:
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_SHORT_BODY = 16 * 1024
-_PATIENCE = 2.0  # seconds
+_SHORT_BODY_TIMEOUT = 2.0  # seconds
 _SMALL_CHUNK = 256 * 1024
 _BATCH = 1024 * 1024
-_GATHERING = 0.008  # seconds
+_GATHER_TIME = 0.008  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds that an upstream has: to connect, to the end of its headers, between two pieces of a body, and in
-    total for a small body or for an answer with its redirects and its authentication."""
+    """Timeouts of an upstream, in seconds.
+
+    `connect` is for the connection, `headers` for a response's head, `stall` for the time between two pieces of a body.
+    `total` is for a small body, and for a response with all redirects and the authentication.
+    """
 
     connect: float = 5
     headers: float = 15
@@ -41,9 +44,9 @@ class Timeouts:
 
 
 class UpstreamResponse:
-    """One answer of whatever status. `close` it when it is not read to its end.
+    """A response of any status. The caller closes it if the body is not read completely.
 
-    `received` is told the length of each piece of the body.
+    `received` is called with the length of each piece of the body.
     """
 
     def __init__(
@@ -60,8 +63,8 @@ class UpstreamResponse:
         self.location = self.headers.get("Location") if self.status in _REDIRECTS else None
 
     @property
-    def what(self) -> str:
-        """The request, for error texts."""
+    def request(self) -> str:
+        """The request, as text for messages."""
         return describe(self._response.method, self.url)
 
     @property
@@ -69,7 +72,7 @@ class UpstreamResponse:
         return ", ".join(self.headers.getall("WWW-Authenticate", ()))
 
     async def chunks(self) -> AsyncIterator[Chunk]:
-        """The body as it comes in, not decompressed. Raises UpstreamError when it breaks off or stalls."""
+        """Yield the body as it arrives, not decompressed. Raise UpstreamError if it is incomplete or stalls."""
         is_large = self.length is not None and self.length >= LARGE
         if is_large and (large := take_over(self._response, self._timeouts.stall)):
             with closing(large):
@@ -82,7 +85,7 @@ class UpstreamResponse:
                 await self._let_more_arrive()
 
     async def read(self, limit: int) -> bytes:
-        """The whole body. Raises UpstreamError, also as soon as it is longer than `limit` bytes."""
+        """Return the whole body. Raise UpstreamError, also if it is longer than `limit` bytes."""
         if (self.length or 0) > limit:
             raise self._too_long(limit)
         body = bytearray()
@@ -94,24 +97,25 @@ class UpstreamResponse:
                         raise self._too_long(limit)
         except TimeoutError:
             raise UpstreamTimeoutError(
-                f"{self.what}: the body did not end within {self._timeouts.total:g} s"
+                f"{self.request}: the body did not end within {self._timeouts.total:g} s"
             ) from None
         return bytes(body)
 
     async def refusal(self, now: float) -> UpstreamError:
-        """The error that this answer stands for."""
-        said = excerpt(await self._short_body())
-        return refusal(self.what, self.status, said, retry_after(self.headers.get("Retry-After"), now))
+        """Return the error that this response reports. `now` is in Unix seconds."""
+        message = excerpt(await self._short_body())
+        wait = retry_after(self.headers.get("Retry-After"), now)
+        return refusal(self.request, self.status, message, wait)
 
     async def discard(self) -> None:
-        """Have done with it; a short body is read, so that the connection can be used again."""
+        """Discard the response. Read a short body first, so that the connection can be reused."""
         try:
             await self._short_body()
         finally:
             self.close()
 
     def close(self) -> None:
-        """Give the connection back, or end it when the body was not read to its end."""
+        """Return the connection to the pool, or close it if the body was not read completely."""
         self._response.close()
 
     async def _read(self, content: LargeBody | aiohttp.StreamReader) -> Chunk:
@@ -123,33 +127,33 @@ class UpstreamResponse:
         return chunk
 
     async def _let_more_arrive(self) -> None:
-        """Have the kernel report no less than a batch for a moment.
+        """Wait until the kernel has received a batch, at most 8 ms.
 
-        A piece costs about the same whatever its size; at 100 MiB/s of small packets this takes off more than half of
-        the processor time, with and without TLS. The end of the connection is reported at once all the same.
+        A piece costs about the same for any size. At 100 MiB/s of small packets this saves more than half of the
+        processor time, with and without TLS. The end of the connection is still reported at once.
         """
-        connection = self._response.connection  # none any more when the body is complete
+        connection = self._response.connection  # None when the body is complete
         transport = connection.transport if connection else None
         peer = transport.get_extra_info("socket") if transport else None
         if peer is None:
             return
         try:
             set_low_water(peer, _BATCH)
-            await asyncio.sleep(_GATHERING)
+            await asyncio.sleep(_GATHER_TIME)
         finally:
             set_low_water(peer, 1)
 
     async def _short_body(self) -> bytes:
-        """The body where it is short and there at once: what goes with an error or a redirect isn't worth more."""
+        """Return a short body, or nothing if it is too long or too slow: an error is not worth a longer wait."""
         with suppress(UpstreamError, TimeoutError):
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_SHORT_BODY_TIMEOUT):
                 return await self.read(_MAX_SHORT_BODY)
         return b""
 
     def _too_long(self, limit: int) -> UpstreamBrokenError:
-        return UpstreamBrokenError(f"{self.what}: the body is longer than the {limit} bytes allowed")
+        return UpstreamBrokenError(f"{self.request}: the body is longer than the {limit} bytes allowed")
 
     def _failure(self, error: Exception) -> UpstreamError:
         if isinstance(error, TimeoutError):
-            return UpstreamTimeoutError(f"{self.what}: no byte came for {self._timeouts.stall:g} s")
-        return UpstreamBrokenError(f"{self.what}: {reason(error)}")
+            return UpstreamTimeoutError(f"{self.request}: no byte received for {self._timeouts.stall:g} s")
+        return UpstreamBrokenError(f"{self.request}: {reason(error)}")

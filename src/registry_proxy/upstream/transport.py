@@ -1,4 +1,4 @@
-"""One HTTP request to an upstream, or to a host it sends us to: connected to only where that is allowed."""
+"""HTTP requests to an upstream and to the hosts that it refers to, at permitted addresses only."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from yarl import URL
 
 USER_AGENT = f"registry-proxy/{__version__}"
-_MAX_HEADER = 128 * 1024  # gcr.io sends very large ones
-# asyncio receives at most this much at once; aiohttp stops reading from the socket at twice as much unread.
+_MAX_HEADER = 128 * 1024  # bytes; gcr.io sends very large headers
+# In bytes. asyncio receives at most this much at once; aiohttp pauses the socket when twice as much is unread.
 _READ_SIZE = 256 * 1024
 
 
 class _AddressRefusedError(OSError):
     def __init__(self, kind: AddressClass) -> None:
-        super().__init__("the address is refused")
+        super().__init__("the address is not allowed")
         self.kind = kind
 
 
 class _Response(aiohttp.ClientResponse):
-    """Knows the address it came from, also when its connection is already back in the pool."""
+    """A response that keeps the address of its peer after the connection has returned to the pool."""
 
     peer: str | None = None
 
@@ -46,17 +46,17 @@ class _Response(aiohttp.ClientResponse):
 
 
 class Transport:
-    """The connections of one upstream. Make it inside the running event loop, and close it.
+    """The connections of one upstream. Create it inside the running event loop, and close it.
 
-    Its own host may be anywhere. Other hosts, which the upstream names in redirects and challenges, must have public
-    addresses, or ones of the classes from which its own host has answered: a registry on a private network may use
-    storage there, a public one may not send us into ours. What counts is where own answers really came from, not what
-    the name resolves to: a hostile name server could add any address to that.
+    The upstream's host may have any address. Other hosts, to which its redirects and challenges refer, must have a
+    public address, or one of a class from which the upstream's host has responded: a registry on a private network may
+    use storage there, but a public registry must not direct requests into a private network. The class is that of the
+    actual peer, not of the resolved name: a hostile name server could add any address to a name.
 
-    Proxies of the environment (HTTPS_PROXY) are not used: a proxy resolves the names itself, out of reach of these
-    checks, and aiohttp's `trust_env` would also send credentials of ~/.netrc.
+    Proxies of the environment (HTTPS_PROXY) are not used: a proxy resolves names itself, which bypasses these checks,
+    and aiohttp's `trust_env` would also send credentials of ~/.netrc.
 
-    `received` is told of all bytes of bodies, as they come in.
+    `received` is called with the length of each piece of a body, as it arrives.
     """
 
     def __init__(
@@ -71,21 +71,24 @@ class Transport:
         self._received = received
         self.home = home.origin()
         self.timeouts = timeouts or Timeouts()
-        self._peers: dict[str, AddressClass] = {}  # the addresses from which its own host has responded
-        # By default aiohttp's one context for all, of the operating system's authorities or SSL_CERT_FILE: each
-        # further one would cost 1 MB and 35 ms.
+        self._peers: dict[str, AddressClass] = {}  # by address: the peers that responded for the home host
+        # True: aiohttp's shared context, with the CAs of the operating system or SSL_CERT_FILE. Each further context
+        # would cost 1 MB and 35 ms.
         trust = ssl_context or True
         self._own = self._session(trust, resolver, guarded=False)
         self._others = self._session(trust, resolver, guarded=True)
 
     async def send(self, method: str, url: URL, headers: Mapping[str, str]) -> UpstreamResponse:
-        """The answer's head, of whatever status; redirects are not followed. Raises UpstreamError."""
+        """Send a request and return the response after its head, of any status. Redirects are not followed.
+
+        Raise UpstreamError.
+        """
         is_own = url.host == self.home.host
         session = self._own if is_own else self._others
         try:
             async with asyncio.timeout(self.timeouts.headers):
                 response = await session.request(method, url, headers=headers, allow_redirects=False)
-        except (aiohttp.ClientError, OSError, UnicodeError) as error:  # UnicodeError: of odd host names
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:  # UnicodeError: invalid host names
             raise self._failure(error, method, url) from None
         if is_own and isinstance(response, _Response) and response.peer and response.peer not in self._peers:
             self._peers[response.peer] = classify(response.peer)
@@ -102,7 +105,7 @@ class Transport:
         connector = aiohttp.TCPConnector(
             ssl=trust,
             resolver=resolver,
-            limit=0,  # as many as there are fills; a queue here would look like a slow upstream
+            limit=0,  # unlimited: a request that waits for a connection would look like a slow upstream
             socket_factory=self._guarded_socket if guarded else None,
         )
         return aiohttp.ClientSession(
@@ -119,7 +122,10 @@ class Transport:
         )
 
     def _guarded_socket(self, info: AddrInfoType) -> socket.socket:
-        """A socket to connect to `info` with: called for each address, literal or resolved, at each connection."""
+        """Return a socket for a connection to `info`. Raise _AddressRefusedError if the address is not allowed.
+
+        aiohttp calls it for each address, literal or resolved, of each connection.
+        """
         family, kind, protocol, _, address = info
         found = classify(str(address[0]))
         if found is not AddressClass.PUBLIC and found not in self._peers.values():
@@ -127,14 +133,14 @@ class Transport:
         return socket.socket(family, kind, protocol)
 
     def _failure(self, error: Exception, method: str, url: URL) -> UpstreamError:
-        what = describe(method, url)
+        request = describe(method, url)
         refused = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else None
         if isinstance(refused, _AddressRefusedError):
             return RedirectRefusedError(
-                f"{self.home.host} sends us to {url.host}, which has a {refused.kind.value} address: refused"
+                f"{self.home.host} refers to {url.host}, which has a {refused.kind.value} address: refused"
             )
         if isinstance(error, aiohttp.ConnectionTimeoutError):
-            return UpstreamTimeoutError(f"{what}: no connection within {self.timeouts.connect:g} s")
+            return UpstreamTimeoutError(f"{request}: no connection within {self.timeouts.connect:g} s")
         if isinstance(error, TimeoutError):
-            return UpstreamTimeoutError(f"{what}: no answer within {self.timeouts.headers:g} s")
-        return UpstreamBrokenError(f"{what}: {reason(error)}")
+            return UpstreamTimeoutError(f"{request}: no response within {self.timeouts.headers:g} s")
+        return UpstreamBrokenError(f"{request}: {reason(error)}")

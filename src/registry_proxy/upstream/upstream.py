@@ -45,7 +45,7 @@ class RegistryUpstream:
 
     @property
     def rate_limit(self) -> RateLimit | None:
-        """The pulls that are left, by the last response that reported them."""
+        """The rate limit in the last response that reported it."""
         return RateLimit.parse(self._client.rate_limit_headers)
 
     def repository(self, name: Repository) -> RegistryRepository:

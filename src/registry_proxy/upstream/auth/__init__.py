@@ -1,1 +1,1 @@
-"""Authentication at upstream registries: challenges, tokens, and where credentials come from."""
+"""Authentication at upstream registries: challenges, tokens, and the sources of credentials."""

@@ -1,4 +1,4 @@
-"""How a request is authenticated: what to send first, when to try again, with what. No I/O of its own."""
+"""Authentication of requests: what to send first, and when and how to retry. It does no I/O itself."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from registry_proxy.upstream.auth.credentials import CredentialProvider, Credentials
     from registry_proxy.upstream.auth.realms import RealmRule
 
-# Redirects can lead to any number of hosts: what they cause to be remembered is bounded.
+# Redirects can lead to any number of hosts, so the number of cached schemes is bounded.
 _MAX_ORIGINS = 64
 
 
 class Challenged(Protocol):
-    """What authentication has to know of an answer."""
+    """The part of a response that authentication depends on."""
 
     @property
     def status(self) -> int: ...
     @property
     def www_authenticate(self) -> str:
-        """The `WWW-Authenticate` values, joined by commas; empty when there is none."""
+        """The `WWW-Authenticate` values, joined by commas; empty if there is none."""
         ...
 
     async def discard(self) -> None:
-        """Done with this answer: another attempt follows."""
+        """Discard the response, because another attempt follows."""
         ...
 
 
@@ -44,20 +44,23 @@ ResponseT = TypeVar("ResponseT", bound=Challenged)
 
 @dataclass(frozen=True, slots=True)
 class BasicScheme:
-    """RFC 7617: the credentials themselves go to the registry."""
+    """Basic authentication (RFC 7617): the registry receives the credentials themselves."""
 
 
 @dataclass(frozen=True, slots=True)
 class BearerScheme:
-    """A token from `realm`. The scope is its pieces joined by the repository's name: one piece stands for itself,
-    such as ECR's `aws`, and none for no scope at all."""
+    """Bearer authentication with a token from `realm`.
+
+    The scope is the pieces joined by the repository's name. A single piece is the whole scope, such as ECR's `aws`;
+    without pieces there is no scope.
+    """
 
     realm: URL
     service: str | None
     scope_pieces: tuple[str, ...]
 
     def request(self, repository: Repository, credentials: Credentials | None) -> TokenRequest:
-        """What to ask the token service for."""
+        """Return the request to the token service."""
         return TokenRequest(self.realm, self.service, repository.name.join(self.scope_pieces), credentials)
 
 
@@ -65,7 +68,7 @@ Scheme = BasicScheme | BearerScheme
 
 
 def choose_scheme(www_authenticate: str, repository: Repository) -> Scheme | None:
-    """The scheme to answer with; None when nothing we speak is offered."""
+    """Return the scheme to use; None if no supported scheme is offered."""
     challenges = parse_challenges(www_authenticate)
     for challenge in challenges:
         if challenge.scheme == "bearer" and (bearer := _bearer(challenge, repository)):
@@ -86,9 +89,9 @@ def _bearer(challenge: Challenge, repository: Repository) -> BearerScheme | None
 
 
 def scope_pieces(scope: str, repository: Repository) -> tuple[str, ...]:
-    """What stays of a scope when the repository's name is taken out of it, so that it fits every other name.
+    """Return the parts of a scope before and after the repository's name, so that they match every other name.
 
-    The name can have a prefix in front, where a redirect has led to another path.
+    A redirect to another path can add a prefix to the name.
     """
     if not scope:
         return ()
@@ -106,8 +109,10 @@ def scope_pieces(scope: str, repository: Repository) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Grant:
-    """What one attempt is sent with. `fresh`: asking again can't bring anything better. `basic` are the credentials
-    that are sent themselves."""
+    """The authorization of one attempt.
+
+    `fresh` means that a second try can't get a better one. `basic` are the credentials, if they are sent themselves.
+    """
 
     authorization: str | None = None
     token: TokenRequest | None = None
@@ -115,9 +120,9 @@ class _Grant:
     basic: Credentials | None = None
 
     def is_refused(self, status: int) -> bool:
-        """Whether the status can mean that this grant is worth nothing (any more).
+        """Return whether the status can mean that this grant is invalid or has expired.
 
-        400: Amazon's public registry, of an expired token. 403: some say so of a token that died early.
+        400: Amazon's public registry, for an expired token. 403: some registries, for a token that expired early.
         """
         return status == 401 or (self.token is not None and status in (400, 403))
 
@@ -126,9 +131,9 @@ _NOTHING = _Grant()
 
 
 class Authenticator:
-    """Sends requests of one upstream with what it demands.
+    """Authentication of the requests to one upstream.
 
-    It remembers per origin what was demanded, so that one 401 is enough, not one a request.
+    The demanded scheme is cached per origin, so that only the first request gets a 401.
     """
 
     def __init__(
@@ -143,14 +148,14 @@ class Authenticator:
     async def send(
         self, url: URL, repository: Repository, attempt: Callable[[str | None], Awaitable[ResponseT]]
     ) -> ResponseT:
-        """The answer to `attempt`, which gets the `Authorization` to send; at most four attempts.
+        """Return the response to `attempt`, which is called with the `Authorization` to send, at most four times.
 
-        A refused token is followed by an attempt without any, for a challenge that owes nothing to the old token
-        (nvcr.io names another realm when it sees an expired one). Refused credentials are followed by newer ones where
-        there are any. Raises UpstreamError when a token or the credentials can't be had.
+        After a refused token, the next attempt sends none, because the challenge can depend on the old token: nvcr.io
+        sends another realm for an expired one. After refused credentials, the next attempt sends newer ones, if there
+        are any. Raise UpstreamError if a token or the credentials are unavailable.
         """
         response, grant = await self._negotiate(url, repository, attempt)
-        # 403 is what Amazon's private registries say of credentials that have expired.
+        # Amazon's private registries return 403 for expired credentials.
         if grant.basic is None or response.status not in (401, 403):
             return response
         renewed = await self._credentials.refresh(repository, grant.basic)
@@ -162,28 +167,28 @@ class Authenticator:
     async def _negotiate(
         self, url: URL, repository: Repository, attempt: Callable[[str | None], Awaitable[ResponseT]]
     ) -> tuple[ResponseT, _Grant]:
-        """The answer to the best that can be sent, and what that was."""
-        remembered = self._schemes.get(url.origin())
-        grant = await self._grant(remembered, url, repository)
+        """Return the response to the best authorization available, and that authorization."""
+        cached = self._schemes.get(url.origin())
+        grant = await self._grant(cached, url, repository)
         response = await attempt(grant.authorization)
         if not grant.is_refused(response.status):
             return response, grant
         if grant.authorization is not None:
             self._forget(grant)
-            if self._is_final(response, grant, remembered, repository):
+            if self._is_final(response, grant, cached, repository):
                 return response, grant
             await response.discard()
             response = await attempt(None)
-        return await self._answer_challenge(response, url, repository, attempt)
+        return await self._respond_to_challenge(response, url, repository, attempt)
 
-    async def _answer_challenge(
+    async def _respond_to_challenge(
         self,
         response: ResponseT,
         url: URL,
         repository: Repository,
         attempt: Callable[[str | None], Awaitable[ResponseT]],
     ) -> tuple[ResponseT, _Grant]:
-        """The last attempt, with what the answer to a request without `Authorization` demands."""
+        """Make the last attempt, as demanded by the response to a request without `Authorization`."""
         scheme = choose_scheme(response.www_authenticate, repository) if response.status == 401 else None
         if scheme is None:
             return response, _NOTHING
@@ -198,7 +203,7 @@ class Authenticator:
         return response, grant
 
     async def _grant(self, scheme: Scheme | None, url: URL, repository: Repository) -> _Grant:
-        """What to send to `url` by a scheme."""
+        """Return the authorization for `url` by a scheme. Raise UpstreamError."""
         if scheme is None:
             return _NOTHING
         credentials = await self._credentials.get(repository) if self._may_have_credentials(url) else None
@@ -225,22 +230,22 @@ class Authenticator:
         realm = request.realm
         if request.credentials and not self._rule.allows_credentials(realm):
             raise UpstreamBrokenError(
-                f"{self._home.host} names {realm.origin()} as its token service; the credentials of "
-                f"{self._home.host} are not sent there, because it is another domain: if it is right, add it to "
-                "the upstream's realm hosts"
+                f"{self._home.host} refers to the token service {realm.origin()} on another domain: "
+                f"the credentials of {self._home.host} were not sent there. If this token service is right, add its "
+                "host to `realms` of the upstream"
             )
         if not self._rule.allows_anonymous(realm):
             raise UpstreamBrokenError(
-                f"{self._home.host} names {realm.origin()} as its token service, which is another host without TLS"
+                f"{self._home.host} refers to the token service {realm.origin()}, another host without TLS: refused"
             )
 
     def _is_final(
-        self, response: Challenged, grant: _Grant, remembered: Scheme | None, repository: Repository
+        self, response: Challenged, grant: _Grant, cached: Scheme | None, repository: Repository
     ) -> bool:
-        """Whether the registry means it: it refused something new, and demands nothing else."""
+        """Return whether a retry is useless: the refused grant was new, and the registry demands no other scheme."""
         if not grant.fresh:
             return False
-        return response.status != 401 or choose_scheme(response.www_authenticate, repository) == remembered
+        return response.status != 401 or choose_scheme(response.www_authenticate, repository) == cached
 
     def _may_have_credentials(self, url: URL) -> bool:
         return url.origin() == self._home or self._rule.is_named(url)

@@ -1,4 +1,4 @@
-"""Programs that print a password: run without a shell, within a time, and never with a secret among their arguments."""
+"""Programs that print a password. They run without a shell, with a timeout, and with no secret in their arguments."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _MAX_OUTPUT = 64 * 1024
 
 
 class CommandError(Exception):
-    """There is no password; the text says which program failed and what it told. It never holds a secret."""
+    """A program printed no password. The message has the program and its error message, and never a secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a program gets: seconds, and its environment."""
+    """The time limit of a program in seconds, and its environment."""
 
     seconds: float
     environ: Mapping[str, str] = field(repr=False)
@@ -34,7 +34,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class _Output:
-    """What a program printed, the first 64 KiB of it, and its exit status."""
+    """The exit status of a program, and the first 64 KiB of each of its outputs."""
 
     status: int
     stdout: bytes = field(repr=False)
@@ -42,7 +42,7 @@ class _Output:
 
 
 class PasswordCommand:
-    """`password_command`: a program that prints nothing but the password of `username`."""
+    """`password_command`: a program that prints only the password of `username`."""
 
     def __init__(self, username: str, arguments: Sequence[str], limits: Limits) -> None:
         self._username = username
@@ -50,15 +50,15 @@ class PasswordCommand:
         self._limits = limits
 
     async def __call__(self) -> Credentials:
-        """Run it. Raises CommandError."""
+        """Run the program and return the credentials. Raise CommandError."""
         name = self._arguments[0]
         output = await _run(self._arguments, b"", self._limits)
         if output.status != 0:
-            raise CommandError(f"{name} {_ending(output.status)}{_said(output.stderr)}")
-        return Credentials(self._username, checked_password(output.stdout, f"what {name} prints"))
+            raise CommandError(f"{name} {_exit_cause(output.status)}{_quoted(output.stderr)}")
+        return Credentials(self._username, checked_password(output.stdout, f"the output of {name}"))
 
 
-class _HelperAnswer(msgspec.Struct, rename="pascal"):
+class _HelperOutput(msgspec.Struct, rename="pascal"):
     username: str = ""
     secret: str = ""
 
@@ -66,7 +66,7 @@ class _HelperAnswer(msgspec.Struct, rename="pascal"):
 class CredentialHelper:
     """`credential_helper`: a program `docker-credential-NAME`, which prints the user and the password of `server`.
 
-    Source: the protocol of docker-credential-helpers, as its `client` package speaks it.
+    Source: the protocol of docker-credential-helpers, as implemented by its `client` package.
     """
 
     def __init__(self, name: str, server: str, limits: Limits) -> None:
@@ -75,29 +75,30 @@ class CredentialHelper:
         self._limits = limits
 
     async def __call__(self) -> Credentials:
-        """Run it. Raises CommandError."""
+        """Run the program and return the credentials. Raise CommandError."""
         output = await _run([self._program, "get"], self._server.encode(), self._limits)
         if output.status != 0:
-            # By the protocol errors are told on stdout, but what could be an answer is not shown.
-            told = output.stderr or (output.stdout if b"{" not in output.stdout else b"")
-            raise CommandError(f"{self._program} {_ending(output.status)} for {self._server}{_said(told)}")
+            # By the protocol, error messages are printed to stdout. Output that could be JSON with a secret is omitted.
+            message = output.stderr or (output.stdout if b"{" not in output.stdout else b"")
+            cause = _exit_cause(output.status)
+            raise CommandError(f"{self._program} {cause} for {self._server}{_quoted(message)}")
         try:
-            response = msgspec.json.decode(output.stdout, type=_HelperAnswer)
+            response = msgspec.json.decode(output.stdout, type=_HelperOutput)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            raise CommandError(f"what {self._program} prints is not a credential helper's JSON") from None
+            raise CommandError(f"the output of {self._program} is not a credential helper's JSON") from None
         if response.username == "<token>":
             raise CommandError(
                 f"{self._program} has an identity token for {self._server}, which is not supported. "
                 "Store an access token with its user name instead"
             )
         if not response.username or ":" in response.username:
-            raise CommandError(f"{self._program} names no user that can be sent for {self._server}")
+            raise CommandError(f"{self._program} printed no usable user name for {self._server}")
         password = checked_password(response.secret.encode(), f"the secret of {self._program}")
         return Credentials(response.username, password)
 
 
 def checked_password(raw: bytes, what: str) -> str:
-    """The password, without one line break at its end. Raises CommandError, which calls it `what`."""
+    """Return the password without one trailing line break. Raise CommandError, with `what` as its subject."""
     try:
         text = raw.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
@@ -114,7 +115,7 @@ async def _run(arguments: Sequence[str], stdin: bytes, limits: Limits) -> _Outpu
             lambda: _Run(loop),
             *arguments,
             env=limits.environ,
-            start_new_session=True,  # so that what it starts can be ended with it
+            start_new_session=True,  # so that its child processes can be killed with it
         )
     except OSError as error:
         raise CommandError(f"{arguments[0]} can't be run: {error.strerror}") from error
@@ -123,7 +124,7 @@ async def _run(arguments: Sequence[str], stdin: bytes, limits: Limits) -> _Outpu
         async with asyncio.timeout(limits.seconds):
             await run.complete
     except TimeoutError:
-        raise CommandError(f"{arguments[0]} did not end within {limits.seconds:g} s") from None
+        raise CommandError(f"{arguments[0]} did not exit within {limits.seconds:g} s") from None
     finally:
         if not run.exited.done():
             with suppress(ProcessLookupError):
@@ -134,10 +135,10 @@ async def _run(arguments: Sequence[str], stdin: bytes, limits: Limits) -> _Outpu
 
 
 class _Run(asyncio.SubprocessProtocol):
-    """A program that runs. It is complete when it has exited and nobody can write to its output any more."""
+    """A running program. It is complete when it has exited and no process can write to its outputs any more."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.output = {1: bytearray(), 2: bytearray()}  # by descriptor, the beginning of it
+        self.output = {1: bytearray(), 2: bytearray()}  # by file descriptor, the first bytes
         self.exited = loop.create_future()
         self.complete = loop.create_future()
 
@@ -160,10 +161,10 @@ def _feed(transport: asyncio.SubprocessTransport, stdin: bytes) -> None:
     pipe.close()
 
 
-def _ending(status: int) -> str:
-    return f"ended with status {status}" if status >= 0 else f"was ended by signal {-status}"
+def _exit_cause(status: int) -> str:
+    return f"exited with status {status}" if status >= 0 else f"was terminated by signal {-status}"
 
 
-def _said(told: bytes) -> str:
-    text = excerpt(told)
+def _quoted(message: bytes) -> str:
+    text = excerpt(message)
     return f': "{text}"' if text else ""

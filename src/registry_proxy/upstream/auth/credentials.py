@@ -1,4 +1,4 @@
-"""The user name and password of an upstream, and where they come from."""
+"""User name and password of an upstream, and their providers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A user name and a password, token or key, as HTTP Basic takes them.
+    """A user name and a password, token or key, as HTTP Basic accepts them.
 
     Google's `_json_key` and `oauth2accesstoken`, Amazon's `AWS` and NVIDIA's `$oauthtoken` are plain user names.
     """
@@ -23,29 +23,29 @@ class Credentials:
     password: str = field(repr=False)
 
     def __post_init__(self) -> None:
-        # RFC 7617, section 2: a user-id with a colon can't be told from one without.
+        # RFC 7617, section 2: the first colon ends the user-id.
         if ":" in self.username:
             raise ValueError(
                 f"the user name {self.username!r} contains a colon, which HTTP Basic can't carry"
             )
 
     def basic(self) -> str:
-        """The value of an `Authorization` header."""
+        """Return the value of an `Authorization` header."""
         return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
 
 
 class CredentialProvider(Protocol):
-    """Where credentials come from. It is asked for each request that needs them, and keeps what is dear to get."""
+    """A source of credentials. It is called for each request that requires them, and caches them if necessary."""
 
     async def get(self, repository: Repository) -> Credentials | None:
-        """The credentials for a repository; None to ask anonymously. Raises UpstreamError."""
+        """Return the credentials for a repository; None for anonymous requests. Raise UpstreamError."""
 
     async def refresh(self, repository: Repository, refused: Credentials) -> Credentials | None:
-        """What to try instead of those that the upstream has just refused; the same ones if there is nothing else."""
+        """Return newer credentials after the upstream has refused some; the same ones if there are no others."""
 
 
 class StaticCredentials:
-    """A provider of credentials from the configuration; `replace` puts others in their place."""
+    """A provider of the credentials in the configuration. `replace` sets new ones."""
 
     def __init__(self, credentials: Credentials | None = None) -> None:
         self._credentials = credentials
@@ -57,14 +57,14 @@ class StaticCredentials:
         return self._credentials
 
     def replace(self, credentials: Credentials | None) -> None:
-        """Use these from the next request on; tokens of the old ones are not used again."""
+        """Use these credentials from the next request on. Tokens of the old ones are not used again."""
         self._credentials = credentials
 
 
 class CredentialsByPath:
-    """A provider of other credentials for some repositories: of those below the longest path that fits.
+    """A provider that selects another provider by the repository: that of the longest matching path.
 
-    A path is a repository, or what its name begins with up to a slash.
+    A path is a repository, or the start of its name up to a slash.
     """
 
     def __init__(self, general: CredentialProvider, paths: Mapping[str, CredentialProvider]) -> None:

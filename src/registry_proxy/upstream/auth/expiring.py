@@ -1,4 +1,4 @@
-"""Credentials that live for a while, and are got anew before they die."""
+"""Credentials that expire, and are renewed before."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# The part of their lifetime after which credentials are got anew, while they are still used.
+# The part of their lifetime after which credentials are renewed in the background.
 _REFRESH_AT = 0.8
-# Refused credentials that are younger are not got anew: clients can ask for anything that is refused. Seconds.
-_LEAST_AGE = 60.0
+# In seconds. Refused credentials that are younger are not renewed: a client can request any number of forbidden names.
+_MIN_AGE = 60.0
 
 
 class ExpiringCredentials:
-    """A provider of what `fetch` gets, for `lifetime` seconds; `fetch` may raise CommandError.
+    """A provider of the credentials that `fetch` returns, for `lifetime` seconds. `fetch` may raise CommandError.
 
-    All who wait share one run. What there is stays in use when there is nothing newer: whether it still works, only the
-    upstream can tell. `clock` is a steady one, in seconds; `what` names the credentials in the log.
+    Concurrent requests share one call of `fetch`. If it fails, the previous credentials stay in use, because the
+    upstream may still accept them. `clock` is monotonic, in seconds; `what` is the name of the credentials in the log.
     """
 
     def __init__(
@@ -47,25 +47,25 @@ class ExpiringCredentials:
         self._what = what
         self._clock = clock
         self._credentials: Credentials | None = None
-        self._got_at = 0.0
+        self._fetched_at = 0.0
         self._error = ""
         self._breaker = Breaker()
         self._single_flight: SingleFlight[None] = SingleFlight(background)
 
     async def get(self, repository: Repository) -> Credentials | None:  # noqa: ARG002
-        """Those in use; waits only when there are none, or when they are too old and newer ones are likely."""
-        age = self._clock() - self._got_at
+        """Return the current credentials. Wait only if there are none, or if they expired and `fetch` may succeed."""
+        age = self._clock() - self._fetched_at
         if self._credentials is None or (age >= self._lifetime and not self._breaker.failing):
             await self._refresh()
         elif age >= self._lifetime * _REFRESH_AT:
             self._start()
         if self._credentials is None:
-            # A refusal, as of wrong credentials: the registry itself is not out of order.
+            # Denied, as for wrong credentials: the registry itself works.
             raise UpstreamDeniedError(f"there are no credentials: {self._error}", login_required=True)
         return self._credentials
 
     async def refresh(self, repository: Repository, refused: Credentials) -> Credentials | None:  # noqa: ARG002
-        if self._credentials == refused and self._clock() - self._got_at >= _LEAST_AGE:
+        if self._credentials == refused and self._clock() - self._fetched_at >= _MIN_AGE:
             await self._refresh()
         return self._credentials
 
@@ -90,9 +90,10 @@ class ExpiringCredentials:
             self._breaker.failed(now)
             self._error = str(error)
             pause = self._breaker.paused_until - now
-            use = "the old ones stay in use" if self._credentials else "there are none"
-            log.error("no new credentials for %s, %s: %s. Next try in %.0f s", self._what, use, error, pause)  # noqa: TRY400
+            use = "the previous ones stay in use" if self._credentials else "there are none"
+            message = "no new credentials for %s, %s: %s. Next attempt in %.0f s"
+            log.error(message, self._what, use, error, pause)  # noqa: TRY400
         else:
             self._breaker.succeeded()
-            self._got_at = self._clock()
+            self._fetched_at = self._clock()
             log.info("new credentials for %s", self._what)

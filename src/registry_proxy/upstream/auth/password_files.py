@@ -1,4 +1,4 @@
-"""A password in a file, which may be replaced at any time."""
+"""Password in a file that may be replaced at any time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class FileCredentials:
-    """A provider of what a file holds, read again when it has changed; `initial` is what it held at the start."""
+    """A provider of the password in a file, which is re-read after a change. `initial` is the content on startup."""
 
     def __init__(self, initial: Credentials, path: Path) -> None:
         self._credentials = initial
@@ -26,26 +26,26 @@ class FileCredentials:
         self._stamp: FileStamp | None = None
 
     async def get(self, repository: Repository) -> Credentials | None:  # noqa: ARG002
-        self._look()
+        self._reload_if_changed()
         return self._credentials
 
     async def refresh(self, repository: Repository, refused: Credentials) -> Credentials | None:  # noqa: ARG002
-        self._look()
+        self._reload_if_changed()
         return self._credentials
 
-    def _look(self) -> None:
-        """Take over a change. A file that is missing for the moment, or can't be used, changes nothing."""
+    def _reload_if_changed(self) -> None:
+        """Apply a change of the file. Keep the password while the file is missing or unusable."""
         stamp = FileStamp.read(self._path)
         if stamp is None or stamp == self._stamp:
             return
         self._stamp = stamp
         try:
-            password = checked_password(self._path.read_bytes(), f"what {self._path} holds")
+            password = checked_password(self._path.read_bytes(), f"the content of {self._path}")
         except OSError:
             return
         except CommandError as error:
-            log.error("the old password stays in use: %s", error)  # noqa: TRY400
+            log.error("password not reloaded, the previous one stays in use: %s", error)  # noqa: TRY400
             return
         if password != self._credentials.password:
             self._credentials = Credentials(self._credentials.username, password)
-            log.info("the password in %s was taken over", self._path)
+            log.info("password reloaded from %s", self._path)

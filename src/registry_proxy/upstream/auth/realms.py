@@ -1,7 +1,7 @@
-"""Which token services an upstream may send us to, and which get its credentials. Pure.
+"""Rules for token services: which ones an upstream may refer to, and which ones get its credentials. Pure.
 
-A realm is an attacker's input (CVE-2026-33540, CVE-2026-48978). What a permitted name resolves to is checked by the
-transport when it connects.
+An attacker can choose the realm (CVE-2026-33540, CVE-2026-48978). The transport checks the address of a permitted name
+when it connects.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 class DomainRegistry(Protocol):
-    """Knows what a registrable domain is."""
+    """Lookup of registrable domains."""
 
     def registrable_domain(self, host: str) -> str | None:
-        """The part of a host name that somebody can register; None where there is none."""
+        """Return the part of a host name that can be registered; None if there is none."""
         ...
 
 
 class PublicSuffixes:
-    """The Public Suffix List, read when the first host is looked up: it costs 50 ms and 4 MB."""
+    """The Public Suffix List, loaded at the first lookup because it costs 50 ms and 4 MB."""
 
     @cached_property
     def _suffixes(self) -> PublicSuffixList:
@@ -41,7 +41,7 @@ class PublicSuffixes:
 
 
 class RealmRule:
-    """What one upstream's challenges may name."""
+    """The hosts that one upstream's challenges may refer to. `named` are those in the preset or the configuration."""
 
     def __init__(self, home: URL, named: frozenset[str], domains: DomainRegistry) -> None:
         self._home = home
@@ -49,17 +49,17 @@ class RealmRule:
         self._domains = domains
 
     def is_named(self, url: URL) -> bool:
-        """Whether the preset or the configuration names this host for the upstream's credentials."""
+        """Return whether the preset or the configuration allows this host to get the upstream's credentials."""
         return url.host in self._named and self._is_no_downgrade(url)
 
     def allows_credentials(self, realm: URL) -> bool:
-        """Whether the upstream's credentials may go there."""
+        """Return whether the upstream's credentials may be sent to this realm."""
         if not self._is_no_downgrade(realm) or realm.host is None:
             return False
         return realm.host == self._home.host or realm.host in self._named or self._is_sibling(realm.host)
 
     def allows_anonymous(self, realm: URL) -> bool:
-        """Whether we may ask there for a token without any credentials."""
+        """Return whether an anonymous token may be requested from this realm."""
         return realm.scheme == "https" or self.allows_credentials(realm)
 
     def _is_no_downgrade(self, url: URL) -> bool:

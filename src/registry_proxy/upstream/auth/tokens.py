@@ -1,4 +1,4 @@
-"""Bearer tokens: what is asked of a token service, what it answers, and the tokens that still serve.
+"""Bearer tokens: requests to a token service, its responses, and a cache of valid tokens.
 
 Source: the token authentication specification of the Docker registry (distribution/docs/spec/auth/token.md).
 """
@@ -23,23 +23,26 @@ if TYPE_CHECKING:
     from registry_proxy.aio.tasks import BackgroundTasks
     from registry_proxy.upstream.auth.credentials import Credentials
 
-MAX_TOKEN_ANSWER = 64 * 1024
-_DEFAULT_LIFETIME = 60.0  # what the specification says of an answer without expires_in
+MAX_TOKEN_RESPONSE = 64 * 1024
+# In seconds. The default is that of the specification for a response without `expires_in`.
+_DEFAULT_LIFETIME = 60.0
 _MAX_LIFETIME = 24 * 3600.0
 _MARGIN = 15.0
 _MAX_TOKENS = 500
-# RFC 6750, section 2.1 (b64token), with what registries use beyond it; no space or control character.
+# RFC 6750, section 2.1 (b64token), and other characters that registries use; no space or control character.
 _TOKEN = re.compile(r"[\x21-\x7e]+", re.ASCII)
 
 
-class InvalidTokenAnswerError(ValueError):
-    """The token service's answer holds no token."""
+class InvalidTokenResponseError(ValueError):
+    """The token service's response contains no token."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """What a token is asked for, and for whom. It is the key of the cache, so one credential's token never serves
-    another's."""
+    """The scope of a token, and the credentials that it is for.
+
+    It is the key of the cache, so a token is used only for the credentials that obtained it.
+    """
 
     realm: URL
     service: str | None
@@ -47,7 +50,7 @@ class TokenRequest:
     credentials: Credentials | None
 
     def url(self) -> URL:
-        """The address to GET. Several scopes are separated by spaces, and sent one by one."""
+        """Return the URL of the GET request. Scopes are separated by spaces, and each is sent as a parameter."""
         query = [("service", self.service)] if self.service is not None else []
         query += [("scope", scope) for scope in self.scope.split()]
         return self.realm.extend_query(query)
@@ -55,7 +58,7 @@ class TokenRequest:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A bearer token and the second after which it is not used any more."""
+    """A bearer token. It is not used after `expires_at` (Unix seconds)."""
 
     value: str
     expires_at: float
@@ -64,21 +67,21 @@ class Token:
         return f"Token(expires_at={self.expires_at})"
 
 
-class _TokenAnswer(msgspec.Struct):
+class _TokenResponse(msgspec.Struct):
     token: str | None = None
     access_token: str | None = None
     expires_in: int | float | str | None = None
 
 
 def parse_token(raw: bytes, now: float) -> Token:
-    """Read a token service's answer, received at `now`; raises InvalidTokenAnswerError."""
+    """Return the token in a response received at `now` (Unix seconds). Raise InvalidTokenResponseError."""
     try:
-        response = msgspec.json.decode(raw, type=_TokenAnswer)
+        response = msgspec.json.decode(raw, type=_TokenResponse)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidTokenAnswerError(f"it is no token answer: {error}") from None
+        raise InvalidTokenResponseError(f"the response is not a token document: {error}") from None
     value = response.token or response.access_token
     if not value or not _TOKEN.fullmatch(value):
-        raise InvalidTokenAnswerError("it holds no usable token")
+        raise InvalidTokenResponseError("the response contains no usable token")
     lifetime = _lifetime(response.expires_in)
     return Token(value, now + lifetime - min(_MARGIN, lifetime / 5))
 
@@ -92,7 +95,7 @@ def _lifetime(expires_in: float | str | None) -> float:
 
 
 class TokenCache:
-    """Tokens by request, and one running request to the token service for each."""
+    """Tokens by request, and at most one running request to the token service for each."""
 
     def __init__(
         self,
@@ -102,7 +105,7 @@ class TokenCache:
     ) -> None:
         self._fetch = fetch
         self._clock = clock
-        # Clients choose the names in scopes: what they cause to be kept is bounded.
+        # Clients choose the repositories in scopes, so the number of tokens is bounded.
         self._tokens: LRUCache[TokenRequest, Token] = LRUCache(_MAX_TOKENS)
         self._single_flight: SingleFlight[Token] = SingleFlight(background)
 
@@ -112,7 +115,7 @@ class TokenCache:
         return token if token is not None and self._clock() < token.expires_at else None
 
     async def obtain(self, request: TokenRequest) -> Token:
-        """Return a new token. All who ask at the same time share one request and its failure. Raise UpstreamError."""
+        """Return a new token. Concurrent calls share one request and its failure. Raise UpstreamError."""
         return await self._single_flight.do(request, partial(self._obtain, request))
 
     def forget(self, request: TokenRequest, value: str) -> None:
