@@ -66,9 +66,11 @@ def test_a_file_that_breaks_while_it_runs_leaves_the_users_as_they_were(serve: S
     program = serve(guarded(tmp_path), workers=1)
     program.get(HELLO, login=ANN)
     (tmp_path / "users").write_text("ann:secret\n")
-    program.wait_until(lambda: bool(program.get(HELLO, login=BEN)) and "the users stay" in program.logged)
+    program.wait_until(
+        lambda: bool(program.get(HELLO, login=BEN)) and "the previous users stay valid" in program.logged
+    )
     assert program.get(HELLO, login=ANN).status == 200
-    assert "line 1 is no user with a bcrypt hash" in program.logged
+    assert "line 1 is not a user with a bcrypt hash" in program.logged
 
 
 def test_a_reload_takes_over_who_may_pull(serve: Serve, tmp_path: Path, registries: str) -> None:
@@ -102,7 +104,7 @@ def test_a_reload_with_a_useless_file_changes_nothing_and_ends_no_worker(
     assert program.get(HELLO, login=ANN).status == 200
     assert program.get(HELLO).status == 401
     assert "the old one stays in force" in program.logged
-    assert "access.htpasswd: line 1 is no user with a bcrypt hash" in program.logged
+    assert "access.htpasswd: line 1 is not a user with a bcrypt hash" in program.logged
     assert "Traceback" not in program.logged
     # Nothing of it was taken over by half.
     assert program.get("/v2/acme/hello/tags/list", host="ghcr.example.com", login=ANN).status == 200
@@ -143,7 +145,7 @@ def failed(command: str, folder: Path, toml: str) -> str:
 def test_a_start_with_a_useless_file_is_one_clear_error(tmp_path: Path, command: str) -> None:
     (tmp_path / "users").write_text("ann:secret\n")
     told = failed(command, tmp_path, '[access]\nhtpasswd = "users"\n')
-    assert f"{tmp_path}/users: access.htpasswd: line 1 is no user with a bcrypt hash" in told
+    assert f"{tmp_path}/users: access.htpasswd: line 1 is not a user with a bcrypt hash" in told
     assert "htpasswd -B" in told
     assert "secret" not in told
 

@@ -70,7 +70,7 @@ def test_a_line_that_is_no_user_is_told_with_its_number_and_without_its_text(
 ) -> None:
     path = tmp_path / "users"
     path.write_bytes(b"ben:" + HASH + b"\n" + line + b"\n")
-    with pytest.raises(PasswordFileError, match=r"line 2 is no user.*htpasswd -B") as caught:
+    with pytest.raises(PasswordFileError, match=r"line 2 is not a user.*htpasswd -B") as caught:
         read_password_file(path)
     assert str(path) in str(caught.value)
     assert "secret" not in str(caught.value)
@@ -80,7 +80,7 @@ def test_a_line_that_is_no_user_is_told_with_its_number_and_without_its_text(
 def test_a_user_that_is_there_twice_is_told(tmp_path: Path) -> None:
     path = tmp_path / "users"
     path.write_bytes(b"ann:" + HASH + b"\nann:" + HASH + b"\n")
-    with pytest.raises(PasswordFileError, match="line 2 has a user again"):
+    with pytest.raises(PasswordFileError, match="line 2 repeats a user"):
         read_password_file(path)
 
 
@@ -124,7 +124,7 @@ async def test_right_logins_are_right_and_others_are_not(passwords: Passwords) -
 )
 async def test_what_is_no_basic_login_is_wrong(passwords: Passwords, authorization: str) -> None:
     assert not await passwords.check(authorization)
-    assert not passwords.is_remembered(authorization)
+    assert not passwords.is_cached(authorization)
 
 
 @pytest.mark.parametrize("scheme", ["basic", "BASIC", "Basic "])
@@ -148,18 +148,18 @@ async def test_what_bcrypt_would_not_look_at_is_not_ignored(tmp_path: Path) -> N
 
 
 async def test_a_right_login_is_remembered_for_five_minutes(passwords: Passwords, clock: ManualClock) -> None:
-    assert not passwords.is_remembered(ANN)
+    assert not passwords.is_cached(ANN)
     await passwords.check(ANN)
     clock.advance(299)
-    assert passwords.is_remembered(ANN)
+    assert passwords.is_cached(ANN)
     clock.advance(1)
-    assert not passwords.is_remembered(ANN)
+    assert not passwords.is_cached(ANN)
 
 
 async def test_a_wrong_login_is_not_remembered(passwords: Passwords) -> None:
     await passwords.check(basic("ann", "wrong"))
-    assert not passwords.is_remembered(basic("ann", "wrong"))
-    assert not passwords.is_remembered(None)
+    assert not passwords.is_cached(basic("ann", "wrong"))
+    assert not passwords.is_cached(None)
 
 
 async def test_what_is_remembered_is_not_the_login(passwords: Passwords) -> None:
@@ -180,17 +180,17 @@ async def test_only_so_many_logins_are_remembered(tmp_path: Path) -> None:
 # Changes
 
 
-async def test_a_change_is_seen_within_seconds_and_nothing_old_is_remembered(
+async def test_a_change_is_seen_within_seconds_and_nothing_old_is_cached(
     path: Path, passwords: Passwords, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     await passwords.check(ANN)
     htpasswd(path, ann="changed")
     clock.advance(2)
-    assert not passwords.is_remembered(ANN)
+    assert not passwords.is_cached(ANN)
     assert not await passwords.check(ANN)
     assert await passwords.check(basic("ann", "changed"))
-    assert "read anew: 1 users" in caplog.text
+    assert "was reloaded: 1 users" in caplog.text
 
 
 async def test_a_change_is_seen_by_those_who_were_never_remembered(
@@ -216,7 +216,7 @@ async def test_a_useless_change_leaves_the_users_as_they_were(
     for _ in range(5):
         clock.advance(2)
         assert await passwords.check(ANN)
-    assert caplog.text.count("the users stay as they were") == 1
+    assert caplog.text.count("htpasswd file not reloaded, the previous users stay valid") == 1
     htpasswd(path, ben="x")
     clock.advance(2)
     assert not await passwords.check(ANN)
@@ -230,9 +230,9 @@ async def test_a_user_who_is_deleted_during_the_check_is_not_let_in(path: Path, 
         await asyncio.sleep(0)  # it runs, in a thread
         htpasswd(path, ben="x")
         clock.advance(2)
-        passwords.is_remembered(ANN)
+        passwords.is_cached(ANN)
     assert not check.result()
-    assert not passwords.is_remembered(ANN)
+    assert not passwords.is_cached(ANN)
 
 
 # Time
@@ -259,5 +259,5 @@ async def test_a_remembered_login_takes_microseconds(passwords: Passwords) -> No
     await passwords.check(ANN)
     begin = time.perf_counter()
     for _ in range(1000):
-        passwords.is_remembered(ANN)
+        passwords.is_cached(ANN)
     assert (time.perf_counter() - begin) / 1000 < 50e-6

@@ -175,7 +175,7 @@ def test_whoever_is_not_the_load_balancer_gets_no_answer(balanced: Program, auth
             assert connection.recv(1) == b""
     with pytest.raises((ssl.SSLError, ConnectionError)):
         balanced.connect(source="127.0.0.7", tls=authority.client_context())
-    told = "a connection from 127.0.0.7 was refused: the connection doesn't begin with a PROXY header"
+    told = "a connection from 127.0.0.7 was refused: the connection does not start with a PROXY header"
     balanced.wait_until(lambda: balanced.logged.count(told) == refused + 2)
 
 

@@ -1,1 +1,1 @@
-"""The HTTP edge: connections, routing, and answers in the registry's form."""
+"""The HTTP server: connections, routing, and responses in the registry's form."""

@@ -1,4 +1,4 @@
-"""From a request to its response."""
+"""The registry API as an application: from a request to its response."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 
 class App:
-    """The registry API, for reading, over a cache."""
+    """The read-only registry API over a cache."""
 
     def __init__(self, cache: Cache, router: Router[Upstream], gate: Gate) -> None:
         self._cache = cache
@@ -59,12 +59,12 @@ class App:
         self._responses.clear()
 
     def forget(self) -> None:
-        """Drop what is kept in memory, because content was removed from the cache."""
+        """Drop everything cached in memory, because content was removed from the store."""
         self._responses.clear()
         self._cache.forget()
 
     def cached(self, request: Request, now: float) -> CachedResponse | None:
-        """Return the response to a request that was answered a moment ago, without any waiting."""
+        """Return the cached response to a request, without waiting; None if there is none, or to check access."""
         if "if-none-match" in request.headers:
             return None
         cached = self._responses.get(request.host, request.target, now)
@@ -95,11 +95,13 @@ class App:
         try:
             upstream, name = self._router.route(request.host, namespace, endpoint.name)
         except RegistryError:
-            await self._gate.admit(request, None)  # the error names the registries: only for allowed clients
+            await self._gate.admit(
+                request, None
+            )  # the error lists the registries, so only allowed clients get it
             raise
         await self._gate.admit(request, upstream.registry)
         remote = upstream.repository(name)
-        # containerd sends `ns` and expects the namespace of the response; the value is ours, not the request's.
+        # containerd sends `ns` and expects a namespace in the response: the configured name, never the request's text.
         extra = [("OCI-Namespace", upstream.registry)] if namespace is not None else []
         response: Response | BlobResponse
         match endpoint:
@@ -108,8 +110,8 @@ class App:
             case BlobOf(digest=digest):
                 read = self._blobs.head if request.method == "HEAD" else self._blobs.get
                 response = await read(request, remote, digest, extra)
-            case TagsOf(name=asked):
-                response = await self._listings.tags(asked, remote, query, extra)
+            case TagsOf(name=requested):
+                response = await self._listings.tags(requested, remote, query, extra)
             case ReferrersOf(subject=subject):
                 response = await self._listings.referrers(remote, subject, query, extra)
             case _:
@@ -120,7 +122,7 @@ class App:
     async def _respond_locally(
         self, request: Request, endpoint: Ping | CatalogOf, query: Mapping[str, str]
     ) -> Response:
-        """Respond without a repository: to a client that looks for a registry, or asks for what is cached."""
+        """Return the response to the API version check or to a request for the catalog. Raise RegistryError."""
         namespace = query.get("ns")
         try:
             upstream = self._router.select(request.host, namespace)

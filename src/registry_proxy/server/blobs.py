@@ -1,4 +1,4 @@
-"""`/v2/NAME/blobs/DIGEST`"""
+"""Endpoint of `/v2/NAME/blobs/DIGEST`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MEDIA_TYPE = "application/octet-stream"
 
 
 class BlobEndpoint:
-    """Responses with blobs, whole or one range of them."""
+    """Responses with blobs, complete or one range."""
 
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
@@ -52,7 +52,7 @@ class BlobEndpoint:
         headers = [*content_headers(digest, _MEDIA_TYPE), *outcome_headers(served.outcome), *extra]
         if "if-none-match" in request.headers and matches_etag(request.headers["if-none-match"], digest):
             return Response(304, headers, result=served.outcome.value)
-        # A HEAD has no range (RFC 9110, section 14.2).
+        # `Range` is ignored for HEAD (RFC 9110, section 14.2).
         headers.append(("Accept-Ranges", "bytes"))
         return Response(200, headers, length=served.size, result=served.outcome.value)
 

@@ -1,4 +1,4 @@
-"""One client's connection: HTTP/1.1 requests in, answers out, one after the other."""
+"""Connection of a client: HTTP/1.1 requests, with one response after the other."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Requests that wait behind a running answer; a client that sends more is not read until some are answered.
+# The maximum number of requests that wait for a response in progress. The server stops reading at this number.
 _MAX_PIPELINED = 16
-_WRITE_BUFFER = 1024 * 1024
-# Seconds that a client may take no byte of an answer.
+_WRITE_BUFFER = 1024 * 1024  # bytes
+# In seconds: a client that accepts no byte of a response for this long is dropped.
 _WRITE_TIMEOUT = 300.0
-# Seconds that a client gets to read the response to a request whose body it is still sending.
+# In seconds: the time for a client to read the response to a request whose body it is still sending.
 _LINGER_TIMEOUT = 2.0
 _HIT = Outcome.HIT.value
 
@@ -40,7 +40,7 @@ class Application(Protocol):
     """Responds to requests."""
 
     def cached(self, request: Request, now: float) -> CachedResponse | None:
-        """Return the response to a request that was answered a moment ago, if there is one."""
+        """Return the cached response to a request, if there is one."""
 
     async def respond(self, request: Request) -> Response | BlobResponse:
         """Return the response to any request."""
@@ -55,16 +55,16 @@ class Connections(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds: from a request's first byte to its last header, and from one request to the next."""
+    """Time limits in seconds: from a request's first byte to its last header, and from one request to the next."""
 
     header_timeout: float
     idle_timeout: float
 
 
 class Connection(asyncio.Protocol):
-    """Feeds the parser, answers, and keeps the deadlines that the server looks after.
+    """A client's connection. It feeds the parser, sends responses, and sets the deadline that the server enforces.
 
-    `proxied_address` is the client's where a load balancer has told it.
+    `proxied_address` is the client's address if a load balancer has sent it.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Connection(asyncio.Protocol):
         self._writable: asyncio.Future[None] | None = None
         self._closing = False
         self._ended = False
-        # When the server may drop the connection, in the loop's time; None while an answer is under way.
+        # The time when the server may drop the connection, by the loop's clock; None while a response is in progress.
         self.deadline: float | None = self._loop.time() + limits.header_timeout
 
     # asyncio.Protocol
@@ -125,7 +125,7 @@ class Connection(asyncio.Protocol):
             self.deadline = self._loop.time() + self._limits.header_timeout
 
     def eof_received(self) -> bool:
-        """The client sends no more: it may still wait for its answers, or be gone, as the next write will tell."""
+        """Handle the end of the requests. The client may wait for responses, or be gone: the next write shows which."""
         self._ended = True
         # asyncio's TLS can't be half-closed.
         return (self._task is not None or bool(self._waiting)) and self._transport.can_write_eof()
@@ -138,39 +138,39 @@ class Connection(asyncio.Protocol):
         if self._writable is not None:
             self._writable.set_result(None)
             self._writable = None
-            self._answer_waiting()
+            self._start_waiting()
 
-    # For the server.
+    # Interface for the server
 
     def finish(self) -> None:
-        """Take no further request; the answer that is under way is completed."""
+        """Accept no further request. Complete the response in progress."""
         self._closing = True
         self._waiting.clear()
         if self._task is None:
             self._transport.close()
-            # TLS waits for the client's good-bye, which many an idle client never says.
+            # TLS waits for the client's close_notify, which idle clients often do not send.
             self.deadline = self._loop.time() + _LINGER_TIMEOUT
 
     def abort(self) -> None:
         """Drop the connection now."""
         self._transport.abort()
 
-    # Requests and answers.
+    # Requests and responses
 
     def _receive(self, request: Request) -> None:
         if self._closing:
             return
         if self._task is None and self._writable is None and not self._waiting:
-            self._answer(request)
+            self._start(request)
             return
         self._waiting.append(request)
         if len(self._waiting) >= _MAX_PIPELINED:
             self._transport.pause_reading()
 
-    def _answer_waiting(self) -> None:
-        """Answer as many as don't have to wait: for an answer before them, or for a client that takes no bytes."""
+    def _start_waiting(self) -> None:
+        """Start the waiting requests, until one must wait for a response in progress or for the client to read."""
         while self._waiting and self._task is None and self._writable is None:
-            self._answer(self._waiting.popleft())
+            self._start(self._waiting.popleft())
         if self._waiting or self._transport.is_closing():
             return
         if self._ended and self._task is None:
@@ -178,7 +178,8 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.resume_reading()
 
-    def _answer(self, request: Request) -> None:
+    def _start(self, request: Request) -> None:
+        """Send the cached response, or start a task that responds."""
         now = self._dates.now()
         cached = self._app.cached(request, now) if request.keep_alive else None
         if cached is None or request.method not in {"GET", "HEAD"}:
@@ -202,7 +203,7 @@ class Connection(asyncio.Protocol):
             else:
                 await self._send(request, response)
         except OSError as error:  # includes TimeoutError
-            log.debug("the client of %s left: %r", request.target[:300], error)
+            log.debug("client of %s disconnected: %r", request.target[:300], error)
             self._transport.abort()
         except Exception:
             self._transport.abort()
@@ -211,17 +212,17 @@ class Connection(asyncio.Protocol):
             self._task = None
         self._next(request)
 
-    def _next(self, answered: Request) -> None:
-        if self._closing or not answered.keep_alive:
+    def _next(self, finished: Request) -> None:
+        if self._closing or not finished.keep_alive:
             self._hang_up()
             return
         limits = self._limits
         wait = limits.idle_timeout if self._reader.is_idle else limits.header_timeout
         self.deadline = self._loop.time() + wait
-        self._answer_waiting()
+        self._start_waiting()
 
     def _hang_up(self) -> None:
-        """Close, but let a client that is still sending a body read the answer first (RFC 9112, section 9.6)."""
+        """Close the connection, but let a client that still sends a body read the response (RFC 9112, section 9.6)."""
         self._closing = True
         if self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.write_eof()
@@ -251,8 +252,8 @@ class Connection(asyncio.Protocol):
             self._observer.answered(response.registry, response.result, response.status)
             await BodyWriter(self._transport, self._drain, self._stalled, self._observer).send(response)
         except (RegistryError, DamagedFileError) as error:
-            # The headers are out: only a broken connection tells the client that this is not all.
-            log.warning("%s broke off: %s", request.target[:300], error)
+            # The headers are sent: only a broken connection shows the client that the body is incomplete.
+            log.warning("response to %s aborted: %s", request.target[:300], error)
             if isinstance(error, DamagedFileError):
                 response.body.report_damage()
             self._transport.abort()
@@ -267,7 +268,7 @@ class Connection(asyncio.Protocol):
         return head + self._dates.end_of_head(self._dates.now())
 
     async def _stalled(self, progress: Awaitable[None]) -> None:
-        """Wait for a client that takes no bytes; the server drops it when it takes none for too long."""
+        """Wait for a client that accepts no bytes. The server drops it at the deadline."""
         self.deadline = self._loop.time() + _WRITE_TIMEOUT
         try:
             await progress
@@ -278,10 +279,10 @@ class Connection(asyncio.Protocol):
         if self._writable is not None:
             await self._stalled(asyncio.shield(self._writable))
         if self._transport.is_closing():
-            raise ConnectionResetError("the client has left")
+            raise ConnectionResetError("the client has disconnected")
 
     def _refuse(self, error: RefusedRequestError) -> None:
-        """Answer what can't be read, and hang up; behind answers that are under way it gets none."""
+        """Report an invalid request and close the connection. Send no report behind other responses."""
         if self._task is not None or self._waiting:
             self._ended = True
             return
@@ -297,9 +298,9 @@ class Connection(asyncio.Protocol):
 
 
 def _send_at_once(transport: asyncio.Transport) -> None:
-    """Have no small piece wait until the client has acknowledged the one before (40 ms).
+    """Disable Nagle's algorithm: a small piece would wait for the client's previous acknowledgement (40 ms).
 
-    asyncio does so itself, but not where the socket's protocol is told as 0, as that of what a listener accepts is.
+    asyncio disables it only for sockets with a known protocol; that of an accepted socket is 0.
     """
     peer = transport.get_extra_info("socket")
     if peer is not None and peer.family in {socket.AF_INET, socket.AF_INET6}:
@@ -313,7 +314,7 @@ def _client(transport: asyncio.Transport, proxied_address: Address | None) -> Cl
 
 
 def _certificate_names(certificate: dict[str, Any] | None) -> tuple[str, ...]:
-    """The DNS names and the common name of a verified client certificate, as `ssl.SSLSocket.getpeercert` gives them."""
+    """Return the DNS names and the common name of a client certificate, given as by `ssl.SSLSocket.getpeercert`."""
     if not certificate:
         return ()
     alternative = [value for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"]

@@ -1,4 +1,4 @@
-"""Who may pull: by source address, by login, by client certificate. One gate for every request (CVE-2026-41888)."""
+"""Access control by source address, login and client certificate. Every request passes it (CVE-2026-41888)."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Podman, skopeo and CRI-O answer the challenge with an empty user and password when they have none.
-_BLANK = "Basic Og=="
+# Podman, skopeo and CRI-O respond to the challenge with an empty user and password if they have none.
+_EMPTY_LOGIN = "Basic Og=="
 
 
 class LoginRequiredError(RegistryError):
-    """The client must log in here, which its answer's challenge tells it."""
+    """The client must log in to this server. The response has a challenge."""
 
     def __init__(self, message: str) -> None:
         super().__init__(ErrorCode.UNAUTHORIZED, message)
@@ -32,7 +32,7 @@ class LoginRequiredError(RegistryError):
 
 @dataclass(frozen=True, slots=True)
 class AccessRule:
-    """What is asked of a client; None asks nothing. A login and a certificate stand for each other.
+    """The requirements for a client; None means no check. Either a login or a certificate is enough.
 
     A verified client certificate must have one of the `certificate_names`.
     """
@@ -43,12 +43,12 @@ class AccessRule:
 
     @property
     def is_open(self) -> bool:
-        """Whether it lets everyone in."""
+        """Return whether every client is allowed."""
         return self.sources is None and self.passwords is None and self.certificate_names is None
 
 
 class Gate:
-    """Decides on each request, by the rule of the registry that it is for, or else by the general one."""
+    """Access decisions, by the rule of the requested registry, or by the general rule if it has none."""
 
     def __init__(
         self,
@@ -62,11 +62,11 @@ class Gate:
         self._trusted_proxies = trusted_proxies
         self._clock = clock
         self._throttle = Throttle()
-        self._checking = asyncio.Lock()
+        self._login_lock = asyncio.Lock()
         self._is_open = rule.is_open and all(other.is_open for other in rules.values())
 
     def is_known_allowed(self, request: Request, registry: str | None) -> bool:
-        """Whether the request may pass, as far as that is known without any waiting."""
+        """Return whether the request is allowed, as far as this is known without waiting."""
         if self._is_open:
             return True
         rule = self._rule_of(registry)
@@ -75,20 +75,20 @@ class Gate:
         return self._is_known(rule, request)
 
     async def admit_to_all(self, request: Request) -> None:
-        """Let a request pass that concerns all registries. Raises RegistryError."""
+        """Check a request that concerns all registries. Raise RegistryError if it is not allowed."""
         for registry in (None, *self._rules):
             await self.admit(request, registry)
 
     async def admit(self, request: Request, registry: str | None) -> None:
-        """Let the request pass. Raises RegistryError."""
+        """Check a request. Raise RegistryError if it is not allowed."""
         if self.is_known_allowed(request, registry):
             return
         rule = self._rule_of(registry)
         address = self._address(request)
         if rule.sources is not None and address not in rule.sources:
-            log.warning("%s was refused: access.sources doesn't have its address", address)
+            log.warning("%s was refused: access.sources does not include this address", address)
             raise RegistryError(
-                ErrorCode.DENIED, f"the address {address} may not pull here; ask who runs this cache"
+                ErrorCode.DENIED, f"the address {address} may not pull here; ask the operator of this cache"
             )
         await self._log_in(rule, request, address)
 
@@ -97,14 +97,14 @@ class Gate:
         if rule.passwords is None:
             log.warning("%s was refused: it has no client certificate with an allowed name", address)
             raise RegistryError(
-                ErrorCode.DENIED, "a client certificate with an allowed name is needed to pull here"
+                ErrorCode.DENIED, "a client certificate with an allowed name is required to pull here"
             )
-        if authorization is None or authorization == _BLANK:
+        if authorization is None or authorization == _EMPTY_LOGIN:
             raise LoginRequiredError("log in to pull here")
         self._check_throttle(address)
-        # One at a time: who comes with the same login finds it remembered, and nobody guesses faster in parallel.
-        async with self._checking:
-            if rule.passwords.is_remembered(authorization):
+        # One check at a time: concurrent requests with one login share a check, and guessing cannot be parallelised.
+        async with self._login_lock:
+            if rule.passwords.is_cached(authorization):
                 return
             self._check_throttle(address)
             if await rule.passwords.check(authorization):
@@ -132,9 +132,7 @@ class Gate:
         names = request.client.certificate_names
         if rule.certificate_names is not None and rule.certificate_names.allow(names):
             return True
-        return rule.passwords is not None and rule.passwords.is_remembered(
-            request.headers.get("authorization")
-        )
+        return rule.passwords is not None and rule.passwords.is_cached(request.headers.get("authorization"))
 
     def _address(self, request: Request) -> Address | None:
         forwarded = request.headers.get("x-forwarded-for")

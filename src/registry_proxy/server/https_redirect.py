@@ -1,4 +1,4 @@
-"""Plain HTTP where TLS is served: everything is sent on to HTTPS, but for an ACME server's validation."""
+"""Plain HTTP next to TLS: redirects to HTTPS, and the responses to an ACME server's `http-01` validation."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ _HOST = re.compile(r"([a-z0-9.-]{1,253}|\[[0-9a-f:.]+\])(?::\d{1,5})?", re.ASCII
 
 
 class HttpsRedirect:
-    """An application for `Server`. `port` is where TLS is served, `authorization` answers `http-01` by its token."""
+    """An application for `Server`. `port` is that of TLS; `authorization` returns the key authorization of a token."""
 
     def __init__(self, port: int, authorization: Callable[[str], bytes | None]) -> None:
         self._port = "" if port == 443 else f":{port}"
         self._authorization = authorization
 
     def cached(self, request: Request, now: float) -> CachedResponse | None:  # noqa: ARG002
-        """Nothing is kept."""
+        """Return None: nothing is cached."""
         return None
 
     async def respond(self, request: Request) -> Response:
-        """The answer to any request."""
+        """Return the response to any request."""
         path = request.target.partition("?")[0]
         if path.startswith(_CHALLENGE):
             content = self._authorization(path.removeprefix(_CHALLENGE))
             if content is None:
-                return _text(404, "no such challenge is under way")
+                return _text(404, "no such challenge is in progress")
             return Response(200, [("Content-Type", "application/octet-stream")], content)
         host = _HOST.fullmatch(request.host)
         if host is None or not request.target.startswith("/"):
-            return _text(400, "the request names no host")
-        # 308 keeps the method (RFC 9110, section 15.4.9); whoever is sent on may have had no right to come without TLS.
+            return _text(400, "the request has no valid host or path")
+        # 308 keeps the method (RFC 9110, section 15.4.9).
         location = f"https://{host[1]}{self._port}{request.target}"
         return Response(308, [("Location", location), ("Content-Type", "text/plain")], b"use HTTPS\n")
 

@@ -1,4 +1,4 @@
-"""`/v2/NAME/tags/list`, `/v2/NAME/referrers/DIGEST` and `/v2/_catalog`"""
+"""Endpoints of `/v2/NAME/tags/list`, `/v2/NAME/referrers/DIGEST` and `/v2/_catalog`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ListingEndpoint:
         query: Mapping[str, str],
         extra: Headers,
     ) -> Response:
-        """Return one page of tags; `name` is the repository as the client calls it. Raise RegistryError."""
+        """Return one page of tags. `name` is the repository as the client wrote it. Raise RegistryError."""
         page, outcome = await self._tags.get(remote, _page_size(query), _last_tag(query))
         headers = [*outcome_headers(outcome), *extra]
         if page.more and page.tags:
@@ -60,7 +60,7 @@ class ListingEndpoint:
         return Response(200, headers, raw, result=outcome.value)
 
     def catalog(self, registry: str | None, query: Mapping[str, str], extra: Headers) -> Response:
-        """Return one page of the cached repositories: of one registry, or of all with the registry's name in front."""
+        """Return one page of the cached repositories: of one registry, or of all with the registry as prefix."""
         limit = _page_size(query)
         limit = _DEFAULT_CATALOG_PAGE if limit is None else limit
         last = query.get("last", "")
@@ -79,7 +79,7 @@ def _page_size(query: Mapping[str, str]) -> int | None:
     if text is None:
         return None
     if not text.isascii() or not text.isdecimal() or len(text) > 9:
-        raise RegistryError(ErrorCode.PAGINATION_NUMBER_INVALID, "`n` is not a number of names")
+        raise RegistryError(ErrorCode.PAGINATION_NUMBER_INVALID, "`n` is not a number")
     return min(int(text), MAX_PAGE)
 
 

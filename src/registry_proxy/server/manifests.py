@@ -1,4 +1,4 @@
-"""`/v2/NAME/manifests/REFERENCE`"""
+"""Endpoint of `/v2/NAME/manifests/REFERENCE`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class ManifestEndpoint:
-    """Responses with manifests. Those that stay good for a while go to the response cache."""
+    """Responses with manifests. Those that stay fresh for some time go to the response cache."""
 
     def __init__(self, manifests: Manifests, responses: ResponseCache) -> None:
         self._manifests = manifests

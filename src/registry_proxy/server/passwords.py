@@ -1,4 +1,4 @@
-"""Logins by htpasswd files, checked once and then remembered for a while."""
+"""Logins by htpasswd files. A correct login is cached."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# A check takes up to some 100 ms by design, so a right login is remembered for this long. Seconds.
-_REMEMBERED = 300.0
-_MAX_REMEMBERED = 1024
-# How often the file is looked at for changes. Seconds.
-_LOOK_EVERY = 2.0
-# bcrypt looks at no more bytes than these.
+# In seconds. A correct login is cached this long, because bcrypt takes up to some 100 ms by design.
+_CACHE_LIFETIME = 300.0
+_MAX_CACHED = 1024
+# In seconds: the interval between two checks of the file for changes.
+_CHECK_INTERVAL = 2.0
+# bcrypt ignores all bytes after these.
 _MAX_PASSWORD = 72
 _HASH = re.compile(rb"(\$2[aby]\$(?:0[4-9]|[12]\d|3[01])\$)[./A-Za-z0-9]{53}")
-# Salt and digest that no password has.
+# A salt and a digest that no password can produce.
 _IMPOSSIBLE = b"." * 21 + b"O" + b"." * 31
 _DEFAULT_COST = b"$2b$10$"
 
 
 class PasswordFileError(Exception):
-    """The htpasswd file can't be used: `text` says why, `remedy` what to do."""
+    """The htpasswd file is unusable: `text` is the cause, `remedy` the fix."""
 
     def __init__(self, path: Path, text: str, remedy: str) -> None:
         super().__init__(f"{path}: {text}. {remedy}")
@@ -46,44 +46,44 @@ class PasswordFileError(Exception):
 
 
 class Passwords:
-    """The users of one htpasswd file with bcrypt hashes (`htpasswd -B`). `clock` is a steady one, in seconds.
+    """The users of one htpasswd file with bcrypt hashes (`htpasswd -B`). `clock` is monotonic, in seconds.
 
-    A right login is remembered as its hash under a random key, never as it is. Raises PasswordFileError.
+    A correct login is cached as a keyed hash, never in plain text. Raise PasswordFileError if the file is unusable.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float]) -> None:
         self._path = path
         self._clock = clock
-        # A keyed hash (RFC 7693, section 2.9) that takes a microsecond: an HMAC takes several of each request.
+        # A keyed hash (RFC 7693, section 2.9) takes 1 µs, an HMAC several µs per request.
         self._keyed = hashlib.blake2b(key=secrets.token_bytes(32), digest_size=32)
-        self._accepted: TTLCache[bytes, None] = TTLCache(_MAX_REMEMBERED, _REMEMBERED, clock)
+        self._accepted: TTLCache[bytes, None] = TTLCache(_MAX_CACHED, _CACHE_LIFETIME, clock)
         self._stamp = FileStamp.read(path)
         self._users = read_password_file(path)
-        self._looked_at = clock()
+        self._checked_at = clock()
 
-    def is_remembered(self, authorization: str | None) -> bool:
-        """Whether this `Authorization` value was found right a moment ago. Takes microseconds."""
+    def is_cached(self, authorization: str | None) -> bool:
+        """Return whether this `Authorization` value is cached as a correct login. Takes microseconds."""
         if authorization is None:
             return False
-        self._look()
+        self._reload_if_changed()
         return self._fingerprint(authorization) in self._accepted
 
     async def check(self, authorization: str) -> bool:
-        """Whether this `Authorization` value is a right login. Takes as long as bcrypt."""
+        """Return whether this `Authorization` value is a correct login. Takes as long as bcrypt."""
         login = _basic(authorization)
         if login is None:
             return False
-        self._look()
+        self._reload_if_changed()
         user, password = login
         hashed = self._users.get(user)
-        right = await asyncio.to_thread(_matches, password, hashed or self._nobody())
-        if not right or hashed is None or self._users.get(user) != hashed:  # it may have changed meanwhile
+        correct = await asyncio.to_thread(_matches, password, hashed or self._dummy_hash())
+        if not correct or hashed is None or self._users.get(user) != hashed:  # the file may have changed
             return False
         self._accepted[self._fingerprint(authorization)] = None
         return True
 
-    def _nobody(self) -> bytes:
-        """What an unknown user's password is checked against, so that the time it takes doesn't tell who is one."""
+    def _dummy_hash(self) -> bytes:
+        """Return the hash to check for an unknown user, so that the response time does not reveal which users exist."""
         for hashed in self._users.values():
             if known := _HASH.fullmatch(hashed):
                 return known[1] + _IMPOSSIBLE
@@ -94,11 +94,11 @@ class Passwords:
         fingerprint.update(authorization.encode("latin-1", "replace"))
         return fingerprint.digest()
 
-    def _look(self) -> None:
+    def _reload_if_changed(self) -> None:
         now = self._clock()
-        if now - self._looked_at < _LOOK_EVERY:
+        if now - self._checked_at < _CHECK_INTERVAL:
             return
-        self._looked_at = now
+        self._checked_at = now
         stamp = FileStamp.read(self._path)
         if stamp == self._stamp:
             return
@@ -106,19 +106,19 @@ class Passwords:
         try:
             self._users = read_password_file(self._path)
         except PasswordFileError as error:
-            log.error("the users stay as they were. %s", error)  # noqa: TRY400
+            log.error("htpasswd file not reloaded, the previous users stay valid: %s", error)  # noqa: TRY400
             return
         self._accepted.clear()
-        log.info("%s was read anew: %d users", self._path, len(self._users))
+        log.info("%s was reloaded: %d users", self._path, len(self._users))
 
 
 def read_password_file(path: Path) -> dict[bytes, bytes]:
-    """The hashes by user. Raises PasswordFileError."""
+    """Return the hashes by user. Raise PasswordFileError."""
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
         raise PasswordFileError(
-            path, f"can't be read: {error.strerror}", "Mend the path or the file's owner."
+            path, f"can't be read: {error.strerror}", "Fix the file's path or its permissions."
         ) from error
     users: dict[bytes, bytes] = {}
     for number, line in enumerate(lines, 1):
@@ -126,10 +126,10 @@ def read_password_file(path: Path) -> dict[bytes, bytes]:
             continue
         user, _, hashed = line.strip().partition(b":")
         if not user or not _HASH.fullmatch(hashed):
-            remedy = f"Make it with `htpasswd -B {path} USER`."
-            raise PasswordFileError(path, f"line {number} is no user with a bcrypt hash", remedy)
+            remedy = f"Create it with `htpasswd -B {path} USER`."
+            raise PasswordFileError(path, f"line {number} is not a user with a bcrypt hash", remedy)
         if user in users:
-            raise PasswordFileError(path, f"line {number} has a user again", "Delete one of the two lines.")
+            raise PasswordFileError(path, f"line {number} repeats a user", "Delete one of the two lines.")
         users[user] = hashed
     return users
 
@@ -141,7 +141,7 @@ def _matches(password: bytes, hashed: bytes) -> bool:
 
 
 def _basic(authorization: str) -> tuple[bytes, bytes] | None:
-    """User and password of a Basic `Authorization` (RFC 7617, section 2)."""
+    """Return user and password of a Basic `Authorization` (RFC 7617, section 2)."""
     scheme, _, encoded = authorization.partition(" ")
     if scheme.lower() != "basic":
         return None

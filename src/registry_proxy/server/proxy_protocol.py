@@ -1,4 +1,4 @@
-"""The PROXY protocol, versions 1 and 2: the client's address, told by a load balancer ahead of the client's bytes.
+"""PROXY protocol, versions 1 and 2: a load balancer sends the client's address before the client's bytes.
 
 Specification: https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt
 """
@@ -18,19 +18,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _SIGNATURE_2 = b"\r\n\r\n\x00\r\nQUIT\n"
-# Section 2.1: the longest line of version 1, its line end included. Section 2.2: the fixed part of version 2.
-_LONGEST_LINE = 107
-_FIXED = 16
-_ADDRESS_BYTES = {1: 4, 2: 16}  # by address family: IPv4, IPv6
-_LONGEST_REST = 2048
+# In bytes. Section 2.1: the longest line of version 1, with its line end. Section 2.2: the fixed part of version 2.
+_MAX_LINE = 107
+_FIXED_LENGTH = 16
+_ADDRESS_LENGTHS = {1: 4, 2: 16}  # bytes by address family: IPv4, IPv6
+_MAX_REST = 2048
 
 
 class InvalidProxyHeaderError(ValueError):
-    """The bytes are no PROXY header: whoever connects is not the load balancer."""
+    """The bytes are not a PROXY header: the peer is not the load balancer."""
 
 
 def parse_line(line: bytes) -> Address | None:
-    """The client's address in a version 1 line; None for a connection of the proxy's own (`UNKNOWN`)."""
+    """Return the client's address in a version 1 line; None if the connection is the proxy's (`UNKNOWN`).
+
+    Raise InvalidProxyHeaderError.
+    """
     match line.removesuffix(b"\r\n").split(b" "):
         case [b"PROXY", b"UNKNOWN", *_]:
             return None
@@ -42,11 +45,14 @@ def parse_line(line: bytes) -> Address | None:
 
 
 def parse_binary(fixed: bytes, rest: bytes) -> Address | None:
-    """The client's address in a version 2 header; None for a connection of the proxy's own (`LOCAL`)."""
+    """Return the client's address in a version 2 header; None if the connection is the proxy's (`LOCAL`).
+
+    Raise InvalidProxyHeaderError.
+    """
     version_command, family = fixed[12], fixed[13] >> 4
     if version_command >> 4 != 2 or version_command & 0xF > 1:
         raise InvalidProxyHeaderError("the PROXY header has an unknown version or command")
-    length = _ADDRESS_BYTES.get(family)
+    length = _ADDRESS_LENGTHS.get(family)
     if version_command & 0xF == 0 or length is None:
         return None
     if len(rest) < length:
@@ -55,35 +61,37 @@ def parse_binary(fixed: bytes, rest: bytes) -> Address | None:
 
 
 async def read_header(sock: socket.socket) -> Address | None:
-    """Take the header, and no byte more, from a new connection. Raises InvalidProxyHeaderError or OSError."""
+    """Read the header, and no byte more, from a new connection, and return the client's address.
+
+    Raise InvalidProxyHeaderError or OSError.
+    """
     start = await _peek(sock, len(_SIGNATURE_2), lambda seen: seen.startswith(b"PROXY "))
     if start.startswith(b"PROXY "):
-        line = await _peek(sock, _LONGEST_LINE, lambda seen: b"\r\n" in seen)
+        line = await _peek(sock, _MAX_LINE, lambda seen: b"\r\n" in seen)
         end = line.find(b"\r\n")
         if end < 0:
             raise InvalidProxyHeaderError("the PROXY line is too long")
-        return parse_line(await _take(sock, end + 2))
+        return parse_line(await _read(sock, end + 2))
     if not start.startswith(_SIGNATURE_2):
-        raise InvalidProxyHeaderError("the connection doesn't begin with a PROXY header")
-    fixed = await _take(sock, _FIXED)
+        raise InvalidProxyHeaderError("the connection does not start with a PROXY header")
+    fixed = await _read(sock, _FIXED_LENGTH)
     (length,) = struct.unpack("!H", fixed[14:16])
-    if length > _LONGEST_REST:
+    if length > _MAX_REST:
         raise InvalidProxyHeaderError("the PROXY header is too long")
-    return parse_binary(fixed, await _take(sock, length))
+    return parse_binary(fixed, await _read(sock, length))
 
 
 async def _peek(sock: socket.socket, length: int, is_enough: Callable[[bytes], bool]) -> bytes:
-    """Look at the first `length` bytes, or fewer that are enough, and leave them there."""
+    """Return the first `length` bytes, or fewer if they are enough, without consuming them."""
     seen = b""
     while len(seen) < length and not is_enough(seen):
-        # A peek doesn't wait for more than there was before, so more is waited for by its low-water mark.
+        # The low-water mark makes the socket readable only when there are more bytes than in the previous peek.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(seen) + 1)
         await readable(sock.fileno())
         more = sock.recv(length, socket.MSG_PEEK)
         if not more:
-            raise ConnectionResetError(
-                "the connection was only tried out"
-            )  # load balancers do so all the time
+            # A load balancer's health check.
+            raise ConnectionResetError("the connection was closed without a PROXY header")
         if len(more) <= len(seen):
             raise InvalidProxyHeaderError("the connection ended within the PROXY header")
         seen = more
@@ -91,12 +99,12 @@ async def _peek(sock: socket.socket, length: int, is_enough: Callable[[bytes], b
     return seen
 
 
-async def _take(sock: socket.socket, length: int) -> bytes:
+async def _read(sock: socket.socket, length: int) -> bytes:
     loop = asyncio.get_running_loop()
-    taken = b""
-    while len(taken) < length:
-        more = await loop.sock_recv(sock, length - len(taken))
+    received = b""
+    while len(received) < length:
+        more = await loop.sock_recv(sock, length - len(received))
         if not more:
             raise InvalidProxyHeaderError("the connection ended within the PROXY header")
-        taken += more
-    return taken
+        received += more
+    return received

@@ -1,4 +1,4 @@
-"""Requests: what a registry needs to know of them, and reading them off a connection."""
+"""Requests: the parts that a registry requires, and their parser."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
     from registry_proxy.policy.access import Address
 
-_MAX_HEAD = 32 * 1024
+_MAX_HEAD = 32 * 1024  # bytes
 _MAX_HEADERS = 100
-_MAX_TARGET = 4 * 1024
+_MAX_TARGET = 4 * 1024  # bytes
 _READ_METHODS = frozenset({"GET", "HEAD"})
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """The other end of a connection: its address, and the names in its verified certificate, if there is one."""
+    """The client of a connection: its address, and the names of its verified certificate, if there is one."""
 
     address: Address | None
     certificate_names: tuple[str, ...] = ()
@@ -28,7 +28,7 @@ class Client:
 
 @dataclass(slots=True)
 class Request:
-    """One request without its body, which reads of a registry do not have. Header names are in lower case."""
+    """A request without its body, because pulls have none. Header names are in lower case."""
 
     method: str
     target: str
@@ -39,15 +39,15 @@ class Request:
 
 
 class RefusedRequestError(Exception):
-    """The bytes are not an acceptable request; nothing after them can be read either."""
+    """The bytes are not an acceptable request. Nothing after them can be parsed either."""
 
 
 class RequestReader:
-    """Hands each request to `receive` as soon as its headers are complete.
+    """Parser of a connection's requests. It calls `receive` with each request when the headers are complete.
 
-    The parser (llhttp) is strict about line ends, folding, lengths and encodings (RFC 9112, sections 2.2, 5.2, 6.1);
-    two hosts, sizes and bodies are checked here. A request with a body is the last one of its connection, its body
-    is not read.
+    llhttp is strict about line ends, folding, lengths and encodings (RFC 9112, sections 2.2, 5.2, 6.1). This class
+    checks for two hosts, sizes and bodies. A request with a body is the last one of its connection, and its body is not
+    read.
     """
 
     def __init__(self, receive: Callable[[Request], None], client: Client) -> None:
@@ -61,7 +61,7 @@ class RequestReader:
         self.is_idle = True
 
     def feed(self, data: bytes) -> None:
-        """Read bytes of the connection. Raise RefusedRequestError."""
+        """Parse bytes of the connection. Raise RefusedRequestError."""
         if self._ended:
             return
         try:
@@ -79,7 +79,7 @@ class RequestReader:
             if self._head_bytes > 2 * _MAX_HEAD:
                 raise self._refused("the request's headers are too large")
 
-    # httptools' callbacks.
+    # Callbacks of httptools
 
     def on_message_begin(self) -> None:
         self.is_idle = False
@@ -119,9 +119,9 @@ class RequestReader:
             raise self._refused("the request has no Host header")
         method = self._parser.get_method().decode("latin-1")
         has_body = "transfer-encoding" in self._headers or self._headers.get("content-length", "0") != "0"
-        # Upgrades may be ignored (RFC 9110, section 7.8), but the parser goes no further after one.
-        can_go_on = self._parser.should_keep_alive() and not self._parser.should_upgrade()
-        last = has_body or method not in _READ_METHODS or not can_go_on
+        # Upgrades may be ignored (RFC 9110, section 7.8), but the parser stops after one.
+        can_continue = self._parser.should_keep_alive() and not self._parser.should_upgrade()
+        last = has_body or method not in _READ_METHODS or not can_continue
         request = Request(
             method, self._target.decode("latin-1"), self._host or "", self._headers, not last, self._client
         )
@@ -130,6 +130,6 @@ class RequestReader:
         self._receive(request)
 
     def _refused(self, reason: str) -> RefusedRequestError:
-        """Return the error to raise, and keep its reason, which the parser drops."""
+        """Return the error to raise, and keep its reason, because the parser drops it."""
         self._refusal = reason
         return RefusedRequestError(reason)

@@ -1,4 +1,4 @@
-"""Responses: their kinds, their heads, the registry's JSON errors, and those kept ready in memory."""
+"""Responses: classes, heads, the registry's JSON errors, and the response cache."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _CACHE_STATUS = {
 
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 _MAX_REASON = 300
-# The response cache drops everything at this size: building a response again costs a few µs.
+# In bytes. The response cache drops everything at this size: building a response again costs a few µs.
 DEFAULT_CAPACITY = 8 * 1024 * 1024
 _ENTRY_OVERHEAD = 1024
 
@@ -67,7 +67,7 @@ _COMMON = (
 class Response:
     """A response with its whole body.
 
-    `length` is for a HEAD whose body was not made; `reason` explains the status. `registry` and `result` are for the
+    `length` is for a HEAD without a generated body; `reason` explains the status. `registry` and `result` are for the
     observer (see `observe.observer`).
     """
 
@@ -96,7 +96,7 @@ class BlobResponse:
 
 @dataclass(frozen=True, slots=True)
 class CachedResponse:
-    """A manifest's response, good until `fresh_until` (Unix seconds). `head` ends before the `Date` line."""
+    """A response with a manifest, fresh until `fresh_until` (Unix seconds). `head` ends before the `Date` line."""
 
     head: bytes
     body: bytes
@@ -106,7 +106,7 @@ class CachedResponse:
 
 
 class ResponseCache:
-    """Ready responses by the `Host` and the target of the request, up to `capacity` bytes."""
+    """Complete responses by the `Host` and the target of the request, up to `capacity` bytes."""
 
     def __init__(self, capacity: int = DEFAULT_CAPACITY) -> None:
         self._capacity = capacity
@@ -114,12 +114,12 @@ class ResponseCache:
         self._cached: dict[tuple[str, str], CachedResponse] = {}
 
     def get(self, host: str, target: str, now: float) -> CachedResponse | None:
-        """Return the response, if it is still good."""
+        """Return the response, if it is still fresh."""
         cached = self._cached.get((host, target))
         return cached if cached is not None and now < cached.fresh_until else None
 
     def put(self, host: str, target: str, cached: CachedResponse) -> None:
-        """Keep a response."""
+        """Store a response."""
         if self._bytes > self._capacity:
             self.clear()
         self._cached[host, target] = cached
@@ -133,7 +133,7 @@ class ResponseCache:
 
 
 class Dates:
-    """The time in seconds, and the `Date` line (RFC 9110, section 6.6.1) that ends a head, made once per second.
+    """The time in seconds, and the `Date` line (RFC 9110, section 6.6.1) that ends a head, generated once per second.
 
     `clock` returns Unix seconds.
     """
@@ -192,14 +192,14 @@ def error_response(error: RegistryError, *, close: bool = False) -> Response:
 
 
 def internal_error() -> Response:
-    """Return the response to a request that met a defect of the server. The log has the details."""
-    entry = {"code": "UNKNOWN", "message": "the cache failed; its log says why", "detail": {}}
+    """Return the response to a request that failed because of a bug. The log has the details."""
+    entry = {"code": "UNKNOWN", "message": "the cache failed; its log has the cause", "detail": {}}
     headers = [("Content-Type", "application/json"), ("Cache-Status", "registry-proxy; detail=UNKNOWN")]
     return Response(500, headers, msgspec.json.encode({"errors": [entry]}), result="UNKNOWN")
 
 
 def matches_etag(header: str, digest: Digest) -> bool:
-    """Return whether an `If-None-Match` names this content (RFC 9110, section 13.1.2)."""
+    """Return whether an `If-None-Match` matches this content (RFC 9110, section 13.1.2)."""
     tags = [tag.strip().removeprefix("W/").strip('"') for tag in header.split(",")]
     return "*" in tags or str(digest) in tags
 
@@ -219,7 +219,7 @@ def encode_head(status: int, headers: Headers, length: int | None, *, close: boo
 def _phrase_with_reason(status: int, reason: str) -> str:
     """Return the reason phrase (RFC 9112, section 4) with the cause of an error.
 
-    Docker, podman, skopeo and containerd show it to their users where they ignore the body: of a 5xx, and containerd of
-    any error.
+    Docker, podman, skopeo and containerd show it to their users when they ignore the body: all of them for a 5xx,
+    containerd for any error.
     """
     return f"{HTTPStatus(status).phrase}: {_UNPRINTABLE.sub(' ', reason)[:_MAX_REASON]}"

@@ -1,4 +1,4 @@
-"""From a request's target to the endpoint, and to the upstream. Pure."""
+"""Routing of a request: from its target to the endpoint, and to the upstream. Pure."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def parse_target(target: str) -> tuple[Endpoint, dict[str, str]]:
     """Return the endpoint and the query of a request's target. Raise RegistryError."""
     path, _, query = target.partition("?")
     if "%" in path:
-        # No name, tag or digest needs an escape; encoded separators are how paths are smuggled (CVE-2024-4956).
+        # No name, tag or digest needs an escape, and encoded separators can smuggle paths (CVE-2024-4956).
         raise RegistryError(ErrorCode.NAME_INVALID, "the path has a %-escape, which no repository name needs")
     try:
         return _endpoint(path), dict(
@@ -108,7 +108,7 @@ def _endpoint(path: str) -> Endpoint:
 
 
 class Routable(Protocol):
-    """An upstream, as far as routing knows it."""
+    """The part of an upstream that routing depends on."""
 
     @property
     def registry(self) -> str: ...
@@ -119,10 +119,10 @@ U = TypeVar("U", bound=Routable)
 
 @dataclass(frozen=True, slots=True)
 class Router(Generic[U]):
-    """Which upstream a request means.
+    """The mapping from requests to upstreams.
 
-    `hostnames` are the caches' own hostnames, `registries` all names of configured registries (lower case), `default`
-    the registry of names without one.
+    `hostnames` are the host names of this server that select an upstream. `registries` are all names of the configured
+    registries, in lower case. `default` is the upstream of names without a registry.
     """
 
     hostnames: Mapping[str, U]
@@ -132,7 +132,7 @@ class Router(Generic[U]):
     def route(self, host: str, ns: str | None, name: Repository) -> tuple[U, Repository]:
         """Return the upstream, and the repository's name there as the client wrote it. Raise RegistryError.
 
-        In this order: by the cache's host name, by `ns`, by the first part of the name, the default.
+        The first match decides: the request's host name, `ns`, the first part of the name, the default.
         """
         upstream = self.select(host, ns)
         prefix, _, rest = name.name.partition("/")
@@ -142,7 +142,7 @@ class Router(Generic[U]):
         upstream = upstream or prefixed or self.default
         if upstream is None:
             raise self._unknown("the default registry, docker.io,")
-        # BuildKit sends both `ns` and the prefix, which is not part of the name if it stands for this upstream.
+        # BuildKit sends both `ns` and the prefix, which is not part of the name if it matches this upstream.
         return upstream, Repository(rest) if prefixed is upstream else name
 
     def select(self, host: str, ns: str | None) -> U | None:
@@ -160,8 +160,8 @@ class Router(Generic[U]):
         known = ", ".join(sorted({upstream.registry for upstream in self.registries.values()}))
         return RegistryError(
             ErrorCode.NAME_UNKNOWN,
-            f"{registry[:255]} is not a registry that is cached here (cached are: {known}); "
-            "add it to the configuration under [upstreams]",
+            f"{registry[:255]} is not configured on this cache, which has: {known}. "
+            "Add it to the configuration under [upstreams]",
         )
 
 

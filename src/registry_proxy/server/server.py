@@ -1,4 +1,4 @@
-"""All connections of one process: accepting, deadlines, and an orderly end."""
+"""Server of one process: accepting connections, deadlines, and the shutdown."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_SWEEP_EVERY = 1.0
+_SWEEP_INTERVAL = 1.0  # seconds
 _BACKLOG = 1024
-# Seconds that a client of a TLS connection that ends has for what is still on its way to it, which may be a megabyte.
-_GOOD_BYE = 300.0
+# In seconds: the time for a TLS client to read the rest of a response, up to 1 MiB, and to send its close_notify.
+_TLS_CLOSE_TIMEOUT = 300.0
 
 
 class Server:
-    """Serves an app on sockets that are bound already."""
+    """Server of an application on sockets that are already bound."""
 
     def __init__(
         self,
@@ -55,14 +55,16 @@ class Server:
         *,
         behind_proxy: bool = False,
     ) -> None:
-        """Accept connections; `behind_proxy`, each begins with a PROXY header."""
+        """Accept connections. With `behind_proxy`, each one starts with a PROXY header."""
         loop = asyncio.get_running_loop()
         if behind_proxy:
             for sock in sockets:
                 sock.setblocking(False)
-                self._acceptors.append(self._background.spawn(self._accept_proxied(sock, tls), "accepting"))
+                self._acceptors.append(
+                    self._background.spawn(self._accept_proxied(sock, tls), "accepting connections")
+                )
             return
-        handshake, good_bye = self._tls_timeouts(tls)
+        handshake, tls_close = self._tls_timeouts(tls)
         for sock in sockets:
             listener = await loop.create_server(
                 self._connection,
@@ -70,7 +72,7 @@ class Server:
                 backlog=_BACKLOG,
                 ssl=tls,
                 ssl_handshake_timeout=handshake,
-                ssl_shutdown_timeout=good_bye,
+                ssl_shutdown_timeout=tls_close,
             )
             self._listeners.append(listener)
 
@@ -78,14 +80,14 @@ class Server:
         """Drop connections whose deadline has passed, once a second, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(_SWEEP_EVERY)
+            await asyncio.sleep(_SWEEP_INTERVAL)
             now = loop.time()
             for connection in list(self._connections):
                 if connection.deadline is not None and connection.deadline < now:
                     connection.abort()
 
     async def drain(self, grace: float) -> None:
-        """Accept no more, complete the answers that are under way within `grace` seconds, then drop the rest."""
+        """Stop accepting, give responses in progress `grace` seconds to finish, then drop the remaining connections."""
         for listener in self._listeners:
             listener.close()
         for acceptor in self._acceptors:
@@ -96,7 +98,9 @@ class Server:
             async with asyncio.timeout(grace):
                 await self._connections.empty.wait()
         except TimeoutError:
-            log.warning("%d connections are cut after %.0f s of grace", len(self._connections), grace)
+            log.warning(
+                "dropping %d connections that did not finish within %.0f s", len(self._connections), grace
+            )
         for connection in list(self._connections):
             connection.abort()
 
@@ -106,12 +110,12 @@ class Server:
             while True:
                 try:
                     sock, peer = await loop.sock_accept(listener)
-                except OSError as error:  # too many open files, mostly: some will be closed
-                    log.error("a connection was not accepted: %s", error)  # noqa: TRY400
-                    await asyncio.sleep(_SWEEP_EVERY)
+                except OSError as error:  # mostly too many open files: retry when some are closed
+                    log.error("connection not accepted: %s", error)  # noqa: TRY400
+                    await asyncio.sleep(_SWEEP_INTERVAL)
                     continue
                 name = peer[0] if isinstance(peer, tuple) else "a Unix socket"
-                self._background.spawn(self._open_proxied(sock, name, tls), "a PROXY header")
+                self._background.spawn(self._open_proxied(sock, name, tls), "reading a PROXY header")
         finally:
             listener.close()
 
@@ -120,22 +124,22 @@ class Server:
         sock.setblocking(False)
         try:
             address = await self._proxied_address(sock)
-            handshake, good_bye = self._tls_timeouts(tls)
+            handshake, tls_close = self._tls_timeouts(tls)
             await loop.connect_accepted_socket(
                 lambda: self._connection(address),
                 sock,
                 ssl=tls,
                 ssl_handshake_timeout=handshake,
-                ssl_shutdown_timeout=good_bye,
+                ssl_shutdown_timeout=tls_close,
             )
         except InvalidProxyHeaderError as error:
             log.warning(
-                "a connection from %s was refused: %s. Is it the load balancer, and does it send them?",
+                "a connection from %s was refused: %s. Only a load balancer that sends PROXY headers may connect",
                 peer,
                 error,
             )
             sock.close()
-        except OSError as error:  # includes TLS errors: the client's, as they are without a load balancer
+        except OSError as error:  # includes TLS errors, which clients cause
             log.debug("a connection from %s ended: %r", peer, error)
             sock.close()
         except BaseException:
@@ -143,7 +147,7 @@ class Server:
             raise
 
     async def _proxied_address(self, sock: socket.socket) -> Address | None:
-        """The client's address by the PROXY header. Raises InvalidProxyHeaderError or OSError."""
+        """Return the client's address in the PROXY header. Raise InvalidProxyHeaderError or OSError."""
         limit = self._limits.header_timeout
         try:
             async with asyncio.timeout(limit):
@@ -152,8 +156,8 @@ class Server:
             raise InvalidProxyHeaderError(f"no PROXY header within {limit:g} s") from None
 
     def _tls_timeouts(self, tls: ssl.SSLContext | None) -> tuple[float | None, float | None]:
-        """For the handshake and the good-bye; asyncio takes them with TLS only."""
-        return (self._limits.header_timeout, _GOOD_BYE) if tls is not None else (None, None)
+        """Return the timeouts for the handshake and for close_notify. asyncio accepts them only with TLS."""
+        return (self._limits.header_timeout, _TLS_CLOSE_TIMEOUT) if tls is not None else (None, None)
 
     def _connection(self, proxied_address: Address | None = None) -> Connection:
         return Connection(
@@ -168,7 +172,7 @@ class Server:
 
 
 class _OpenConnections(set[Connection]):
-    """The open connections, and the event that there are none."""
+    """The open connections, and an event that is set while there are none."""
 
     def __init__(self) -> None:
         super().__init__()

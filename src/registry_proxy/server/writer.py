@@ -1,4 +1,4 @@
-"""Sending a blob's bytes over a connection."""
+"""Writers that send a blob's bytes over a connection."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from registry_proxy.observe.observer import Observer
     from registry_proxy.server.responses import BlobResponse
 
-# After so much the next part of the file is asked for, so that a slow disk doesn't hold up the loop then.
+# In bytes. The next window of the file is read ahead, so that a slow disk does not block the event loop.
 _WINDOW = 4 * 1024 * 1024
-# TLS costs per write: small ones take twice the processor time of these.
+# In bytes. Each TLS write has a fixed cost: small writes take twice the processor time of these.
 _TLS_WRITE = 512 * 1024
 
 
 class DamagedFileError(Exception):
-    """The store's file is shorter than it was, or can't be read: the disk, or somebody, has damaged it."""
+    """A file of the store is shorter than before, or unreadable: the disk or another process has damaged it."""
 
 
 class BodyWriter:
-    """Writes to one transport, and reports the bytes to `observer`.
+    """Writer for one transport. It reports the bytes to `observer`.
 
-    `drain` waits until the transport accepts more; `stalled` runs while the client takes nothing.
+    `drain` waits until the transport accepts more bytes. `stalled` wraps each wait for a client that accepts none.
     """
 
     def __init__(
@@ -49,9 +49,9 @@ class BodyWriter:
         self._is_tls = transport.get_extra_info("sslcontext") is not None
 
     async def send(self, response: BlobResponse) -> None:
-        """Send the body's bytes, each piece as soon as it is there.
+        """Send the body's bytes, each piece as soon as it is available.
 
-        Raises RegistryError (the content broke off), OSError (the client did), DamagedFileError.
+        Raise RegistryError if the content is incomplete, OSError if the client has disconnected, DamagedFileError.
         """
         self._registry = response.registry
         async with aclosing(response.body.pieces(response.start, response.stop)) as pieces:
@@ -74,7 +74,7 @@ class BodyWriter:
             sender.close()
 
     async def _flush(self) -> None:
-        """Until the transport has nothing left to send, which must not be overtaken."""
+        """Wait until the transport has sent its buffer, which sendfile must not overtake."""
         low, high = self._transport.get_write_buffer_limits()
         self._transport.set_write_buffer_limits(high=0)
         await self._drain()
@@ -102,8 +102,8 @@ class BodyWriter:
 class SocketSender:
     """sendfile(2) to a transport's socket.
 
-    asyncio's own `loop.sendfile` costs a hundred microseconds a call, of which a transfer that is still coming in takes
-    many. The loop lets nobody wait for a transport's descriptor, so a duplicate is waited for.
+    asyncio's `loop.sendfile` costs 100 µs per call, and a blob that is still being downloaded requires many calls. The
+    event loop does not allow waiting for a transport's descriptor, so this class waits for a duplicate.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class SocketSender:
         self._socket = os.dup(transport.get_extra_info("socket").fileno())
 
     async def send(self, piece: FilePiece) -> None:
-        """Send it all. Raises OSError when the client has gone, DamagedFileError when the file ends early."""
+        """Send the whole piece. Raise OSError if the client disconnects, DamagedFileError if the file ends early."""
         file = piece.file.fileno()
         offset, stop = piece.offset, piece.offset + piece.length
         while offset < stop:
@@ -128,7 +128,7 @@ class SocketSender:
                 await self._stalled(writable(self._socket))
                 continue
             except OSError as error:
-                if error.errno != errno.EIO:  # which no socket has
+                if error.errno != errno.EIO:  # sockets never report EIO, so the file has
                     raise
                 raise DamagedFileError(f"the file can't be read at byte {offset}") from error
             if sent == 0:
