@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.kit.remote import RemoteUpstream
 
-IMAGE = images.runnable_image()
+IMAGE = images.image()
 
 
 class Serve(Protocol):

@@ -115,12 +115,8 @@ class Program:
     def start(self) -> None:
         """Start it; its ports are open then."""
         command = [str(PROGRAM), "serve", "--config", str(self.file)]
-        self.daemon = Daemon(Local(), command, self.log, env=self._environ)
-        try:
-            self.daemon.wait_until(lambda: self._listening() is not None)
-        except BaseException:
-            self.daemon.kill()
-            raise
+        listening = lambda: self._listening() is not None  # noqa: E731
+        self.daemon = Daemon.started(Local(), command, self.log, listening, env=self._environ)
 
     def reload(self) -> None:
         """Have it read its configuration again; it is in force then."""

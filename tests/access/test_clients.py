@@ -6,17 +6,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.access.program import Program, basic, htpasswd
+from tests.kit import images
 from tests.kit.clients import Containerd, Docker, Podman, Skopeo
 from tests.kit.processes import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-IMAGE = "ghcr.io/acme/hello:latest"
+    from tests.kit.remote import RemoteUpstream
+
+IMAGE = "ghcr.io/acme/runnable:latest"
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory, registries: str) -> Iterator[Program]:
+def program(
+    tmp_path_factory: pytest.TempPathFactory, upstream: RemoteUpstream, registries: str
+) -> Iterator[Program]:
+    upstream.push("acme/runnable", images.runnable_image(), "latest")
     folder = tmp_path_factory.mktemp("program")
     htpasswd(folder / "users", ann="secret")
     with Program(folder, f'{registries}[access]\nhtpasswd = "users"\n') as program:
@@ -98,5 +104,5 @@ def test_skopeo_takes_credentials_as_an_option(host: str) -> None:
 def test_skopeo_logs_in_and_lists(host: str) -> None:
     with Skopeo() as skopeo:
         skopeo.login(host, "ann", "secret", tls_verify=False)
-        assert skopeo.tags(f"{host}/ghcr.io/acme/hello", tls_verify=False) == ["latest"]
+        assert skopeo.tags(f"{host}/ghcr.io/acme/runnable", tls_verify=False) == ["latest"]
         assert skopeo.inspect(f"{host}/{IMAGE}", tls_verify=False)["Architecture"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import inspect
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from tests.kit.clock import ManualClock
 from tests.kit.upstream import SimulatedUpstream
+from tests.kit.waiting import until
 from yarl import URL
 
 from registry_proxy.aio.tasks import BackgroundTasks, background_tasks
@@ -37,7 +37,7 @@ from registry_proxy.upstream.transport import Transport
 from registry_proxy.upstream.upstream import RegistryUpstream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Coroutine
     from types import TracebackType
 
     from registry_proxy.cache.results import Body, FilePiece, Outcome, ServedBlob, ServedManifest
@@ -213,7 +213,7 @@ class Site:
     ) -> None:
         await self._stack.aclose()
         if kind is None:
-            with contextlib.suppress(AssertionError):
+            with contextlib.suppress(TimeoutError):
                 await until(lambda: not self._left_over())
             assert not self._left_over(), self._left_over()
 
@@ -292,14 +292,6 @@ def descriptors() -> set[str]:
         with contextlib.suppress(FileNotFoundError):  # the listing's own is closed by now
             found.add(f"{path.name} {path.readlink()}")
     return found
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Wait for a state that no event announces. Fail after a minute."""
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline, f"not after {PATIENCE:g} s: {inspect.getsource(holds)}"
-        await asyncio.sleep(0.01)
 
 
 async def together(*work: Coroutine[object, object, Result]) -> list[Result]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 from tests.cache.blobs import MIB, blob, fetch, hold, stored
-from tests.cache.harness import Reading, Site, read, together, until
+from tests.cache.harness import Reading, Site, read, together
 from tests.kit.faults import Corrupt
+from tests.kit.waiting import until
 
 from registry_proxy.cache.results import Outcome
 from registry_proxy.oci.errors import RegistryError

@@ -6,8 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.cache.harness import REPOSITORY, Reading, Site, read, until
+from tests.cache.harness import REPOSITORY, Reading, Site, read
 from tests.kit import images
+from tests.kit.waiting import until
 
 from registry_proxy.cache.results import Outcome
 from registry_proxy.oci.digest import Digest

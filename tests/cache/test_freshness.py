@@ -6,9 +6,10 @@ import asyncio
 import dataclasses
 
 import pytest
-from tests.cache.harness import HASTY, REPOSITORY, Site, together, until
+from tests.cache.harness import HASTY, REPOSITORY, Site, together
 from tests.kit import images
 from tests.kit.faults import Answer, Body, Corrupt, Fault, Hang, Redirect, Reset, Tamper, too_many_requests
+from tests.kit.waiting import until
 
 from registry_proxy.cache.failures import DEFAULT_RETRY_AFTER
 from registry_proxy.cache.results import Outcome

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.cache.harness import REPOSITORY, Reading, Site, Worker, read, until
+from tests.cache.harness import REPOSITORY, Reading, Site, Worker, read
 from tests.kit import images
 from tests.kit.faults import Hang, IgnoreRange, Tamper
+from tests.kit.waiting import until
 from tests.storage.disks import broken
 
 from registry_proxy.cache.results import Outcome

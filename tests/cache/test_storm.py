@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.cache.harness import HASTY, REPOSITORY, Reading, Site, Worker, until
+from tests.cache.harness import HASTY, REPOSITORY, Reading, Site, Worker
 from tests.kit import images
 from tests.kit.faults import Answer, Break, Corrupt, Fault, IgnoreRange, Reset, Tamper, WrongLength
+from tests.kit.waiting import until
 
 from registry_proxy.oci.errors import RegistryError
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.cache.harness import HASTY, REPOSITORY, Reading, Site, until
+from tests.cache.harness import HASTY, REPOSITORY, Reading, Site
 from tests.kit import images
 from tests.kit.faults import (
     Answer,
@@ -20,6 +20,7 @@ from tests.kit.faults import (
     Tamper,
     WrongLength,
 )
+from tests.kit.waiting import until
 
 from registry_proxy.cache.results import Outcome
 from registry_proxy.oci.digest import Digest

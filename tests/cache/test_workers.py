@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.cache.harness import HASTY, REPOSITORY, Reading, Site, Worker, until
+from tests.cache.harness import HASTY, REPOSITORY, Reading, Site, Worker
 from tests.kit import images
 from tests.kit.faults import Answer, Corrupt, Hang, Tamper
 from tests.kit.processes import ROOT
+from tests.kit.waiting import until
 from tests.storage.disks import broken
 
 from registry_proxy.cache.results import Outcome

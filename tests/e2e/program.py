@@ -61,12 +61,8 @@ class RegistryProxy:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        self._daemon = Daemon(self._network, [str(PROGRAM), "serve"], self.log, env=self._env)
-        try:
-            self._daemon.wait_until(self._answers)
-        except BaseException:
-            self._daemon.kill()
-            raise
+        command = [str(PROGRAM), "serve"]
+        self._daemon = Daemon.started(self._network, command, self.log, self._answers, env=self._env)
 
     def stop(self) -> int:
         """Have it end in order; its exit status."""
@@ -96,9 +92,9 @@ class RegistryProxy:
         algorithm, _, encoded = digest.partition(":")
         return self._network.path(f"{self.store}/blobs/{algorithm}/{encoded[:2]}/{encoded}")
 
-    def wait_until(self, condition: Callable[[], bool], *, seconds: float = 30) -> None:
+    def wait_until(self, condition: Callable[[], bool]) -> None:
         """Wait for what the server does on its own; an error with its log when it doesn't."""
-        self._daemon.wait_until(condition, seconds=seconds)
+        self._daemon.wait_until(condition)
 
     def get(self, path: str, *, method: str = "GET", **headers: str) -> Answer:
         """Ask for `/v2/PATH`; header names have underscores for hyphens."""

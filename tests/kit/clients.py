@@ -176,12 +176,8 @@ class Containerd(Client):
         config = self.folder / "config.toml"
         config.write_text(_CONTAINERD.format(folder=self.folder, socket=self.socket))
         log = self.folder / "containerd.log"
-        self._daemon = Daemon(self.runner, ["containerd", "--config", str(config)], log)
-        try:
-            self._daemon.wait_until(self.socket.exists)
-        except BaseException:
-            self._daemon.kill()
-            raise
+        command = ["containerd", "--config", str(config)]
+        self._daemon = Daemon.started(self.runner, command, log, self.socket.exists)
         return self
 
     def __exit__(
@@ -239,9 +235,9 @@ class Docker(Client):
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._containerd)
             log = self.folder / "dockerd.log"
-            self._daemon = Daemon(self.runner, ["dockerd", "--config-file", str(config)], log)
+            command = ["dockerd", "--config-file", str(config)]
+            self._daemon = Daemon.started(self.runner, command, log, (self.folder / "docker.sock").exists)
             stack.callback(self._daemon.stop)
-            self._daemon.wait_until((self.folder / "docker.sock").exists)
             self.docker("version")
             self._stack = stack.pop_all()
         return self

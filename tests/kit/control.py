@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from tests.kit.faults import Fault
 from tests.kit.images import Content
+from tests.kit.waiting import TIMEOUT
 from tests.kit.wire import Kind
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Reached(msgspec.Struct, tag=True):
     """Wait until a request arrives at a Hang or Stall."""
 
     number: int
-    seconds: float = 10
+    seconds: float = TIMEOUT
 
 
 class Wait(msgspec.Struct, tag=True):
@@ -87,7 +88,7 @@ class Wait(msgspec.Struct, tag=True):
     reference: str | None
     requests: int = 1
     sent: int = 0
-    seconds: float = 10
+    seconds: float = TIMEOUT
 
 
 class Pace(msgspec.Struct, tag=True):

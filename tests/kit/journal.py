@@ -7,6 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 import msgspec
+from tests.kit.waiting import TIMEOUT
 from tests.kit.wire import Kind, Role
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Journal:
         """Return the requests that have everything given."""
         return agreeing(self.requests, method, kind, reference, role=role, status=status)
 
-    async def until(self, condition: Callable[[], bool], *, seconds: float = 10) -> None:
+    async def until(self, condition: Callable[[], bool], *, seconds: float = TIMEOUT) -> None:
         """Wait until `condition()` holds; it is asked again at every change.
 
         Raises TimeoutError, with the log in its text, when it does not hold in time.

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Protocol, Self
+
+from tests.kit.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _TRUST = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-_PATIENCE = 30.0
 
 
 class Runner(Protocol):
@@ -100,19 +101,40 @@ class Daemon:
                 start_new_session=True,
             )
 
-    def wait_until(self, ready: Callable[[], bool], *, seconds: float = _PATIENCE) -> None:
-        """Wait until `ready()`. Raises CommandError with the log when the program ends or takes too long."""
-        deadline = time.monotonic() + seconds
-        while not ready():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                state = (
-                    f"ended with {self.process.returncode}"
-                    if self.process.returncode is not None
-                    else "is late"
-                )
-                text = self.log.read_text(errors="replace")[-8000:]
-                raise CommandError(f"`{self.process.args!r}` {state}:\n{text}")
-            time.sleep(0.02)  # another program's start is nothing that tells us when it is done
+    @classmethod
+    def started(
+        cls,
+        runner: Runner,
+        arguments: Sequence[str],
+        log: Path,
+        ready: Callable[[], bool],
+        *,
+        env: Mapping[str, str] | None = None,
+        stdin: int | IO[bytes] = subprocess.DEVNULL,
+    ) -> Self:
+        """Start a program and wait until it is ready; kill it if it does not become so."""
+        daemon = cls(runner, arguments, log, env=env, stdin=stdin)
+        try:
+            daemon.wait_until(ready)
+        except BaseException:
+            daemon.kill()
+            raise
+        return daemon
+
+    def wait_until(self, holds: Callable[[], bool]) -> None:
+        """Wait until a condition holds. Raise CommandError with the log if the program ends or is late."""
+
+        def checked() -> bool:
+            if holds():
+                return True
+            if self.process.poll() is not None:
+                raise CommandError(self._report(f"ended with {self.process.returncode}"))
+            return False
+
+        try:
+            wait_until(checked)
+        except TimeoutError:
+            raise CommandError(self._report("is late")) from None
 
     def kill(self) -> None:
         """End the program at once, as a crash would, with all of its process group."""
@@ -128,6 +150,9 @@ class Daemon:
         except subprocess.TimeoutExpired:
             self.kill()
         return self.process.wait()
+
+    def _report(self, state: str) -> str:
+        return f"`{self.process.args!r}` {state}:\n{self.log.read_text(errors='replace')[-8000:]}"
 
 
 def end_all(find: Callable[[], Iterable[int]]) -> None:

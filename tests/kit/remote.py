@@ -20,6 +20,7 @@ import msgspec
 from tests.kit import control
 from tests.kit.journal import Request, agreeing
 from tests.kit.processes import Daemon, Local, Runner, python
+from tests.kit.waiting import TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -86,7 +87,7 @@ class RemoteUpstream:
         *,
         requests: int = 1,
         sent: int = 0,
-        seconds: float = 10,
+        seconds: float = TIMEOUT,
     ) -> None:
         """Wait until so many requests arrived, and together sent so many bytes. Raises RefusedError when late."""
         self._tell(control.Wait(method, kind, reference, requests, sent, seconds))
@@ -165,7 +166,7 @@ class RemoteArmed:
         """Let every request that this holds go on, and disarm."""
         self._upstream.release(self._number)
 
-    def wait_reached(self, seconds: float = 10) -> None:
+    def wait_reached(self, seconds: float = TIMEOUT) -> None:
         """Wait until a request is held. Raises RefusedError when none is in time."""
         self._upstream.wait_reached(self._number, seconds)
 
@@ -203,13 +204,10 @@ class Simulators:
 
     def __enter__(self) -> Self:
         command = python(*self._arguments)
-        self._daemon = Daemon(self._runner, command, self._log, stdin=subprocess.PIPE)
-        try:
-            self._daemon.wait_until(self._socket.exists)
-            self._upstreams = {name: RemoteUpstream(name, self._socket) for name in self._profiles}
-        except BaseException:
-            self._daemon.kill()
-            raise
+        self._daemon = Daemon.started(
+            self._runner, command, self._log, self._socket.exists, stdin=subprocess.PIPE
+        )
+        self._upstreams = {name: RemoteUpstream(name, self._socket) for name in self._profiles}
         return self
 
     def __exit__(

@@ -14,6 +14,7 @@ from tests.kit.faults import Armed, Fault, FaultBook
 from tests.kit.journal import Journal, Request
 from tests.kit.profiles import Profile, profile
 from tests.kit.registry import Registry
+from tests.kit.waiting import TIMEOUT
 from tests.kit.wire import Call, Kind, Reply, Role, Target, error
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class SimulatedUpstream:
         """Count the transfers of a blob that began: answers that sent at least a byte of it."""
         return sum(each.is_transfer for each in self.journal.select("GET", "blob", digest))
 
-    async def until(self, condition: Callable[[], bool], *, seconds: float = 10) -> None:
+    async def until(self, condition: Callable[[], bool], *, seconds: float = TIMEOUT) -> None:
         """Wait until a condition on this upstream's log holds; see `Journal.until`."""
         await self.journal.until(condition, seconds=seconds)
 

@@ -15,27 +15,31 @@ if TYPE_CHECKING:
 
     from tests.kit.remote import RemoteUpstream
 
-HELLO = images.runnable_image()
 EVERYTHING = images.multi_platform()
 
 
 @pytest.fixture(scope="module")
-def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RemoteUpstream]:
+def hello() -> images.Image:
+    return images.runnable_image()
+
+
+@pytest.fixture(scope="module")
+def upstream(tmp_path_factory: pytest.TempPathFactory, hello: images.Image) -> Iterator[RemoteUpstream]:
     with Simulators(["dockerhub"], tmp_path_factory.mktemp("upstreams")) as upstreams:
         hub = upstreams["dockerhub"]
-        hub.push("library/hello", HELLO, "latest")
+        hub.push("library/hello", hello, "latest")
         hub.push("library/hello", images.runnable_image(docker=True), "docker")
         hub.push("library/many", EVERYTHING, "latest")
-        hub.push("private/app", HELLO, "latest")
+        hub.push("private/app", hello, "latest")
         hub.admit("ann", "secret", only_to="private/app")
         yield hub
 
 
-def test_skopeo(upstream: RemoteUpstream) -> None:
+def test_skopeo(upstream: RemoteUpstream, hello: images.Image) -> None:
     with Skopeo() as skopeo:
         pulled = skopeo.copy(f"{upstream.host}/library/hello:latest", tls_verify=False)
-        assert (pulled / "manifest.json").read_bytes() == HELLO.raw
-        assert (pulled / HELLO.layers[0].digest[7:]).read_bytes() == HELLO.layers[0].raw
+        assert (pulled / "manifest.json").read_bytes() == hello.raw
+        assert (pulled / hello.layers[0].digest[7:]).read_bytes() == hello.layers[0].raw
         assert skopeo.tags(f"{upstream.host}/library/hello", tls_verify=False) == ["docker", "latest"]
 
 

@@ -50,7 +50,8 @@ class Wire:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.writer.transport.abort()
+        if not self.writer.is_closing():  # before 3.11.4, CPython's TLS transport can't be aborted after that
+            self.writer.transport.abort()
 
     def send(self, data: bytes | str) -> None:
         """Send bytes as they are."""

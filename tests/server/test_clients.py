@@ -8,8 +8,9 @@ import socket
 import struct
 
 import pytest
-from tests.cache.harness import REPOSITORY, Site, until
+from tests.cache.harness import REPOSITORY, Site
 from tests.kit import images
+from tests.kit.waiting import until
 from tests.server.harness import Edge, serving
 
 MANIFEST = f"/v2/{REPOSITORY}/manifests/latest"

@@ -7,7 +7,8 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.cache.harness import REPOSITORY, Site, until
+from tests.cache.harness import REPOSITORY, Site
+from tests.kit.waiting import until
 from tests.server.harness import Edge, Wire, serving
 
 from registry_proxy.server.connection import Limits

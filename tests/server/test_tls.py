@@ -8,9 +8,10 @@ import resource
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.cache.harness import REPOSITORY, Site, until
+from tests.cache.harness import REPOSITORY, Site
 from tests.kit import images
 from tests.kit.certificates import Authority
+from tests.kit.waiting import until
 from tests.server.harness import serving
 from tests.storage.disks import broken
 

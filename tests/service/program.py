@@ -9,11 +9,11 @@ import os
 import re
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.kit.processes import Daemon, Local
+from tests.kit.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -83,12 +83,9 @@ class Program:
         """To the supervisor."""
         os.kill(self.supervisor, number)
 
-    def wait_until(self, holds: Callable[[], bool], seconds: float = 15) -> None:
-        """Wait for something that another process tells nobody."""
-        deadline = time.monotonic() + seconds
-        while not holds():
-            assert time.monotonic() < deadline, f"it never came to be; the log:\n{self.said()[-5000:]}"
-            time.sleep(0.02)
+    def wait_until(self, holds: Callable[[], bool]) -> None:
+        """Wait for a condition, also after the end of the program. Raise TimeoutError with the log if it is late."""
+        wait_until(holds, fail_with=lambda: self.said()[-5000:])
 
     def wait_for_log(self, text: str, count: int = 1) -> None:
         """Wait until the log has said it so often."""

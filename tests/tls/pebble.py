@@ -55,13 +55,9 @@ class Pebble:
 
     def __enter__(self) -> Self:
         quick = {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "20", "PEBBLE_AUTHZREUSE": "0"}
-        self._daemon = Daemon(self._network, ["pebble", "-config", str(self._config)], self.log, env=quick)
-        try:
-            self._daemon.wait_until(self._answers)
-            self.root = self._get("roots/0")
-        except BaseException:
-            self._daemon.kill()
-            raise
+        command = ["pebble", "-config", str(self._config)]
+        self._daemon = Daemon.started(self._network, command, self.log, self._answers, env=quick)
+        self.root = self._get("roots/0")
         return self
 
     def __exit__(

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.kit.waiting import until
 from tests.tls.issued import NOW, issue
 
 from registry_proxy.aio.tasks import BackgroundTasks
@@ -107,21 +108,13 @@ def bench(authority: Authority, tmp_path: Path) -> Bench:
     return Bench(authority, tmp_path)
 
 
-async def until(condition: object) -> None:
-    """Wait for what happens in threads and by timers."""
-    assert callable(condition)
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-
-
 async def test_a_name_that_hangs_holds_up_no_other_one_and_no_reload(bench: Bench) -> None:
     bench.issuer.hanging[A] = threading.Event()
     try:
         async with bench.running(A, B) as manager:
             await until(lambda: bench.has(B))
             manager.reconfigure([A, B, "c.example.com"])
-            await until(lambda: bench.folder.read("c.example.com"))
+            await until(lambda: bench.folder.read("c.example.com") is not None)
             # What is under way is not begun a second time.
             assert [name for name, _ in bench.issuer.orders].count(A) == 1
             bench.issuer.hanging[A].set()

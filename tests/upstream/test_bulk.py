@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.cache.harness import descriptors, until
+from tests.cache.harness import descriptors
 from tests.kit import images
 from tests.kit.faults import Break, Corrupt, IgnoreRange, Stall, Tamper, WrongLength
 from tests.kit.upstream import SimulatedUpstream
+from tests.kit.waiting import until
 from tests.upstream.connecting import REPOSITORY, Connector
 
 from registry_proxy.oci.digest import Digest

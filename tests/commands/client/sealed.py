@@ -62,13 +62,7 @@ class Place:
         """The server with this configuration; it answers already."""
         self.config.write_text(f'{toml}\n[storage]\npath = "store"\n')
         command = [str(PROGRAM), "serve", "--config", str(self.config)]
-        daemon = Daemon(self.network, command, self.folder / "log")
-        try:
-            daemon.wait_until(self._answers)
-        except BaseException:
-            daemon.kill()
-            raise
-        return daemon
+        return Daemon.started(self.network, command, self.folder / "log", self._answers)
 
     def client(self, *arguments: str, **environ: str) -> str:
         """Run `registry-proxy client`; what it prints."""
