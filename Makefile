@@ -1,7 +1,8 @@
 # `make help` lists the targets. Variables: PYTHON (which Python makes the environment), ARGS (for the
-# program that runs), KIND (of installation).
+# program that runs), KIND (of installation), WORKERS (processes that run tests side by side).
 
 PYTHON ?= python3
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -9,12 +10,15 @@ COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --gener
 	--allow-unsafe --no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 DEV_GROUP := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"], sep="\n")
 
+# A module's tests stay in one process, so that what they share starts once. The order is that of tests/conftest.py.
+PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help config run install uninstall test check bench lock clean
+.PHONY: help config run install uninstall test test-quick check bench lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 config: $(VENV)/.project ## Ask what to cache and for whom, and write registry-proxy.toml
 	@exec $(BIN)/registry-proxy config $(ARGS)
@@ -31,7 +35,10 @@ uninstall: $(VENV)/.project ## Remove the service; what is cached stays
 test: $(VENV)/.dev ## Install what the tests need, check the code and run all tests
 	$(BIN)/python -m tests.kit.debian
 	$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
+
+test-quick: $(VENV)/.dev ## Run the tests that need no root, no packages and no processes, in about a minute
+	$(PYTEST) -m "not machine and not program and not slow" $(ARGS)
 
 check: $(VENV)/.dev ## Check style, types and layers
 	$(BIN)/ruff check .

@@ -1,14 +1,25 @@
-"""Marks for all tests; see `tests/kit/needs.py`."""
+"""Marks for all tests (see `tests/kit/needs.py`), and their order."""
 
 from __future__ import annotations
 
 import pytest
-from tests.kit.needs import needs_of
+from tests.kit.needs import MACHINE, PROGRAM, needs_of
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with what it needs."""
+    """Mark each test with what it needs, and put modules of long tests first.
+
+    Two processes then end at the same time: what is left for the end is short.
+    """
+    weights: dict[str, int] = {}
     for item in items:
-        if isinstance(item, pytest.Function):
-            for need in needs_of(item):
-                item.add_marker(need)
+        needs = needs_of(item) if isinstance(item, pytest.Function) else set()
+        for need in needs:
+            item.add_marker(need)
+        module = _module(item)
+        weights[module] = max(weights.get(module, 0), 2 * (MACHINE in needs) + (PROGRAM in needs))
+    items.sort(key=lambda item: -weights[_module(item)])
+
+
+def _module(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]

@@ -18,7 +18,9 @@ from registry_proxy.server.passwords import PasswordFileError, Passwords, read_p
 if TYPE_CHECKING:
     from pathlib import Path
 
-HASH = bcrypt.hashpw(b"secret", b"$2b$04$abcdefghijklmnopqrstuu")  # always the same, as the names of tests must be
+HASH = bcrypt.hashpw(
+    b"secret", b"$2b$04$abcdefghijklmnopqrstuu"
+)  # always the same, as the names of tests must be
 ANN = basic("ann", "secret")
 
 

@@ -80,6 +80,7 @@ class TestResuming:
             assert await worker.pull(BLOB.digest) == BLOB.raw
         assert ranges(site) == [None, "bytes=1000000-"]
 
+    @pytest.mark.slow
     async def test_breaks_in_a_row_are_all_resumed_as_long_as_bytes_come(self, site: Site) -> None:
         site.simulated.arm("blob", Stall(after=200_000), times=5)
         async with site.worker() as worker:

@@ -70,6 +70,7 @@ def test_transfer_that_breaks_twice_is_resumed(
     assert [begin > 0 for begin in transfers(upstream, layer)] == [False, True, True]
 
 
+@pytest.mark.slow
 def test_transfer_that_stalls_is_resumed_after_twenty_seconds(
     skopeo: PullingSkopeo, upstreams: Simulators, image: Image
 ) -> None:

@@ -18,6 +18,7 @@ PACKAGES = {
     "caddy": "reverse proxy in front",
     "containerd": "client",
     "coreutils": "in the image that the program's own is built on",
+    "crun": "podman's default for running containers",
     "dash": "in the image that the program's own is built on",
     "docker-compose": "starts the stack that is installed",
     "docker-registry": "distribution 2.8, the peer",

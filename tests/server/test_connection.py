@@ -195,6 +195,7 @@ class TestBodies:
             wire.send(bytes(5_000_000))
             assert (await wire.answer()).status == 405
 
+    @pytest.mark.slow
     async def test_one_that_never_ends_sending_is_dropped(self, edge: Edge) -> None:
         async with await edge.connect() as wire:
             wire.ask("/v2/a/blobs/uploads/", "PUT", Content_Length="50000000")
@@ -271,6 +272,7 @@ class TestDeadlines:
             assert (await wire.answer()).status == 200
             assert await wire.rest(4) == b""
 
+    @pytest.mark.slow
     async def test_a_slow_answer_is_waited_for(self, hasty: Edge, image: images.Image) -> None:
         layer = image.layers[0]
         async with hasty.site.simulated.gate("blob", after=1000) as gate, await hasty.connect() as wire:

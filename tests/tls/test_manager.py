@@ -76,6 +76,16 @@ class Bench:
         self.issuer.now += seconds
         self.manager._wake.set()
 
+    async def at_rest(self) -> None:
+        """Wait until the manager has seen all that happened, and waits for more."""
+        manager = self.custodian
+
+        def rests() -> bool:
+            busy = any(each.busy for each in manager._managed_certificates.values())
+            return not busy and not manager._wake.is_set()
+
+        await until(rests)
+
     def has(self, hostname: str) -> bool:
         """Return whether the certificate is stored and the manager is not working on it."""
         managed = self.manager._managed.get(hostname)
@@ -130,8 +140,9 @@ async def test_a_name_that_fails_is_tried_again_later_and_the_other_way(
     bench.issuer.failing[A] = error
     async with bench.running(A):
         await until(lambda: bench.folder.failure(A).exists())
+        await bench.at_rest()
         bench.pass_time(59)
-        await asyncio.sleep(0.3)
+        await bench.at_rest()
         assert bench.issuer.orders == [(A, "tls-alpn-01")]
         bench.pass_time(10)
         await until(lambda: len(bench.issuer.orders) == 2)
@@ -171,8 +182,9 @@ async def test_the_authoritys_pause_is_kept(bench: Bench) -> None:
     async with bench.running(A):
         await until(lambda: bench.folder.failure(A).exists())
         for _ in range(2):
+            await bench.at_rest()
             bench.pass_time(3500)
-            await asyncio.sleep(0.2)
+            await bench.at_rest()
         assert len(bench.issuer.orders) == 1
         bench.pass_time(300)
         await until(lambda: len(bench.issuer.orders) == 2)
@@ -193,7 +205,7 @@ async def test_a_certificate_is_renewed_in_the_last_third_of_its_life(bench: Ben
     async with bench.running(A):
         await until(lambda: bench.has(A))
         bench.pass_time(59 * DAY)
-        await asyncio.sleep(0.3)
+        await bench.at_rest()
         assert len(bench.issuer.orders) == 1
         bench.pass_time(3 * DAY)
         await until(lambda: len(bench.issuer.orders) == 2)
