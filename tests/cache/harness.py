@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from tests.kit.clock import ManualClock
 from tests.kit.upstream import SimulatedUpstream
-from tests.kit.waiting import until
+from tests.kit.waiting import TIMEOUT, until
 from yarl import URL
 
 from registry_proxy.aio.tasks import BackgroundTasks, background_tasks
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 REPOSITORY = "library/alpine"
-# Seconds after which a test fails that waits for something: long, since other programs may have the machine's time.
-PATIENCE = 60.0
 RULES = Freshness(tag_ttl=60.0, access_ttl=3600.0, keep_deleted=True)
 # Short ones for tests in which an upstream hangs or stalls.
 HASTY = Timeouts(connect=2, headers=0.4, stall=0.4, total=2)
@@ -87,7 +85,7 @@ class Reading:
 
     async def until(self, count: int) -> None:
         """Wait for so many bytes."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while len(self.received) < count:
                 assert not self._task.done(), f"the body has ended: {self._task}"
                 self._arrived.clear()
@@ -95,7 +93,7 @@ class Reading:
 
     async def whole(self) -> bytes:
         """Wait for the end. Raises what ended the body."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await self._task
         return bytes(self.received)
 

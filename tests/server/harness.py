@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from tests.kit.waiting import TIMEOUT
+
 from registry_proxy.observe.counters import Counters
 from registry_proxy.policy.access import AddressRanges
 from registry_proxy.server.app import App
@@ -64,7 +66,7 @@ class Wire:
 
     async def head(self) -> Answer:
         """The next answer's head. Raises IncompleteReadError when the connection ends."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(TIMEOUT):
             raw = await self.reader.readuntil(b"\r\n\r\n")
         first, *lines = raw.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
         version, status, reason = first.split(" ", 2)
@@ -81,7 +83,7 @@ class Wire:
         head = await self.head()
         has_body = method != "HEAD" and head.status != 304
         length = int(head.headers.get("content-length", "0")) if has_body else 0
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(TIMEOUT):
             body = await self.reader.readexactly(length)
         return Answer(head.status, head.reason, head.headers, body)
 
