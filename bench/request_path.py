@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from tests.cache.harness import REPOSITORY, Site, until
+from tests.cache.harness import REPOSITORY, Site
 from tests.kit import images
+from tests.kit.waiting import until
 from tests.server.harness import serving
 
 import registry_proxy

@@ -115,8 +115,9 @@ class Program:
     def start(self) -> None:
         """Start it; its ports are open then."""
         command = [str(PROGRAM), "serve", "--config", str(self.file)]
-        listening = lambda: self._listening() is not None  # noqa: E731
-        self.daemon = Daemon.started(Local(), command, self.log, listening, env=self._environ)
+        self.daemon = Daemon.started(
+            Local(), command, self.log, lambda: self._listening() is not None, env=self._environ
+        )
 
     def reload(self) -> None:
         """Have it read its configuration again; it is in force then."""
