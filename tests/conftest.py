@@ -1,9 +1,14 @@
-"""Marks for all tests (see `tests/kit/needs.py`), and their order."""
+"""Marks for all tests (see `tests/kit/needs.py`), their order, and Hypothesis on slow machines."""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tests.kit.needs import MACHINE, PROGRAM, needs_of
+
+# How long an example takes says nothing where other suites run at the same time.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 _STATUS = re.compile(rb"^HTTP/1\.1 (\d{3}) ", re.MULTILINE)
 
 
@@ -160,7 +161,7 @@ def _inserted(requests: list[bytes], at: float, junk: bytes) -> bytes:
 _MUTATED = st.builds(_inserted, _REQUESTS, st.floats(0, 1), st.binary(max_size=8))
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=_CHECKS)
 @given(data=st.one_of(st.binary(max_size=300), _MUTATED))
 def test_no_bytes_cause_a_server_error(port: int, data: bytes) -> None:
     received = exchange(port, data)
@@ -170,7 +171,7 @@ def test_no_bytes_cause_a_server_error(port: int, data: bytes) -> None:
     assert b"\r\n\r\n" in received or not received
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=_CHECKS)
 @given(targets=st.lists(_TARGETS, min_size=1, max_size=5))
 def test_each_answer_tells_how_it_came_about(port: int, targets: list[str]) -> None:
     data = b"".join(_request("GET", target, "HTTP/1.1", ["Host: a"]) for target in targets)
