@@ -212,7 +212,7 @@ class Site:
         await self._stack.aclose()
         if kind is None:
             with contextlib.suppress(TimeoutError):
-                await until(lambda: not self._left_over())
+                await until(lambda: not self._left_over(), seconds=20)
             assert not self._left_over(), self._left_over()
 
     def _left_over(self) -> set[object]:

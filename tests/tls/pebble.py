@@ -21,7 +21,9 @@ KEY_IDENTIFIER, HMAC_KEY = "kid-1", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG
 
 
 class Pebble:
-    """Validates names by the network's own addresses, ports 80 and 443. Every fifth nonce is refused, as may happen.
+    """Validates names by the network's own addresses, ports 80 and 443.
+
+    One nonce in ten is refused. Five refusals in a row fail an order, and one in five would make them likely.
 
     Its own certificate is of `authority`. It forgets everything at its end, its root certificate too.
     """
@@ -54,7 +56,7 @@ class Pebble:
         self._config.write_text(json.dumps({"pebble": settings}))
 
     def __enter__(self) -> Self:
-        quick = {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "20", "PEBBLE_AUTHZREUSE": "0"}
+        quick = {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "10", "PEBBLE_AUTHZREUSE": "0"}
         command = ["pebble", "-config", str(self._config)]
         self._daemon = Daemon.started(self._network, command, self.log, self._answers, env=quick)
         self.root = self._get("roots/0")
