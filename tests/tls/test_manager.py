@@ -77,14 +77,13 @@ class Bench:
         self.manager._wake.set()
 
     async def at_rest(self) -> None:
-        """Wait until the manager has seen all that happened, and waits for more."""
-        manager = self.custodian
-
-        def rests() -> bool:
-            busy = any(each.busy for each in manager._managed_certificates.values())
-            return not busy and not manager._wake.is_set()
-
-        await until(rests)
+        """Wait until the manager has no work left and waits for more."""
+        await until(
+            lambda: (
+                not self.manager._wake.is_set()
+                and not any(each.busy for each in self.manager._managed.values())
+            )
+        )
 
     def has(self, hostname: str) -> bool:
         """Return whether the certificate is stored and the manager is not working on it."""
