@@ -25,7 +25,7 @@ from tests.kit.waiting import until
 from tests.server.harness import serving
 
 import registry_proxy
-from registry_proxy.oci.digest import Digest
+from registry_proxy.oci.reference import Digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -106,6 +106,8 @@ async def trace_requests(root: Path) -> dict[str, Trace]:
         worker = await stack.enter_async_context(site.worker())
         edge = await stack.enter_async_context(serving(site, worker))
         layer = image.layers[0].digest
+        simulated.push(REPOSITORY, images.image(seed=1, layers=1), "other")
+        await edge.get(f"/v2/{REPOSITORY}/manifests/other")  # a running server knows the registry
         blob, tag = f"/v2/{REPOSITORY}/blobs/{layer}", f"/v2/{REPOSITORY}/manifests/latest"
 
         def is_committed() -> bool:

@@ -14,8 +14,7 @@ from bench.processes import memory
 from bench.soak.images import TAG
 from bench.soak.site import BUDGET, MIB
 from registry_proxy.index.sqlite import SqliteIndex
-from registry_proxy.oci.digest import Digest
-from registry_proxy.oci.reference import Repository, Source
+from registry_proxy.oci.reference import Digest, Repository, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

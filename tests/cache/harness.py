@@ -25,8 +25,7 @@ from yarl import URL
 from registry_proxy.aio.tasks import BackgroundTasks, background_tasks
 from registry_proxy.cache.cache import Cache, Timing
 from registry_proxy.index.sqlite import SqliteIndex
-from registry_proxy.oci.digest import Digest
-from registry_proxy.oci.reference import Repository, Source, parse_reference
+from registry_proxy.oci.reference import Digest, Repository, Source, parse_reference
 from registry_proxy.policy.freshness import Freshness
 from registry_proxy.storage.filesystem import FilesystemStore
 from registry_proxy.storage.locks import FileLocks

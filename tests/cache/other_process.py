@@ -13,8 +13,7 @@ from pathlib import Path
 from tests.cache.harness import Site, bytes_of
 from yarl import URL
 
-from registry_proxy.oci.digest import Digest
-from registry_proxy.oci.reference import Repository
+from registry_proxy.oci.reference import Digest, Repository
 from registry_proxy.upstream.presets import Preset
 from registry_proxy.upstream.transport import Transport
 from registry_proxy.upstream.upstream import RegistryUpstream

@@ -11,9 +11,8 @@ from tests.kit import images
 from tests.kit.faults import Answer, Hang
 
 from registry_proxy.cache.results import Outcome
-from registry_proxy.oci.digest import Digest
 from registry_proxy.oci.errors import ErrorCode, RegistryError
-from registry_proxy.oci.reference import Repository
+from registry_proxy.oci.reference import Digest, Repository
 
 IMAGE = images.image(layers=1, layer_size=500_000)
 BLOB = IMAGE.layers[0]

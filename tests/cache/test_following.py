@@ -11,8 +11,8 @@ from tests.kit import images
 from tests.kit.waiting import until
 
 from registry_proxy.cache.results import Outcome
-from registry_proxy.oci.digest import Digest
 from registry_proxy.oci.errors import RegistryError
+from registry_proxy.oci.reference import Digest
 from registry_proxy.storage.filesystem import FilesystemStore
 
 if TYPE_CHECKING:

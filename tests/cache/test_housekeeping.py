@@ -12,9 +12,8 @@ from tests.kit.waiting import until
 from tests.storage.disks import broken
 
 from registry_proxy.cache.results import Outcome
-from registry_proxy.oci.digest import Digest
 from registry_proxy.oci.errors import ErrorCode, RegistryError
-from registry_proxy.oci.reference import Repository
+from registry_proxy.oci.reference import Digest, Repository
 
 IMAGE, OTHER = images.image(layers=1, layer_size=300_000), images.image(layers=1, seed=3)
 BLOB = IMAGE.layers[0]

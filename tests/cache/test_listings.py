@@ -11,9 +11,8 @@ from tests.kit import images
 from tests.kit.faults import Answer, Body, Hang
 
 from registry_proxy.cache.results import Outcome
-from registry_proxy.oci.digest import Digest
 from registry_proxy.oci.errors import ErrorCode, RegistryError
-from registry_proxy.oci.reference import Repository, Source
+from registry_proxy.oci.reference import Digest, Repository, Source
 
 IMAGE = images.image()
 SIGNATURE = images.artifact("application/vnd.example.signature", b"signed", subject=IMAGE.manifest)

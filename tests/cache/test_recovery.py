@@ -8,8 +8,7 @@ import pytest
 from tests.cache.harness import REPOSITORY, Site
 from tests.kit import images
 
-from registry_proxy.oci.digest import Digest
-from registry_proxy.oci.reference import Repository, Source
+from registry_proxy.oci.reference import Digest, Repository, Source
 from registry_proxy.storage.filesystem import FilesystemStore
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from tests.kit.faults import (
 from tests.kit.waiting import until
 
 from registry_proxy.cache.results import Outcome
-from registry_proxy.oci.digest import Digest
 from registry_proxy.oci.errors import ErrorCode, RegistryError
+from registry_proxy.oci.reference import Digest
 
 if TYPE_CHECKING:
     from tests.kit.journal import Request

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry_proxy.index.sqlite import SqliteIndex
-from registry_proxy.oci.digest import Digest
 from registry_proxy.oci.manifest import Descriptor
-from registry_proxy.oci.reference import Repository, Source
+from registry_proxy.oci.reference import Digest, Repository, Source
 from registry_proxy.storage.filesystem import FilesystemStore
 
 if TYPE_CHECKING:

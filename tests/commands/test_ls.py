@@ -8,8 +8,7 @@ from tests.kit import images
 from registry_proxy.commands.image_patterns import Names
 from registry_proxy.config import load
 from registry_proxy.index.base import Image
-from registry_proxy.oci.digest import Digest
-from registry_proxy.oci.reference import Repository, Source
+from registry_proxy.oci.reference import Digest, Repository, Source
 from registry_proxy.upstream.presets import PRESETS
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pexpect
 import pytest
 from tests.commands.program import PROGRAM
 
-from registry_proxy.oci.digest import Digest
+from registry_proxy.oci.reference import Digest
 from registry_proxy.storage.filesystem import FilesystemStore
 
 if TYPE_CHECKING:

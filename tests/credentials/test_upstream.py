@@ -11,8 +11,7 @@ from tests.kit.faults import Answer
 from tests.kit.upstream import SimulatedUpstream
 from tests.upstream.connecting import LATEST, Connector
 
-from registry_proxy.oci.digest import Digest
-from registry_proxy.oci.reference import Repository
+from registry_proxy.oci.reference import Digest, Repository
 from registry_proxy.upstream.auth.credentials import Credentials, CredentialsByPath, StaticCredentials
 from registry_proxy.upstream.base import UpstreamDeniedError
 

@@ -19,8 +19,7 @@ from registry_proxy.oci.manifest import Descriptor
 from registry_proxy.policy.removal import everything
 
 if TYPE_CHECKING:
-    from registry_proxy.oci.digest import Digest
-    from registry_proxy.oci.reference import Source
+    from registry_proxy.oci.reference import Digest, Source
 
 SOURCES = (ALPINE, DEBIAN, TOOL)
 NAMES = ("a", "bb", "ccc")

@@ -9,10 +9,9 @@ from tests.index.indexes import open_index
 from tests.index.values import ALPINE, DEBIAN, TOOL, blob, digest, index_of, manifest
 
 from registry_proxy.index.base import Content, Count, Image, IndexFailedError, Link, RegistryUsage, TagRecord
-from registry_proxy.oci.digest import Digest
 from registry_proxy.oci.manifest import Descriptor
 from registry_proxy.oci.media_types import OCI_MANIFEST
-from registry_proxy.oci.reference import Repository, Source
+from registry_proxy.oci.reference import Digest, Repository, Source
 from registry_proxy.policy.removal import Holdings, Removal, everything
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ import pytest
 from tests.index.values import ALPINE, blob, digest, manifest
 
 from registry_proxy.index.base import IndexFailedError
-from registry_proxy.index.reads import SqliteReader
-from registry_proxy.index.sqlite import SqliteIndex
+from registry_proxy.index.sqlite import SqliteIndex, SqliteReader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

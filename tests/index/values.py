@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from registry_proxy.oci.digest import Digest
 from registry_proxy.oci.manifest import Descriptor, Manifest
 from registry_proxy.oci.media_types import OCI_INDEX, OCI_MANIFEST
-from registry_proxy.oci.reference import Repository, Source
+from registry_proxy.oci.reference import Digest, Repository, Source
 
 ALPINE = Source("docker.io", Repository("library/alpine"))
 DEBIAN = Source("docker.io", Repository("library/debian"))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_proxy.oci.digest import Digest, InvalidDigestError
+from registry_proxy.oci.reference import Digest, InvalidDigestError
 
 SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 SHA512 = hashlib.sha512(b"").hexdigest()

@@ -2,9 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from registry_proxy.oci.digest import Digest, InvalidDigestError
 from registry_proxy.oci.image_name import ImageName, parse_image_name
-from registry_proxy.oci.reference import InvalidNameError, InvalidTagError, Reference, Repository, Tag
+from registry_proxy.oci.reference import (
+    Digest,
+    InvalidDigestError,
+    InvalidNameError,
+    InvalidTagError,
+    Reference,
+    Repository,
+    Tag,
+)
 
 DIGEST = Digest.of(b"")
 

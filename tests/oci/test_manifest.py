@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_proxy.oci.digest import Digest
 from registry_proxy.oci.manifest import (
     MAX_MANIFEST_SIZE,
     Descriptor,
@@ -26,6 +25,7 @@ from registry_proxy.oci.media_types import (
     OCI_INDEX,
     OCI_MANIFEST,
 )
+from registry_proxy.oci.reference import Digest
 
 CONFIG, LAYER, CHILD, SUBJECT = (Digest.of(name) for name in (b"config", b"layer", b"child", b"subject"))
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"

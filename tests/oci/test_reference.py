@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_proxy.oci.digest import Digest, InvalidDigestError
 from registry_proxy.oci.reference import (
+    Digest,
+    InvalidDigestError,
     InvalidNameError,
     InvalidTagError,
     Repository,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_proxy.oci.digest import Digest
+from registry_proxy.oci.reference import Digest
 from registry_proxy.policy.eviction import LOW_WATERMARK, Candidate, Excess, excess, select_victims
 
 BYTES = st.integers(0, 10**15)

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from registry_proxy.oci.digest import Digest
-from registry_proxy.oci.reference import Reference, Tag
+from registry_proxy.oci.reference import Digest, Reference, Tag
 from registry_proxy.policy.removal import Holdings, Removal, everything, select_removal
 
 

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from tests.kit import images
 from tests.server.harness import Edge, serving
 
-from registry_proxy.oci.digest import Digest
 from registry_proxy.oci.errors import ErrorCode, RegistryError
-from registry_proxy.oci.reference import Repository, Tag
+from registry_proxy.oci.reference import Digest, Repository, Tag
 from registry_proxy.server.routes import (
     BlobOf,
     CatalogOf,

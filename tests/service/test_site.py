@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import registry_proxy
-from registry_proxy.oci.digest import Digest
+from registry_proxy.oci.reference import Digest
 from registry_proxy.service.site import (
     STORE_ENTRIES,
     damage_of_index,

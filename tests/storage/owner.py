@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 from tests.storage.stores import open_store
 
-from registry_proxy.oci.digest import Digest
+from registry_proxy.oci.reference import Digest
 
 if TYPE_CHECKING:
     from registry_proxy.storage.base import BlobStore, Ingest

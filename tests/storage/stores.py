@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry_proxy.oci.digest import Digest
+from registry_proxy.oci.reference import Digest
 from registry_proxy.storage.filesystem import FilesystemStore
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.storage.stores import CONTENT, DIGEST, begin, open_store, put, read, read_open
 
-from registry_proxy.oci.digest import Digest
+from registry_proxy.oci.reference import Digest
 from registry_proxy.storage.base import StoreError
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from registry_proxy.oci.digest import Digest
-from registry_proxy.oci.reference import Repository, Tag
+from registry_proxy.oci.reference import Digest, Repository, Tag
 from registry_proxy.upstream.presets import Preset
 from registry_proxy.upstream.response import Timeouts
 from registry_proxy.upstream.transport import Transport

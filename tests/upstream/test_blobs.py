@@ -21,7 +21,7 @@ from tests.kit.faults import (
 )
 from tests.upstream.connecting import HASTY, REPOSITORY, content, stored
 
-from registry_proxy.oci.digest import Digest
+from registry_proxy.oci.reference import Digest
 from registry_proxy.upstream.base import (
     UpstreamBrokenError,
     UpstreamError,

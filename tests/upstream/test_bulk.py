@@ -15,7 +15,7 @@ from tests.kit.upstream import SimulatedUpstream
 from tests.kit.waiting import until
 from tests.upstream.connecting import REPOSITORY, Connector
 
-from registry_proxy.oci.digest import Digest
+from registry_proxy.oci.reference import Digest
 from registry_proxy.upstream.base import UpstreamBrokenError, UpstreamError, UpstreamTimeoutError
 from registry_proxy.upstream.bulk import BUFFER_SIZE, LARGE, Buffers
 from registry_proxy.upstream.response import Timeouts

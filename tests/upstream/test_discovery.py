@@ -18,8 +18,7 @@ from tests.kit.faults import (
 from tests.kit.upstream import SimulatedUpstream
 from tests.upstream.connecting import REPOSITORY
 
-from registry_proxy.oci.digest import Digest
-from registry_proxy.oci.reference import referrers_tag
+from registry_proxy.oci.reference import Digest, referrers_tag
 from registry_proxy.upstream.base import (
     UpstreamBrokenError,
     UpstreamError,

@@ -20,7 +20,7 @@ from tests.kit.faults import (
 )
 from tests.upstream.connecting import LATEST, REPOSITORY, content
 
-from registry_proxy.oci.digest import Digest
+from registry_proxy.oci.reference import Digest
 from registry_proxy.upstream.base import (
     UpstreamBrokenError,
     UpstreamDeniedError,

@@ -11,8 +11,7 @@ from tests.kit.profiles import ALL, Profile
 from tests.kit.upstream import SimulatedUpstream
 from tests.upstream.connecting import LATEST, REPOSITORY, content, stored
 
-from registry_proxy.oci.digest import Digest
-from registry_proxy.oci.reference import Repository, Tag, referrers_tag
+from registry_proxy.oci.reference import Digest, Repository, Tag, referrers_tag
 from registry_proxy.upstream.auth.credentials import Credentials, StaticCredentials
 from registry_proxy.upstream.base import (
     TagPage,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from registry_proxy.index.base import Index
-    from registry_proxy.oci.digest import Digest
+    from registry_proxy.oci.reference import Digest
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from registry_proxy.aio.locks import NamedLocks, ProcessLocks
-from registry_proxy.aio.singleflight import SingleFlight
+from registry_proxy.aio.tasks import SingleFlight
 from registry_proxy.cache.access_times import AccessTimes
 from registry_proxy.cache.blobs.blobs import Blobs
 from registry_proxy.cache.blobs.download import Tools
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from registry_proxy.aio.tasks import BackgroundTasks
     from registry_proxy.cache.results import ServedManifest
     from registry_proxy.index.base import Index
-    from registry_proxy.oci.digest import Digest
+    from registry_proxy.oci.reference import Digest
     from registry_proxy.policy.freshness import Freshness
     from registry_proxy.storage.base import BlobStore
 

@@ -15,12 +15,11 @@ from registry_proxy.upstream.base import UpstreamError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from registry_proxy.aio.singleflight import SingleFlight
+    from registry_proxy.aio.tasks import SingleFlight
     from registry_proxy.cache.breakers import CircuitBreakers
     from registry_proxy.index.base import Index, Link
-    from registry_proxy.oci.digest import Digest
     from registry_proxy.oci.errors import ErrorCode
-    from registry_proxy.oci.reference import Source
+    from registry_proxy.oci.reference import Digest, Source
     from registry_proxy.upstream.base import RemoteRepository
 
 

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from io import FileIO
 
-    from registry_proxy.oci.digest import Digest
     from registry_proxy.oci.manifest import Manifest
+    from registry_proxy.oci.reference import Digest
 
 
 class Outcome(Enum):

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from registry_proxy.oci.digest import Digest
     from registry_proxy.oci.manifest import Descriptor, Manifest
-    from registry_proxy.oci.reference import Source
+    from registry_proxy.oci.reference import Digest, Source
     from registry_proxy.policy.removal import Holdings, Removal
 
 

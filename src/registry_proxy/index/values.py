@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from registry_proxy.oci.digest import Digest
-from registry_proxy.oci.reference import Repository, Source
+from registry_proxy.oci.reference import Digest, Repository, Source
 
 _ALGORITHM_BY_LENGTH = {32: "sha256", 64: "sha512"}
 

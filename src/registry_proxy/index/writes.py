@@ -11,9 +11,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Mapping
 
-    from registry_proxy.oci.digest import Digest
     from registry_proxy.oci.manifest import Descriptor, Manifest
-    from registry_proxy.oci.reference import Source
+    from registry_proxy.oci.reference import Digest, Source
     from registry_proxy.policy.removal import Removal
 
 _PUT_CONTENT = """

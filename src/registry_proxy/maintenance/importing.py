@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 
     from registry_proxy.aio.locks import NamedLocks
     from registry_proxy.index.base import Index
-    from registry_proxy.oci.digest import Digest
     from registry_proxy.oci.manifest import Manifest
-    from registry_proxy.oci.reference import Repository
+    from registry_proxy.oci.reference import Digest, Repository
     from registry_proxy.storage.base import Archive, ArchivedBlob, ArchivedRepository, BlobStore, Ingest
 
 _READ_SIZE = 1024 * 1024

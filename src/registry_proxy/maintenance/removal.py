@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
     from registry_proxy.aio.locks import NamedLocks
     from registry_proxy.index.base import Index, IndexReads
-    from registry_proxy.oci.digest import Digest
-    from registry_proxy.oci.reference import Reference, Source
+    from registry_proxy.oci.reference import Digest, Reference, Source
     from registry_proxy.policy.removal import Removal
     from registry_proxy.storage.base import BlobStore
 

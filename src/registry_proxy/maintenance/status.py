@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from registry_proxy.index.base import IndexReads
-    from registry_proxy.oci.digest import Digest
-    from registry_proxy.oci.reference import Source
+    from registry_proxy.oci.reference import Digest, Source
     from registry_proxy.storage.base import BlobStore
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from registry_proxy.aio.locks import NamedLocks
     from registry_proxy.index.base import Index
-    from registry_proxy.oci.digest import Digest
+    from registry_proxy.oci.reference import Digest
     from registry_proxy.storage.base import BlobStore
 
 _READ_SIZE = 1024 * 1024

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from registry_proxy.oci.digest import Digest
-from registry_proxy.oci.reference import Reference, Repository, Tag
+from registry_proxy.oci.reference import Digest, Reference, Repository, Tag
 
 DEFAULT_REGISTRY = "docker.io"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from registry_proxy.oci import media_types
-from registry_proxy.oci.digest import Digest, InvalidDigestError
+from registry_proxy.oci.reference import Digest, InvalidDigestError
 
 # The limit of registries (distribution: 4 MiB). Larger manifests are an attack on memory.
 MAX_MANIFEST_SIZE = 4 * 1024 * 1024

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
 
-    from registry_proxy.oci.digest import Digest
+    from registry_proxy.oci.reference import Digest
 
 # Evict a little more than needed, so that not every pull causes an eviction.
 LOW_WATERMARK = 0.95

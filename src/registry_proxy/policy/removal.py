@@ -11,7 +11,7 @@ from registry_proxy.oci.reference import Reference, Tag
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Set
 
-    from registry_proxy.oci.digest import Digest
+    from registry_proxy.oci.reference import Digest
 
 
 @dataclass(frozen=True, slots=True)

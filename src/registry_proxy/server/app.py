@@ -68,7 +68,9 @@ class App:
         if "if-none-match" in request.headers:
             return None
         cached = self._responses.get(request.host, request.target, now)
-        if cached is None or not self._gate.is_known_allowed(request, cached.registry):
+        if cached is None:
+            return None
+        if not self._gate.is_open and not self._gate.is_known_allowed(request, cached.registry):
             return None
         self._cache.touch(cached.digest)
         return cached
@@ -99,7 +101,8 @@ class App:
                 request, None
             )  # the error lists the registries, so only allowed clients get it
             raise
-        await self._gate.admit(request, upstream.registry)
+        if not self._gate.is_open:
+            await self._gate.admit(request, upstream.registry)
         remote = upstream.repository(name)
         # containerd sends `ns` and expects a namespace in the response: the configured name, never the request's text.
         extra = [("OCI-Namespace", upstream.registry)] if namespace is not None else []

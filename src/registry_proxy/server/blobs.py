@@ -17,7 +17,7 @@ from registry_proxy.server.responses import (
 if TYPE_CHECKING:
     from registry_proxy.cache.blobs.blobs import Blobs
     from registry_proxy.cache.results import ServedBlob
-    from registry_proxy.oci.digest import Digest
+    from registry_proxy.oci.reference import Digest
     from registry_proxy.server.request import Request
     from registry_proxy.upstream.base import RemoteRepository
 

@@ -63,12 +63,11 @@ class Gate:
         self._clock = clock
         self._throttle = Throttle()
         self._login_lock = asyncio.Lock()
-        self._is_open = rule.is_open and all(other.is_open for other in rules.values())
+        # Whether every client may pull: no request needs to be checked.
+        self.is_open = rule.is_open and all(other.is_open for other in rules.values())
 
     def is_known_allowed(self, request: Request, registry: str | None) -> bool:
         """Return whether the request is allowed, as far as this is known without waiting."""
-        if self._is_open:
-            return True
         rule = self._rule_of(registry)
         if rule.sources is not None and self._address(request) not in rule.sources:
             return False

@@ -15,8 +15,7 @@ from registry_proxy.server.responses import Headers, Response, json_response, ou
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from registry_proxy.oci.digest import Digest
-    from registry_proxy.oci.reference import Repository
+    from registry_proxy.oci.reference import Digest, Repository
     from registry_proxy.upstream.base import RemoteRepository
 
 _DEFAULT_CATALOG_PAGE = 100

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from registry_proxy.cache.results import Body
-    from registry_proxy.oci.digest import Digest
+    from registry_proxy.oci.reference import Digest
 
 Headers = list[tuple[str, str]]
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
-from registry_proxy.oci.digest import Digest, InvalidDigestError
 from registry_proxy.oci.errors import ErrorCode, RegistryError
 from registry_proxy.oci.reference import (
+    Digest,
+    InvalidDigestError,
     InvalidNameError,
     InvalidTagError,
     Reference,

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from registry_proxy.index import database
-from registry_proxy.index.reads import SqliteReader
-from registry_proxy.index.sqlite import SqliteIndex
+from registry_proxy.index.sqlite import SqliteIndex, SqliteReader
 from registry_proxy.maintenance.workers import count_workers
 from registry_proxy.storage.base import StoreError
 from registry_proxy.storage.distribution import DistributionDirectory

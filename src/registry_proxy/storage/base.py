@@ -9,8 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from io import FileIO
 
-    from registry_proxy.oci.digest import Digest
-    from registry_proxy.oci.reference import Repository
+    from registry_proxy.oci.reference import Digest, Repository
 
 
 class StoreError(Exception):

@@ -17,8 +17,14 @@ from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry_proxy.oci.digest import Digest, InvalidDigestError
-from registry_proxy.oci.reference import InvalidNameError, InvalidTagError, Repository, Tag
+from registry_proxy.oci.reference import (
+    Digest,
+    InvalidDigestError,
+    InvalidNameError,
+    InvalidTagError,
+    Repository,
+    Tag,
+)
 from registry_proxy.storage.base import ArchivedRepository, StoreError
 from registry_proxy.storage.ingest import store_error
 

@@ -17,7 +17,7 @@ from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry_proxy.oci.digest import Digest, InvalidDigestError
+from registry_proxy.oci.reference import Digest, InvalidDigestError
 from registry_proxy.storage.ingest import (
     NEW_SUFFIX,
     FileIngest,

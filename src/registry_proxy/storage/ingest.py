@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from registry_proxy.oci.digest import Digest
+    from registry_proxy.oci.reference import Digest
 
 # Suffix of the empty file that replaces a truncated ingest.
 NEW_SUFFIX = ".new"

@@ -9,8 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
 
-    from registry_proxy.oci.digest import Digest
-    from registry_proxy.oci.reference import Reference, Repository, Source
+    from registry_proxy.oci.reference import Digest, Reference, Repository, Source
 
 Chunk = bytes | memoryview
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from registry_proxy.oci import media_types
-from registry_proxy.oci.digest import Digest, InvalidDigestError
 from registry_proxy.oci.manifest import MAX_MANIFEST_SIZE
 from registry_proxy.oci.ranges import parse_content_range
-from registry_proxy.oci.reference import referrers_tag
+from registry_proxy.oci.reference import Digest, InvalidDigestError, referrers_tag
 from registry_proxy.upstream.base import (
     FetchedManifest,
     TagPage,
@@ -31,14 +30,13 @@ from registry_proxy.upstream.listings import (
 from registry_proxy.upstream.redirects import next_url
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from yarl import URL
 
-    from registry_proxy.oci.reference import Reference, Source
+    from registry_proxy.oci.reference import Reference, Repository, Source
     from registry_proxy.upstream.base import Chunk
-    from registry_proxy.upstream.client import RegistryClient
     from registry_proxy.upstream.response import UpstreamResponse
 
 _MAX_TAG_PAGE = 8 * 1024 * 1024
@@ -63,6 +61,19 @@ class ResponseStream:
 
     def chunks(self) -> AsyncIterator[Chunk]:
         return self.response.chunks()
+
+
+class RegistryClient(Protocol):
+    """Authenticated requests to the registry at `home`. `clock` returns Unix seconds."""
+
+    home: URL
+    clock: Callable[[], float]
+
+    def open(
+        self, method: str, url: URL, repository: Repository, headers: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[UpstreamResponse]:
+        """Send a request and follow redirects. Raise UpstreamError."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

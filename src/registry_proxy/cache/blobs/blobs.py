@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from registry_proxy.cache.blobs.fills import Fills
     from registry_proxy.cache.content import ContentStore
     from registry_proxy.cache.links import Links
-    from registry_proxy.oci.digest import Digest
+    from registry_proxy.oci.reference import Digest
     from registry_proxy.storage.base import StoredBlob
     from registry_proxy.upstream.base import RemoteRepository
 

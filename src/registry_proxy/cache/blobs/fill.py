@@ -14,8 +14,7 @@ from registry_proxy.oci.errors import ErrorCode, RegistryError
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-    from registry_proxy.oci.digest import Digest
-    from registry_proxy.oci.reference import Source
+    from registry_proxy.oci.reference import Digest, Source
 
 log = logging.getLogger(__name__)
 

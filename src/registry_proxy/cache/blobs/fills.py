@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from registry_proxy.aio.tasks import BackgroundTasks
     from registry_proxy.cache.blobs.download import Tools
-    from registry_proxy.oci.digest import Digest
+    from registry_proxy.oci.reference import Digest
     from registry_proxy.storage.base import Ingest
     from registry_proxy.upstream.base import RemoteRepository
 

@@ -13,7 +13,7 @@ from registry_proxy.upstream.base import UpstreamBrokenError, UpstreamLimitedErr
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
-    from registry_proxy.oci.digest import Digest
+    from registry_proxy.oci.reference import Digest
     from registry_proxy.upstream.base import BlobStream, Chunk, RemoteRepository, UpstreamError
 
 log = logging.getLogger(__name__)

@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 
     from registry_proxy.cache.manifests.store import ManifestStore
     from registry_proxy.index.base import Index
-    from registry_proxy.oci.digest import Digest
     from registry_proxy.oci.manifest import Manifest
-    from registry_proxy.oci.reference import Source
+    from registry_proxy.oci.reference import Digest, Source
     from registry_proxy.policy.freshness import Freshness
 
 

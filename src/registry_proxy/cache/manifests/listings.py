@@ -18,13 +18,12 @@ from registry_proxy.upstream.base import FetchedManifest, TagPage, UpstreamError
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from registry_proxy.aio.singleflight import SingleFlight
+    from registry_proxy.aio.tasks import SingleFlight
     from registry_proxy.cache.breakers import CircuitBreakers
     from registry_proxy.cache.manifests.intake import Intake
     from registry_proxy.cache.manifests.revalidation import Revalidator
     from registry_proxy.index.base import Index, TagRecord
-    from registry_proxy.oci.digest import Digest
-    from registry_proxy.oci.reference import Source
+    from registry_proxy.oci.reference import Digest, Source
     from registry_proxy.upstream.base import RemoteRepository
 
 log = logging.getLogger(__name__)

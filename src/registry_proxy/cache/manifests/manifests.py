@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from registry_proxy.aio.locks import NamedLocks
-    from registry_proxy.aio.singleflight import SingleFlight
+    from registry_proxy.aio.tasks import SingleFlight
     from registry_proxy.cache.breakers import CircuitBreakers
     from registry_proxy.cache.links import Links
     from registry_proxy.cache.manifests.intake import Intake
     from registry_proxy.cache.manifests.revalidation import Revalidator
     from registry_proxy.cache.manifests.store import ManifestStore
     from registry_proxy.index.base import TagRecord
-    from registry_proxy.oci.digest import Digest
     from registry_proxy.oci.manifest import Manifest
+    from registry_proxy.oci.reference import Digest
     from registry_proxy.upstream.base import RemoteRepository
 
 # How long the server may repeat the response for a digest from memory, in seconds: after that it notices that another

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from registry_proxy.aio.locks import NamedLocks
-    from registry_proxy.aio.singleflight import SingleFlight
+    from registry_proxy.aio.tasks import SingleFlight
     from registry_proxy.cache.breakers import CircuitBreakers
     from registry_proxy.cache.manifests.store import ManifestStore
     from registry_proxy.index.base import Index, TagRecord

@@ -15,7 +15,7 @@ from registry_proxy.storage.base import StoreError, StoreFullError
 if TYPE_CHECKING:
     from registry_proxy.cache.content import ContentStore
     from registry_proxy.cache.evictor import Evictor
-    from registry_proxy.oci.digest import Digest
+    from registry_proxy.oci.reference import Digest
     from registry_proxy.storage.base import BlobStore, StoredBlob
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from registry_proxy.aio.singleflight import SingleFlight
+from registry_proxy.aio.tasks import SingleFlight
 from registry_proxy.policy.breaker import Breaker
 from registry_proxy.upstream.auth.commands import CommandError
 from registry_proxy.upstream.base import UpstreamDeniedError

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from cachetools import LRUCache
 
-from registry_proxy.aio.singleflight import SingleFlight
+from registry_proxy.aio.tasks import SingleFlight
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
