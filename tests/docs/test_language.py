@@ -59,23 +59,23 @@ DOCUMENT_CEILINGS = {
     "headings": 0,
 }
 SOURCE_CEILINGS = {
-    "tell": 88,
-    "whoever": 67,
-    "mend": 45,
-    "answer": 139,
-    "folder": 62,
-    "under way": 21,
-    "beside": 68,
-    "nothing but": 34,
-    "word of": 52,
-    "of its own": 34,
-    "is to be": 26,
-    "give back": 15,
-    "go by": 34,
-    "one a digest": 8,
-    "metaphors": 5,
-    "docstrings": 302,
-    "messages": 40,
+    "tell": 0,
+    "whoever": 3,  # "anyone", a value of --access
+    "mend": 0,
+    "answer": 12,  # those of the set-up dialogue and of ACME challenges
+    "folder": 0,
+    "under way": 0,
+    "beside": 0,
+    "nothing but": 0,
+    "word of": 1,
+    "of its own": 0,
+    "is to be": 0,
+    "give back": 0,
+    "go by": 3,
+    "one a digest": 0,
+    "metaphors": 2,  # single-flight
+    "docstrings": 0,
+    "messages": 0,
 }
 
 

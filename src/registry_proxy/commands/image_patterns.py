@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Names:
-    """All names of the registries. Presets are included: a registry that is no longer configured may have content."""
+    """Names of the registries. Presets are included: a registry that is no longer configured may have content."""
 
     def __init__(self, settings: Settings) -> None:
         configured = [preset_of(name, upstream) for name, upstream in settings.upstreams.items()]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class PasswordError(FailedError):
-    """There is no usable password. The text names its source and the reason."""
+    """No usable password. The text names its source and the reason."""
 
 
 def read_password(path: Path) -> str:

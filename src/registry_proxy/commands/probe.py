@@ -20,7 +20,7 @@ _PROXY_HEADER = b"PROXY UNKNOWN\r\n"
 
 
 class ProbeError(Exception):
-    """There was no HTTP response. The text says why."""
+    """No HTTP response. The text says why."""
 
 
 @dataclass(frozen=True, slots=True)

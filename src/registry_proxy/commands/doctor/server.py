@@ -1,4 +1,4 @@
-"""All checks of the server's machine."""
+"""The checks of the server's machine."""
 
 from __future__ import annotations
 
