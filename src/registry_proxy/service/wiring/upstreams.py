@@ -94,7 +94,7 @@ def build_router(settings: Settings, upstreams: dict[str, RegistryUpstream]) -> 
             hostnames[configured.hostname] = upstream
         for registry in _names_of(preset_of(name, configured)):
             registries[registry] = upstream
-    # A single upstream is the default, whatever its registry.
+    # A single upstream is the default, independent of its registry.
     only = next(iter(upstreams.values())) if len(upstreams) == 1 else None
     return Router(hostnames, registries, registries.get(DEFAULT_REGISTRY, only))
 
