@@ -11,7 +11,7 @@ import pytest
 LIBRARIES = {"rich", "pygments", "tomlkit", "questionary", "prompt_toolkit", "jinja2", "ruamel"}
 OWN = "registry_proxy.commands"
 # The parts of `commands` that every command has, and a worker's own command.
-SERVING = {OWN, f"{OWN}.app", f"{OWN}.common", f"{OWN}.serve"}
+SERVING = {OWN, f"{OWN}.group", f"{OWN}.common", f"{OWN}.serve"}
 
 
 AT_EXIT = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.__stdout__))"

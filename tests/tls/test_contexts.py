@@ -11,9 +11,9 @@ from cryptography import x509
 from tests.tls.issued import issue
 from tests.tls.shaking import read_tickets, shake
 
+from registry_proxy.tls.certificate_store import CertificateStore
 from registry_proxy.tls.challenges import Challenges
 from registry_proxy.tls.contexts import ListenerContext
-from registry_proxy.tls.store import CertificateStore
 
 if TYPE_CHECKING:
     from pathlib import Path

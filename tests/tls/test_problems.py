@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from acme import errors, messages
 
-from registry_proxy.tls.problems import explain
+from registry_proxy.tls.acme_problems import explain
 
 DIRECTORY = "https://ca.example.com/directory"
 

@@ -13,7 +13,7 @@ from tests.tls.issued import NOW, issue
 
 from registry_proxy.aio.tasks import BackgroundTasks
 from registry_proxy.storage.locks import FileLocks
-from registry_proxy.tls import store as certificate_store
+from registry_proxy.tls import certificate_store
 from registry_proxy.tls.certificates import CertificateError
 from registry_proxy.tls.challenges import Challenges
 from registry_proxy.tls.manager import Timing

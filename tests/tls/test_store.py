@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.tls.issued import NOW, issue
 
+from registry_proxy.tls.certificate_store import CertificateStore
 from registry_proxy.tls.certificates import CertificateError, CertificateFiles
-from registry_proxy.tls.store import CertificateStore
 
 if TYPE_CHECKING:
     from pathlib import Path

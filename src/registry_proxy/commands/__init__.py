@@ -3,6 +3,6 @@
 Exit codes: 0 success, 1 a check failed or the program failed, 2 usage or configuration error.
 """
 
-from registry_proxy.commands.app import main
+from registry_proxy.commands.group import main
 
 __all__ = ["main"]

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from registry_proxy.cache.results import Outcome
 from registry_proxy.oci.errors import ErrorCode, RegistryError
 from registry_proxy.policy.access import parse_address
+from registry_proxy.server.body_writer import BodyWriter, DamagedFileError
 from registry_proxy.server.request import Client, RefusedRequestError, Request, RequestReader
 from registry_proxy.server.responses import BlobResponse, Response, encode_head, error_response
-from registry_proxy.server.writer import BodyWriter, DamagedFileError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

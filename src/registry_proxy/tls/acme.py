@@ -19,9 +19,9 @@ from josepy.jwa import ES256
 from registry_proxy import __version__
 from registry_proxy.policy.renewal import Span
 from registry_proxy.tls.account import Account
+from registry_proxy.tls.acme_problems import explain
 from registry_proxy.tls.challenges import private_pem
 from registry_proxy.tls.issuer import CertificateAuthority, IssueError, RenewalSuggestion
-from registry_proxy.tls.problems import explain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,10 +6,10 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from registry_proxy.tls.certificate_store import CertificateStore
 from registry_proxy.tls.certificates import CertificateError
 from registry_proxy.tls.contexts import ListenerContext
 from registry_proxy.tls.manager import CertificateConfig, CertificateManager
-from registry_proxy.tls.store import CertificateStore
 from registry_proxy.tls.warnings import certificate_warnings
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from registry_proxy.cache.blobs.fill import StoreStopped
 from registry_proxy.cache.blobs.follow import WrongBytesError, follow
+from registry_proxy.cache.blobs.ingest_writer import IngestWriter
 from registry_proxy.cache.blobs.resumable import WrongSizeError
-from registry_proxy.cache.blobs.writer import IngestWriter
 from registry_proxy.cache.content import log_index_errors
 from registry_proxy.index.base import Index, IndexFailedError
 from registry_proxy.storage.base import StoreError, StoreFullError

@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from registry_proxy.cache.blobs.fill import StoreStopped, duplicate
-from registry_proxy.cache.blobs.writer import hash_beginning
+from registry_proxy.cache.blobs.ingest_writer import hash_beginning
 from registry_proxy.upstream.base import UpstreamBrokenError
 
 if TYPE_CHECKING:

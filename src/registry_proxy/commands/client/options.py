@@ -12,7 +12,7 @@ from registry_proxy.commands.client.endpoints import ClientError, server_of
 from registry_proxy.commands.client.machine import Machine
 from registry_proxy.commands.client.planner import ClientCertificate, ClientInputs, Login
 from registry_proxy.commands.common import UsageError
-from registry_proxy.commands.passwords import checked_password, password_from_stdin, read_password
+from registry_proxy.commands.password_input import checked_password, password_from_stdin, read_password
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from registry_proxy.commands.config.draft import read_text
 from registry_proxy.commands.config.htpasswd import check_password, check_user, users_of
 from registry_proxy.commands.config.prompter import MissingAnswerError
 from registry_proxy.commands.config.validators import is_a, optional, split
-from registry_proxy.commands.passwords import read_password
+from registry_proxy.commands.password_input import read_password
 from registry_proxy.config.types import Networks
 
 if TYPE_CHECKING:

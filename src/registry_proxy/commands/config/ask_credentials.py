@@ -10,7 +10,7 @@ from registry_proxy.commands.config.context import pairs
 from registry_proxy.commands.config.credential_check import try_credentials
 from registry_proxy.commands.config.prompter import MissingAnswerError
 from registry_proxy.commands.config.validators import is_a, optional
-from registry_proxy.commands.passwords import (
+from registry_proxy.commands.password_input import (
     PasswordError,
     checked_password,
     password_from_stdin,

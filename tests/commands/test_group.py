@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from registry_proxy import __version__
-from registry_proxy.commands.app import COMMANDS
+from registry_proxy.commands.group import COMMANDS
 
 if TYPE_CHECKING:
     from tests.commands.program import Program
