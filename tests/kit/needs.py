@@ -1,8 +1,8 @@
 """Marks of tests, derived from their code: which need the machine, and which start the program.
 
-A test and its fixtures are followed through every function and class of `tests` that they refer to. So a mark can
-neither be forgotten nor become stale. It is coarse on purpose: a test is also marked if only another branch of a helper
-needs root.
+A test and its fixtures are followed through every function and class of `tests` that they refer to. This is coarse on
+purpose: a test is also marked if only another branch of a helper needs root. Mark a test by hand with
+`pytest.mark.machine` if the code under test is what needs root.
 """
 
 from __future__ import annotations

@@ -49,6 +49,7 @@ def keep(path: Path, text: str, mode: int = 0o644) -> WriteFile:
 # One file
 
 
+@pytest.mark.machine  # the code under test changes owners
 def test_a_file_gets_its_content_mode_and_owner_and_nothing_is_left_over(tmp_path: Path) -> None:
     do(WriteFile(tmp_path / "a/b", b"x", 0o640, lambda: IDS))
     assert contents(tmp_path / "a") == {"b": "x"}
@@ -169,6 +170,7 @@ def build(path: Path) -> None:
     (path / "built").write_text("new")
 
 
+@pytest.mark.machine  # the code under test changes owners
 def test_every_step_is_undone(tmp_path: Path) -> None:
     root = tmp_path / "root"
     for name in ("changed", "removed", "deep/file", "tree/built", "gone/file"):
