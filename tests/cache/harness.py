@@ -165,7 +165,8 @@ class Worker:
 
     def is_linked(self, digest: str, repository: str = REPOSITORY) -> bool:
         source = Source(self.site.upstream.registry, Repository(repository))
-        return self.index.link(source, Digest.parse(digest)) is not None
+        link = self.index.link(source, Digest.parse(digest))
+        return link is not None and link.confirmed_at > 0
 
     def is_reading(self, digest: str) -> bool:
         """Whether a fill of the digest has a file to read from, be it another process's."""

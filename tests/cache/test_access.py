@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.cache.harness import HASTY, REPOSITORY, Reading, Site, read, together
@@ -14,15 +16,32 @@ from registry_proxy.cache.results import Outcome
 from registry_proxy.oci.errors import ErrorCode, RegistryError
 from registry_proxy.oci.reference import Digest, Repository
 
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from tests.kit.wire import Kind
+
 IMAGE = images.image(layers=1, layer_size=500_000)
 BLOB = IMAGE.layers[0]
 OTHER = "acme/other"
+KINDS: tuple[Kind, ...] = ("blob", "manifest")
 
 
 @pytest.fixture(autouse=True)
 async def pushed(site: Site) -> None:
     site.simulated.push(REPOSITORY, IMAGE, "latest")
     site.simulated.contents.repository(OTHER)
+
+
+def naming(image: images.Image) -> images.Content:
+    """Return a manifest that names content of another repository, which its own one does not hold."""
+    document = {
+        "schemaVersion": 2,
+        "mediaType": images.OCI_MANIFEST,
+        "config": image.config.descriptor(),
+        "layers": [each.descriptor() for each in (*image.layers, image.manifest)],
+    }
+    return images.Content.of(images.OCI_MANIFEST, json.dumps(document).encode())
 
 
 class TestOtherRepository:
@@ -79,14 +98,50 @@ class TestOtherRepository:
             await together(*(worker.manifest(IMAGE.digest, OTHER) for _ in range(10)))
         assert len(site.simulated.requests) == asked + 2
 
-    async def test_a_manifest_that_came_through_a_repository_links_its_children(self, site: Site) -> None:
+    async def test_a_manifest_that_names_a_blob_costs_one_small_request(self, site: Site) -> None:
         site.simulated.push(OTHER, IMAGE, "latest")
         async with site.worker() as worker:
             await worker.store_blob(BLOB.digest)
             await worker.manifest("latest", OTHER)
             asked = len(site.simulated.requests)
+            assert await worker.outcome(BLOB.digest, OTHER) is Outcome.REVALIDATED
             assert await worker.outcome(BLOB.digest, OTHER) is Outcome.HIT
+            (probe,) = site.simulated.requests[asked:]
+            assert (probe.kind, probe.headers["Range"]) == ("blob", "bytes=0-0")
+        assert site.simulated.transfers(BLOB.digest) == 1
+
+    async def test_content_that_was_filled_through_a_repository_costs_no_request(self, site: Site) -> None:
+        async with site.worker() as worker:
+            await worker.manifest("latest")
+            for each in IMAGE.blobs:
+                await worker.store_blob(each.digest)
+            asked = len(site.simulated.requests)
+            for each in IMAGE.blobs:
+                assert await worker.outcome(each.digest) is Outcome.HIT
             assert len(site.simulated.requests) == asked
+
+    async def test_a_manifest_can_not_open_content_of_another_registry(self, site: Site) -> None:
+        """Also not in an outage of the registry of the manifest: a mention is no confirmation."""
+        elsewhere = await site.simulate()
+        evil = naming(IMAGE)
+        repository = elsewhere.contents.repository(OTHER)
+        repository.manifests[evil.digest] = evil
+        repository.tags["latest"] = evil.digest
+        other = site.client(elsewhere, "elsewhere.test")
+        async with site.worker() as worker:
+            await worker.manifest("latest")
+            await worker.store_blob(BLOB.digest)
+            await worker.manifest("latest", OTHER, upstream=other)
+            for fault in (None, Answer(status=503)):
+                if fault is not None:
+                    elsewhere.arm("blob", fault, times=None)
+                    elsewhere.arm("manifest", fault, times=None)
+                with pytest.raises(RegistryError):
+                    await worker.blob(BLOB.digest, OTHER, upstream=other)
+                with pytest.raises(RegistryError):
+                    await worker.manifest(IMAGE.digest, OTHER, upstream=other)
+            with pytest.raises(RegistryError):
+                await worker.cache.blobs.head(other.repository(Repository(OTHER)), Digest.parse(BLOB.digest))
 
     async def test_a_manifest_head_that_tells_nothing_is_no_permission(self, site: Site) -> None:
         async with site.worker() as worker:
@@ -195,7 +250,8 @@ class TestPrivate:
             assert caught.value.detail == {"upstream": "elsewhere.test"}
             elsewhere.push(REPOSITORY, IMAGE, "latest")
             assert await worker.pull(BLOB.digest, upstream=other) == BLOB.raw
-        assert elsewhere.transfers(BLOB.digest) == 1  # one byte of it
+        assert elsewhere.count("GET", "blob") == 2  # a refusal, and one byte of it
+        assert elsewhere.transfers(BLOB.digest) == 0
 
 
 class TestWithdrawn:
@@ -218,6 +274,47 @@ class TestWithdrawn:
                 with pytest.raises(RegistryError) as caught:
                     await question
                 assert caught.value.code is ErrorCode.DENIED
+
+    @pytest.mark.parametrize("refused", ["blob", "digest", "tag"])
+    async def test_what_was_refused_stays_refused_in_an_outage(self, site: Site, refused: str) -> None:
+        """Whatever was refused of a repository, and whatever of it is requested: only a confirmation ends it."""
+        async with site.worker() as worker:
+
+            def requests() -> dict[str, Coroutine[object, object, object]]:
+                return {
+                    "blob": worker.outcome(BLOB.digest),
+                    "digest": worker.manifest(IMAGE.digest),
+                    "tag": worker.manifest("latest"),
+                }
+
+            await worker.manifest("latest")
+            await worker.store_blob(BLOB.digest)
+            site.now.advance(site.rules.access_ttl + 1)
+            denials = [
+                site.simulated.arm(kind, Answer(status=403, code="DENIED"), times=None) for kind in KINDS
+            ]
+            for name, request in requests().items():
+                if name == refused:
+                    with pytest.raises(RegistryError):
+                        await request
+                else:
+                    request.close()
+            for denial in denials:
+                denial.disarm()
+            for status in (503, 429):
+                outages = [site.simulated.arm(kind, Answer(status=status), times=None) for kind in KINDS]
+                for request in requests().values():
+                    with pytest.raises(RegistryError):
+                        await request
+                for outage in outages:
+                    outage.disarm()
+            site.monotonic.advance(61)
+            assert await worker.outcome(BLOB.digest) is Outcome.REVALIDATED
+            assert (await worker.manifest(IMAGE.digest)).outcome is Outcome.REVALIDATED
+            for kind in KINDS:
+                site.simulated.arm(kind, Answer(status=503), times=None)
+            assert await worker.outcome(BLOB.digest) is Outcome.HIT
+            assert (await worker.manifest("latest")).outcome is Outcome.STALE
 
     async def test_access_that_is_still_given_is_confirmed(self, site: Site) -> None:
         async with site.worker() as worker:
@@ -275,15 +372,17 @@ class TestWithdrawn:
 
 
 class TestHead:
-    async def test_a_size_that_is_known_takes_no_request(self, site: Site) -> None:
+    async def test_a_size_by_the_manifest_takes_one_small_request(self, site: Site) -> None:
         async with site.worker() as worker:
             await worker.manifest("latest")
             asked = len(site.simulated.requests)
-            served = await worker.cache.blobs.head(
-                site.upstream.repository(Repository(REPOSITORY)), Digest.parse(BLOB.digest)
-            )
-            assert (served.size, served.outcome) == (BLOB.size, Outcome.HIT)
-            assert len(site.simulated.requests) == asked
+            for outcome in (Outcome.REVALIDATED, Outcome.HIT):
+                served = await worker.cache.blobs.head(
+                    site.upstream.repository(Repository(REPOSITORY)), Digest.parse(BLOB.digest)
+                )
+                assert (served.size, served.outcome) == (BLOB.size, outcome)
+            assert len(site.simulated.requests) == asked + 1
+            assert site.simulated.transfers(BLOB.digest) == 0
 
     @pytest.mark.parametrize("ranges", [True, False])
     async def test_an_unknown_one_is_asked_for_without_a_transfer(self, site: Site, ranges: bool) -> None:

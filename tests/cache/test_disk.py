@@ -266,7 +266,10 @@ class TestDamage:
             await worker.manifest("latest")
             for each in image.blobs:
                 served = await worker.blob(each.digest)
-                assert served.outcome is Outcome.HIT
+                assert served.outcome is Outcome.REVALIDATED
                 assert await read(served.body) == each.raw
+                assert await worker.outcome(each.digest) is Outcome.HIT
             assert worker.index.used_bytes() == sum(each.size for each in (image.manifest, *image.blobs))
-        assert [request.kind for request in site.simulated.requests[asked:]] == ["manifest"]
+        kinds = [request.kind for request in site.simulated.requests[asked:]]
+        assert kinds == ["manifest", *["blob"] * len(image.blobs)]
+        assert [site.simulated.transfers(each.digest) for each in image.blobs] == [1] * len(image.blobs)

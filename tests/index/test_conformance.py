@@ -30,13 +30,27 @@ def test_an_empty_index_knows_nothing(index: Index) -> None:
 
 
 class TestManifest:
-    async def test_is_content_of_its_repository_as_are_its_children(self, index: Index) -> None:
+    async def test_is_content_of_its_repository_and_confirms_no_child(self, index: Index) -> None:
         await index.record_manifest(ALPINE, manifest("image", blob("layer", 70)), None, 5.0)
         assert index.content(digest("image")) == Content(digest("image"), 5, OCI_MANIFEST, 5.0)
         assert index.link(ALPINE, digest("image")) == Link(digest("image"), 5, 5.0)
-        assert index.link(ALPINE, digest("layer")) == Link(digest("layer"), 70, 5.0)
+        assert index.link(ALPINE, digest("layer")) == Link(digest("layer"), 70, 0.0)
         assert index.content(digest("layer")) is None
         assert index.link(DEBIAN, digest("layer")) is None
+
+    async def test_keeps_the_confirmation_of_a_child(self, index: Index) -> None:
+        await index.record_link(ALPINE, digest("layer"), None, 3.0)
+        await index.record_manifest(ALPINE, manifest("image", blob("layer", 70)), None, 5.0)
+        assert index.link(ALPINE, digest("layer")) == Link(digest("layer"), 70, 3.0)
+        await index.record_blob(ALPINE, blob("layer", 70), 6.0)
+        assert index.link(ALPINE, digest("layer")) == Link(digest("layer"), 70, 6.0)
+
+    async def test_records_at_most_a_thousand_children(self, index: Index) -> None:
+        await index.record_manifest(
+            ALPINE, manifest("image", *(blob(f"layer {number}") for number in range(1001))), None, 5.0
+        )
+        known = [index.link(ALPINE, digest(f"layer {number}")) is not None for number in range(1001)]
+        assert known == [True] * 1000 + [False]
 
     async def test_is_what_its_tag_points_to(self, index: Index) -> None:
         await index.record_manifest(ALPINE, manifest("old"), "latest", 5.0)
@@ -58,7 +72,7 @@ class TestManifest:
 
     async def test_may_name_a_child_twice(self, index: Index) -> None:
         await index.record_manifest(ALPINE, manifest("image", blob("a"), blob("a")), None, 5.0)
-        assert index.link(ALPINE, digest("a")) == Link(digest("a"), 100, 5.0)
+        assert index.link(ALPINE, digest("a")) == Link(digest("a"), 100, 0.0)
 
     async def test_of_sha512_is_told_from_others(self, index: Index) -> None:
         long = Digest.of(b"image", "sha512")
@@ -351,17 +365,28 @@ class TestInheritance:
         await index.import_manifest(ALPINE, image, ["latest", "v1"], 2.0)
         assert index.tag(ALPINE, "v1") == TagRecord(image.digest, 0.0)
         assert index.link(ALPINE, image.digest) == Link(image.digest, 5, 2.0)
-        assert index.link(ALPINE, digest("layer")) == Link(digest("layer"), 70, 2.0)
+        assert index.link(ALPINE, digest("layer")) == Link(digest("layer"), 70, 0.0)
         assert index.content(image.digest) == Content(image.digest, 5, OCI_MANIFEST, 3.0)
         assert [image.tag for image in await index.images(None)] == ["latest", "v1"]
 
     async def test_what_the_upstream_told_us_stays(self, index: Index) -> None:
         await index.record_manifest(ALPINE, manifest("new", blob("layer")), "latest", 9.0)
+        await index.record_link(ALPINE, digest("layer"), None, 9.0)
         await index.import_manifest(ALPINE, manifest("old", blob("layer")), ["latest"], 2.0)
         await index.import_links(ALPINE, [Link(digest("new"), 7, 3.0)])
         assert index.tag(ALPINE, "latest") == TagRecord(digest("new"), 9.0)
         assert index.link(ALPINE, digest("layer")) == Link(digest("layer"), 100, 9.0)
         assert index.link(ALPINE, digest("new")) == Link(digest("new"), 3, 9.0)
+
+    async def test_a_refusal_withdraws_what_is_old(self, index: Index) -> None:
+        await index.record_manifest(ALPINE, manifest("old", blob("layer", 70)), "latest", 1.0)
+        await index.record_blob(ALPINE, blob("layer", 70), 5.0)
+        await index.record_blob(DEBIAN, blob("layer", 70), 1.0)
+        await index.withdraw(ALPINE, 5.0)
+        assert index.link(ALPINE, digest("old")) == Link(digest("old"), 3, 0.0)
+        assert index.link(ALPINE, digest("layer")) == Link(digest("layer"), 70, 5.0)
+        assert index.link(DEBIAN, digest("layer")) == Link(digest("layer"), 70, 1.0)
+        assert index.tag(ALPINE, "latest") == TagRecord(digest("old"), 1.0)
 
     async def test_a_later_word_of_the_other_cache_counts(self, index: Index) -> None:
         await index.import_manifest(ALPINE, manifest("old"), ["latest"], 2.0)

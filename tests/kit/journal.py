@@ -33,8 +33,9 @@ class Request(msgspec.Struct, eq=False):
 
     @property
     def is_transfer(self) -> bool:
-        """Whether this sent bytes of what was asked for, not of an error's text."""
-        return self.sent > 0 and self.status in (200, 206)
+        """Return whether this sent bytes of the content, not of an error's text, and was no probe for one byte."""
+        is_probe = self.headers.get("Range") == "bytes=0-0"
+        return self.sent > 0 and self.status in (200, 206) and not is_probe
 
     def __str__(self) -> str:
         """Return a line for a failing test's output."""

@@ -48,7 +48,14 @@ def test_no_tag_is_served_unasked_for_longer_than_its_time(checked_at: float, no
 
 @pytest.mark.parametrize(
     ("confirmed_at", "now", "trusted"),
-    [(1000, 1000, True), (1000, 4599, True), (1000, 4600, False), (1000, 99999, False), (1000, 0, True)],
+    [
+        (1000, 1000, True),
+        (1000, 4599, True),
+        (1000, 4600, False),
+        (1000, 99999, False),
+        (1000, 0, False),
+        (0, 1, False),
+    ],
 )
 def test_access_counts_for_its_time(confirmed_at: float, now: float, trusted: bool) -> None:
     assert access_is_trusted(confirmed_at, now, RULES) is trusted

@@ -86,6 +86,7 @@ class Cache:
         revalidator = Revalidator(
             index=index,
             store=self._manifests,
+            links=links,
             breakers=breakers,
             locks=locks,
             single_flight=requests,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from registry_proxy.cache.content import log_index_errors
 from registry_proxy.cache.failures import classify_failure, to_registry_error
 from registry_proxy.cache.results import Outcome
-from registry_proxy.policy.freshness import Fallback, Freshness, access_is_trusted, fall_back
+from registry_proxy.policy.freshness import Fallback, Freshness, UpstreamFailure, access_is_trusted, fall_back
 from registry_proxy.upstream.base import UpstreamError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Links:
         if self.is_trusted(link):
             return Outcome.HIT
         registry = remote.source.registry
-        if link is not None and self._breakers.is_open(registry):
+        if link is not None and link.confirmed_at > 0 and self._breakers.is_open(registry):
             # An outage must not delay cached content: the next probe, when due, runs in the background.
             if self._breakers.may_ask(registry):
                 probe()
@@ -72,7 +72,7 @@ class Links:
         try:
             await asyncio.shield(probe())
         except UpstreamError as error:
-            if link is not None:
+            if link is not None and link.confirmed_at > 0:
                 match fall_back(classify_failure(error), link.confirmed_at, self._clock(), self._rules):
                     case Fallback.SERVE_STALE:
                         return Outcome.STALE
@@ -80,7 +80,7 @@ class Links:
                         with log_index_errors(f"removing the link of {remote.source}@{digest}"):
                             await self._index.drop_link(remote.source, digest)
                     case Fallback.REPORT:
-                        pass
+                        await self.withdraw_if_refused(remote.source, error)
             raise to_registry_error(error, registry, unknown) from error
         return Outcome.REVALIDATED
 
@@ -106,6 +106,15 @@ class Links:
         """
         with log_index_errors(f"linking {source}@{digest}"):
             await self._index.record_link(source, digest, None, self._clock())
+
+    async def withdraw_if_refused(self, source: Source, error: UpstreamError) -> None:
+        """Remove the confirmations older than `access_ttl` if the error is a refusal.
+
+        No later outage may bring back content that the upstream refuses: only a new confirmation does.
+        """
+        if classify_failure(error) is UpstreamFailure.REFUSED:
+            with log_index_errors(f"removing the links of {source}"):
+                await self._index.withdraw(source, self._clock() - self._rules.access_ttl)
 
     async def _probe(self, remote: RemoteRepository, digest: Digest) -> int | None:
         size = await self._breakers.ask(remote.source.registry, remote.probe_blob(digest))

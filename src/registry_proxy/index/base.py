@@ -20,9 +20,17 @@ class IndexFailedError(Exception):
     """An operation of the index failed. The text has the file and the database's reason."""
 
 
+# The descriptors of one manifest that are recorded. A repository with more of them loses sizes, and no content.
+MAX_CHILDREN = 1000
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Upstream's confirmation that a repository has a digest, and the time of it. `size` is None if it is unknown."""
+    """A digest that belongs to a repository, as far as is known. `size` is None if it is unknown.
+
+    `confirmed_at` is the time of the upstream's last confirmation, which is the delivery of the content through the
+    repository or a response about it; 0 if a manifest names the digest and the upstream has confirmed nothing.
+    """
 
     digest: Digest
     size: int | None
@@ -167,7 +175,11 @@ class Index(IndexReads, Protocol):
         ...
 
     async def record_manifest(self, source: Source, manifest: Manifest, tag: str | None, now: float) -> None:
-        """Record a stored manifest, and link it and its children to the repository. A `tag` then points to it.
+        """Record a stored manifest that the upstream confirmed, and link it to the repository.
+
+        A `tag` then points to it.
+
+        Its children get links without a confirmation: any manifest can name any digest.
 
         Ends the manifest's reservation.
         """
@@ -183,6 +195,10 @@ class Index(IndexReads, Protocol):
 
     async def refresh_tag(self, source: Source, tag: str, digest: Digest, now: float) -> None:
         """Record that upstream confirmed that the tag points to `digest`: tag and link are confirmed at `now`."""
+        ...
+
+    async def withdraw(self, source: Source, before: float) -> None:
+        """Remove the confirmations of a repository that are older than `before`: the upstream refuses access to it."""
         ...
 
     async def drop_tag(self, source: Source, tag: str) -> None:
@@ -219,7 +235,7 @@ class Index(IndexReads, Protocol):
     async def import_manifest(
         self, source: Source, manifest: Manifest, tags: Iterable[str], confirmed_at: float
     ) -> None:
-        """Link a manifest and its children, as another cache had them in this repository.
+        """Link a manifest as another cache had it in this repository, and its children without a confirmation.
 
         The tags count as never checked. Later confirmations, and tags that were checked with upstream, are kept.
         """

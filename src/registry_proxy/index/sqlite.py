@@ -211,6 +211,9 @@ class SqliteIndex(SqliteReader):
     async def refresh_tag(self, source: Source, tag: str, digest: Digest, now: float) -> None:
         await self._writer.write(partial(writes.refresh_tag, source=source, tag=tag, digest=digest, now=now))
 
+    async def withdraw(self, source: Source, before: float) -> None:
+        await self._writer.write(partial(writes.withdraw, source=source, before=before))
+
     async def drop_tag(self, source: Source, tag: str) -> None:
         await self._writer.write(partial(writes.drop_tag, source=source, tag=tag))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from registry_proxy.index.base import Link
+from registry_proxy.index.base import MAX_CHILDREN, Link
 from registry_proxy.index.values import to_key
 
 if TYPE_CHECKING:
@@ -23,6 +23,11 @@ _PUT_CONTENT = """
 _PUT_LINK = """
     INSERT INTO link (repository, digest, size, confirmed_at) VALUES (?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET size = coalesce(excluded.size, size), confirmed_at = excluded.confirmed_at
+"""
+# A manifest names the digest, which the registry has not confirmed by that. Known confirmations stay as they are.
+_PUT_MENTION = """
+    INSERT INTO link (repository, digest, size, confirmed_at) VALUES (?, ?, ?, 0)
+    ON CONFLICT DO UPDATE SET size = coalesce(excluded.size, size)
 """
 _PUT_TAG = """
     INSERT INTO tag (repository, name, digest, checked_at) VALUES (?, ?, ?, ?)
@@ -58,9 +63,9 @@ def record_manifest(
 ) -> None:
     repository = _repository(db, source)
     key, size = to_key(manifest.digest), len(manifest.raw)
-    children = {to_key(child.digest): child.size for child in manifest.children}
+    children = {to_key(child.digest): child.size for child in manifest.children[:MAX_CHILDREN]}
     db.execute(_PUT_CONTENT, (key, size, manifest.media_type, now))
-    db.executemany(_PUT_LINK, [(repository, child, of, now) for child, of in children.items()])
+    db.executemany(_PUT_MENTION, [(repository, child, of) for child, of in children.items()])
     db.execute(_PUT_LINK, (repository, key, size, now))
     db.executemany(_PUT_CHILD, [(key, child) for child in children])
     if tag is not None:
@@ -82,6 +87,14 @@ def refresh_tag(db: sqlite3.Connection, source: Source, tag: str, digest: Digest
     repository = _repository(db, source)
     db.execute(_PUT_TAG, (repository, tag, to_key(digest), now))
     db.execute(_PUT_LINK, (repository, to_key(digest), None, now))
+
+
+def withdraw(db: sqlite3.Connection, source: Source, before: float) -> None:
+    db.execute(
+        "UPDATE link SET confirmed_at = 0 WHERE confirmed_at < ?"
+        " AND repository = (SELECT id FROM repository WHERE full_name = ?)",
+        (before, str(source)),
+    )
 
 
 def drop_tag(db: sqlite3.Connection, source: Source, tag: str) -> None:
@@ -136,9 +149,10 @@ def import_manifest(
     db.execute(
         "UPDATE content SET media_type = coalesce(media_type, ?) WHERE digest = ?", (manifest.media_type, key)
     )
-    db.executemany(_PUT_CHILD, [(key, to_key(child.digest)) for child in manifest.children])
-    links = [Link(child.digest, child.size, confirmed_at) for child in manifest.children]
-    import_links(db, source, [*links, Link(manifest.digest, len(manifest.raw), confirmed_at)])
+    children = manifest.children[:MAX_CHILDREN]
+    db.executemany(_PUT_CHILD, [(key, to_key(child.digest)) for child in children])
+    mentions = [Link(child.digest, child.size, 0.0) for child in children]
+    import_links(db, source, [*mentions, Link(manifest.digest, len(manifest.raw), confirmed_at)])
     repository = _repository(db, source)
     db.executemany(_IMPORT_TAG, [(repository, tag, key) for tag in tags])
 

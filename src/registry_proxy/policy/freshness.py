@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+# How far in the future a confirmation may be, in seconds: clocks are adjusted by small steps all the time.
+CLOCK_TOLERANCE = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
@@ -30,8 +33,9 @@ def is_fresh(checked_at: float | None, now: float, rules: Freshness) -> bool:
 
 
 def access_is_trusted(confirmed_at: float, now: float, rules: Freshness) -> bool:
-    """Return whether a link grants access without a new confirmation from upstream."""
-    return now - confirmed_at < rules.access_ttl
+    """Return whether a link, confirmed at `confirmed_at` (0: never), grants access without a new confirmation."""
+    # A confirmation in the future means that the clock was set back: it is not trusted.
+    return confirmed_at > 0 and -CLOCK_TOLERANCE <= now - confirmed_at < rules.access_ttl
 
 
 class UpstreamFailure(Enum):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from registry_proxy.aio.locks import NamedLocks
     from registry_proxy.aio.tasks import SingleFlight
     from registry_proxy.cache.breakers import CircuitBreakers
+    from registry_proxy.cache.links import Links
     from registry_proxy.cache.manifests.store import ManifestStore
     from registry_proxy.index.base import Index, TagRecord
     from registry_proxy.oci.reference import Source
@@ -48,11 +49,12 @@ class MutableReference(Protocol):
 class Revalidator:
     """Reads of mutable references: all clients share one request to the upstream. `clock` returns Unix seconds."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its parts, each once
         self,
         *,
         index: Index,
         store: ManifestStore,
+        links: Links,
         breakers: CircuitBreakers,
         locks: NamedLocks,
         single_flight: SingleFlight[ServedManifest],
@@ -61,6 +63,7 @@ class Revalidator:
     ) -> None:
         self._index = index
         self._store = store
+        self._links = links
         self._breakers = breakers
         self._locks = locks
         self._single_flight = single_flight
@@ -77,7 +80,7 @@ class Revalidator:
         if record is not None and self._breakers.is_open(source.registry):
             # An outage must not delay cached content. A request that is due gets half a second, to notice the end
             # of the outage, and then continues in the background.
-            stale = await self._stale(record)
+            stale = await self._stale(source, record)
             if stale is not None:
                 if not self._breakers.may_ask(source.registry):
                     return stale
@@ -98,7 +101,11 @@ class Revalidator:
             return None
         return ServedManifest(manifest, outcome, record.checked_at + self._rules.tag_ttl)
 
-    async def _stale(self, record: TagRecord) -> ServedManifest | None:
+    async def _stale(self, source: Source, record: TagRecord) -> ServedManifest | None:
+        """Return the stored copy, unless the upstream has withdrawn the access to it."""
+        link = self._links.get(source, record.digest)
+        if link is None or link.confirmed_at <= 0:
+            return None
         manifest = await self._store.load(record.digest)
         return None if manifest is None else ServedManifest(manifest, Outcome.STALE)
 
@@ -107,7 +114,9 @@ class Revalidator:
         async with self._locks.hold(f"{reference.source}:{reference.key}") as waited:
             record = self._index.tag(reference.source, reference.key)
             if record is not None:
-                served = await (self._other_process(record, begun_at) if waited else self._fresh(record))
+                served = await (
+                    self._other_process(reference.source, record, begun_at) if waited else self._fresh(record)
+                )
                 if served is not None:
                     return served
             try:
@@ -115,13 +124,15 @@ class Revalidator:
             except UpstreamError as error:
                 return await self._fall_back(reference, record, error)
 
-    async def _other_process(self, record: TagRecord, begun_at: float) -> ServedManifest | None:
+    async def _other_process(
+        self, source: Source, record: TagRecord, begun_at: float
+    ) -> ServedManifest | None:
         """Return the manifest that another process revalidated since `begun_at`, or the stale copy if it failed.
 
         This saves a second wait.
         """
         if record.checked_at < begun_at:
-            return await self._stale(record)
+            return await self._stale(source, record)
         return await self._stored(record, Outcome.REVALIDATED)
 
     async def _fall_back(
@@ -133,7 +144,7 @@ class Revalidator:
             raise failure from error
         match fall_back(classify_failure(error), record.checked_at, self._clock(), self._rules):
             case Fallback.SERVE_STALE:
-                stale = await self._stale(record)
+                stale = await self._stale(source, record)
                 if stale is not None:
                     log.warning("%s:%s served stale: %s", source, key, error)
                     return stale
@@ -142,5 +153,5 @@ class Revalidator:
                     await self._index.drop_tag(source, key)
                     await self._index.drop_link(source, record.digest)
             case Fallback.REPORT:
-                pass
+                await self._links.withdraw_if_refused(source, error)
         raise failure from error
