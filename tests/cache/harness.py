@@ -149,9 +149,11 @@ class Worker:
         await self.pull(digest, repository, upstream=upstream)
         await self.settled(digest)
 
-    async def outcome(self, digest: str, repository: str = REPOSITORY) -> Outcome:
+    async def outcome(
+        self, digest: str, repository: str = REPOSITORY, *, upstream: RegistryUpstream | None = None
+    ) -> Outcome:
         """How a blob is answered; it is not read."""
-        served = await self.blob(digest, repository)
+        served = await self.blob(digest, repository, upstream=upstream)
         served.body.close()
         return served.outcome
 
@@ -163,8 +165,10 @@ class Worker:
         stored.close()
         return True
 
-    def is_linked(self, digest: str, repository: str = REPOSITORY) -> bool:
-        source = Source(self.site.upstream.registry, Repository(repository))
+    def is_linked(
+        self, digest: str, repository: str = REPOSITORY, *, upstream: RegistryUpstream | None = None
+    ) -> bool:
+        source = (upstream or self.site.upstream).repository(Repository(repository)).source
         link = self.index.link(source, Digest.parse(digest))
         return link is not None and link.confirmed_at > 0
 

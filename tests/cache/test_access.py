@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from tests.kit.wire import Kind
+
+    from registry_proxy.upstream.upstream import RegistryUpstream
 
 IMAGE = images.image(layers=1, layer_size=500_000)
 BLOB = IMAGE.layers[0]
@@ -250,8 +253,130 @@ class TestPrivate:
             assert caught.value.detail == {"upstream": "elsewhere.test"}
             elsewhere.push(REPOSITORY, IMAGE, "latest")
             assert await worker.pull(BLOB.digest, upstream=other) == BLOB.raw
-        assert elsewhere.count("GET", "blob") == 2  # a refusal, and one byte of it
-        assert elsewhere.transfers(BLOB.digest) == 0
+        assert elsewhere.transfers(BLOB.digest) == 1  # a sample of it
+
+
+class TestProof:
+    """A registry has to prove that it has content which came from another one."""
+
+    @pytest.fixture
+    async def other(self, site: Site) -> RegistryUpstream:
+        self.elsewhere = await site.simulate()
+        return site.client(self.elsewhere, "elsewhere.test")
+
+    async def test_a_blob_takes_a_sample_once(self, site: Site, other: RegistryUpstream) -> None:
+        self.elsewhere.push(OTHER, IMAGE, "latest")
+        self.elsewhere.push("acme/third", IMAGE, "latest")
+        async with site.worker() as worker:
+            await worker.store_blob(BLOB.digest)
+            assert await worker.outcome(BLOB.digest, OTHER, upstream=other) is Outcome.REVALIDATED
+            assert await worker.outcome(BLOB.digest, OTHER, upstream=other) is Outcome.HIT
+            assert await worker.outcome(BLOB.digest, "acme/third", upstream=other) is Outcome.REVALIDATED
+        sample, probe = (each.headers["Range"] for each in self.elsewhere.journal.select("GET", "blob"))
+        first, last = (int(number) for number in sample.removeprefix("bytes=").split("-"))
+        assert last - first + 1 == 64 * 1024
+        assert last < BLOB.size
+        assert probe == "bytes=0-0"
+
+    async def test_a_registry_without_ranges_sends_it_whole(self, site: Site) -> None:
+        elsewhere = await site.simulate(ranges=False)
+        elsewhere.push(OTHER, IMAGE, "latest")
+        other = site.client(elsewhere, "elsewhere.test")
+        async with site.worker() as worker:
+            await worker.store_blob(BLOB.digest)
+            assert await worker.outcome(BLOB.digest, OTHER, upstream=other) is Outcome.REVALIDATED
+
+    @pytest.mark.parametrize(
+        "lie",
+        [
+            Answer(status=206, body=b"x", headers={"Content-Range": f"bytes 0-0/{BLOB.size}"}),
+            Answer(status=206, body=b"x" * 65536, headers={"Content-Range": f"bytes 0-65535/{BLOB.size}"}),
+            Answer(status=200, body=b"x" * BLOB.size),
+            Answer(status=200, body=b""),
+            Answer(status=416, headers={"Content-Range": f"bytes */{BLOB.size}"}),
+        ],
+        ids=["one byte", "a range", "all of it", "nothing", "an empty blob"],
+    )
+    async def test_a_claim_is_no_proof(self, site: Site, other: RegistryUpstream, lie: Answer) -> None:
+        self.elsewhere.contents.repository(OTHER)
+        async with site.worker() as worker:
+            await worker.store_blob(BLOB.digest)
+            self.elsewhere.arm("blob", lie, times=None)
+            for _ in range(2):
+                with pytest.raises(RegistryError):
+                    await worker.blob(BLOB.digest, OTHER, upstream=other)
+            with pytest.raises(RegistryError):
+                await worker.cache.blobs.head(other.repository(Repository(OTHER)), Digest.parse(BLOB.digest))
+            assert not worker.is_linked(BLOB.digest, OTHER, upstream=other)
+
+    @pytest.mark.parametrize("reference", ["latest", IMAGE.digest])
+    async def test_a_head_does_not_prove_a_manifest(
+        self, site: Site, other: RegistryUpstream, reference: str
+    ) -> None:
+        own = images.image(seed=8)
+        self.elsewhere.push(OTHER, own, "latest")
+        async with site.worker() as worker:
+            await worker.manifest("latest")
+            await worker.manifest("latest", OTHER, upstream=other)
+            site.now.advance(site.rules.tag_ttl + 1)
+            lie = Answer(status=200, headers={"Docker-Content-Digest": IMAGE.digest})
+            self.elsewhere.arm("manifest", lie, method="HEAD", times=None)
+            with suppress(RegistryError):
+                served = await worker.manifest(reference, OTHER, upstream=other)
+                assert served.manifest.raw == own.raw
+            assert not worker.is_linked(IMAGE.digest, OTHER, upstream=other)
+
+    async def test_a_manifest_that_it_has_is_fetched_once(self, site: Site, other: RegistryUpstream) -> None:
+        self.elsewhere.push(OTHER, IMAGE, "latest")
+        async with site.worker() as worker:
+            await worker.manifest("latest")
+            for _ in range(3):
+                assert (await worker.manifest(IMAGE.digest, OTHER, upstream=other)).manifest.raw == IMAGE.raw
+            assert self.elsewhere.count("GET", "manifest") == 1
+            assert self.elsewhere.count("HEAD", "manifest") == 0
+
+    @pytest.mark.parametrize("has_it", [True, False])
+    async def test_a_running_fill_of_another_registry_is_not_joined(
+        self, site: Site, other: RegistryUpstream, has_it: bool
+    ) -> None:
+        self.elsewhere.contents.repository(OTHER)
+        if has_it:
+            self.elsewhere.push(OTHER, IMAGE, "latest")
+        else:
+            claim = Answer(status=206, body=b"x", headers={"Content-Range": f"bytes 0-0/{BLOB.size}"})
+            self.elsewhere.arm("blob", claim, times=None)
+        async with site.worker() as worker, site.simulated.gate("blob", after=1000) as gate:
+            first = Reading(await worker.blob(BLOB.digest))
+            await first.until(1000)
+            second = asyncio.create_task(worker.pull(BLOB.digest, OTHER, upstream=other))
+            gate.release()
+            assert await first.whole() == BLOB.raw
+            if has_it:
+                assert await second == BLOB.raw
+                assert self.elsewhere.transfers(BLOB.digest) == 1  # a sample of it
+            else:
+                with pytest.raises(RegistryError):
+                    await second
+
+    async def test_a_leftover_of_another_registry_is_dropped(
+        self, site: Site, other: RegistryUpstream
+    ) -> None:
+        self.elsewhere.contents.repository(OTHER)
+        async with site.worker() as worker, site.simulated.gate("blob", after=200_000) as gate:
+            reading = Reading(await worker.blob(BLOB.digest))
+            await reading.until(200_000)
+            await reading.leave()
+            await worker.kill()
+            gate.release()
+        claim = Answer(
+            status=206,
+            body=b"x" * (BLOB.size - 200_000),
+            headers={"Content-Range": f"bytes 200000-{BLOB.size - 1}/{BLOB.size}"},
+        )
+        self.elsewhere.arm("blob", claim, times=None)
+        async with site.worker() as worker:
+            with pytest.raises(RegistryError):
+                await worker.pull(BLOB.digest, OTHER, upstream=other)
 
 
 class TestWithdrawn:

@@ -100,6 +100,16 @@ class TestBlob:
         assert index.content(digest("image")) == Content(digest("image"), 5, OCI_MANIFEST, 9.0)
 
 
+class TestConfirmation:
+    async def test_is_the_registry_s_for_any_of_its_repositories(self, index: Index) -> None:
+        await index.record_manifest(ALPINE, manifest("image", blob("layer")), None, 5.0)
+        assert index.is_confirmed(ALPINE.registry, digest("image"))
+        assert not index.is_confirmed(TOOL.registry, digest("image"))
+        assert not index.is_confirmed(ALPINE.registry, digest("layer"))
+        await index.record_blob(DEBIAN, blob("layer"), 6.0)
+        assert index.is_confirmed(ALPINE.registry, digest("layer"))
+
+
 class TestLink:
     async def test_is_confirmed_again(self, index: Index) -> None:
         await index.record_link(ALPINE, digest("a"), 10, 1.0)

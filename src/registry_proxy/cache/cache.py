@@ -73,7 +73,7 @@ class Cache:
         self._access_times = AccessTimes(index, timing.now)
         self.evictor = Evictor(store, index, locks, self._access_times, max_size, timing.now)
         content = ContentStore(store, index, self._access_times, timing.now)
-        links = Links(index, breakers, SingleFlight(background), rules, timing.now)
+        links = Links(index, content, breakers, SingleFlight(background), rules, timing.now)
 
         tools = Tools(store, index, links, self.evictor, executor)
         self.fills = Fills(tools, background, timing.now, timing.sleep)
@@ -82,7 +82,7 @@ class Cache:
         requests: SingleFlight[ServedManifest] = SingleFlight(background)
         self._manifests = ManifestStore(store, content, self.evictor)
         intake = Intake(self._manifests, index, rules, timing.now)
-        fetcher = Fetcher(breakers, intake, self._manifests)
+        fetcher = Fetcher(breakers, intake, self._manifests, links)
         revalidator = Revalidator(
             index=index,
             store=self._manifests,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,17 +12,21 @@ from registry_proxy.cache.content import log_index_errors
 from registry_proxy.cache.failures import classify_failure, to_registry_error
 from registry_proxy.cache.results import Outcome
 from registry_proxy.policy.freshness import Fallback, Freshness, UpstreamFailure, access_is_trusted, fall_back
-from registry_proxy.upstream.base import UpstreamError
+from registry_proxy.upstream.base import UpstreamBrokenError, UpstreamError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from registry_proxy.aio.tasks import SingleFlight
     from registry_proxy.cache.breakers import CircuitBreakers
+    from registry_proxy.cache.content import ContentStore
     from registry_proxy.index.base import Index, Link
     from registry_proxy.oci.errors import ErrorCode
     from registry_proxy.oci.reference import Digest, Source
     from registry_proxy.upstream.base import RemoteRepository
+
+# Bytes that a registry has to send as a proof that it has a blob.
+_SAMPLE = 64 * 1024
 
 
 class Links:
@@ -29,12 +35,14 @@ class Links:
     def __init__(
         self,
         index: Index,
+        content: ContentStore,
         breakers: CircuitBreakers,
         single_flight: SingleFlight[int | None],
         rules: Freshness,
         clock: Callable[[], float],
     ) -> None:
         self._index = index
+        self._content = content
         self._breakers = breakers
         self._single_flight = single_flight
         self._rules = rules
@@ -43,6 +51,10 @@ class Links:
     def get(self, source: Source, digest: Digest) -> Link | None:
         """Return the link, of any age."""
         return self._index.link(source, digest)
+
+    def is_known_to(self, remote: RemoteRepository, digest: Digest) -> bool:
+        """Return whether the repository's registry has delivered or proved the content, in any repository."""
+        return self._index.is_confirmed(remote.source.registry, digest)
 
     def is_trusted(self, link: Link | None) -> bool:
         """Return whether the link alone grants access."""
@@ -117,6 +129,30 @@ class Links:
                 await self._index.withdraw(source, self._clock() - self._rules.access_ttl)
 
     async def _probe(self, remote: RemoteRepository, digest: Digest) -> int | None:
-        size = await self._breakers.ask(remote.source.registry, remote.probe_blob(digest))
+        size = await self._breakers.ask(remote.source.registry, self._confirm(remote, digest))
         await self.add(remote.source, digest)
         return size
+
+    async def _confirm(self, remote: RemoteRepository, digest: Digest) -> int | None:
+        """Have the registry confirm that the repository holds the blob. Return its size in bytes if it is reported.
+
+        The first time, a registry has to prove it for content that came from another one: its word alone would open
+        private content of the other one.
+        """
+        stored = None if self.is_known_to(remote, digest) else await self._content.open(digest)
+        if stored is None:
+            return await remote.probe_blob(digest)
+        try:
+            start = secrets.randbelow(max(1, stored.size - _SAMPLE + 1))
+            stop = min(start + _SAMPLE, stored.size)
+            if stop == start:
+                return await remote.probe_blob(digest)  # an empty blob has nothing to hide
+            expected = await asyncio.to_thread(os.pread, stored.file.fileno(), stop - start, start)
+            if await remote.sample(digest, start, stop) != expected:
+                text = (
+                    f"the bytes of {remote.source}@{digest} do not match the digest, or it does not have them"
+                )
+                raise UpstreamBrokenError(text)
+            return stored.size
+        finally:
+            stored.close()

@@ -98,6 +98,10 @@ class IndexReads(Protocol):
         """Return the repository's link to a digest, or None if there is none."""
         ...
 
+    def is_confirmed(self, registry: str, digest: Digest) -> bool:
+        """Return whether the registry has confirmed, for any of its repositories, that it has the digest."""
+        ...
+
     def tag(self, source: Source, name: str) -> TagRecord | None:
         """Return the record of a tag, or None if there is none.
 

@@ -31,6 +31,10 @@ _LINK = """
     SELECT size, confirmed_at FROM link
     WHERE repository = (SELECT id FROM repository WHERE full_name = ?) AND digest = ?
 """
+_CONFIRMED = """
+    SELECT 1 FROM link JOIN repository ON id = repository
+    WHERE digest = ? AND registry = ? AND confirmed_at > 0 LIMIT 1
+"""
 _TAG = """
     SELECT digest, checked_at FROM tag
     WHERE repository = (SELECT id FROM repository WHERE full_name = ?) AND name = ?
@@ -109,6 +113,9 @@ class SqliteReader:
     def link(self, source: Source, digest: Digest) -> Link | None:
         row = self._row(_LINK, str(source), to_key(digest))
         return Link(digest, *row) if row else None
+
+    def is_confirmed(self, registry: str, digest: Digest) -> bool:
+        return bool(self._rows(_CONFIRMED, to_key(digest), registry))
 
     def tag(self, source: Source, name: str) -> TagRecord | None:
         row = self._row(_TAG, str(source), name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from registry_proxy.observe.observer import LOCAL
@@ -21,7 +21,7 @@ class Counters:
     """An `Observer` that counts. LOCAL responses are not counted: they do not concern the cache."""
 
     def __init__(self) -> None:
-        self._registries: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._registries: defaultdict[str, defaultdict[str, int]] = _new()
 
     def answered(self, registry: str | None, result: str, status: int, size: int = 0) -> None:
         """Count a response by its result, and the `size` bytes of content sent with it."""
@@ -41,7 +41,7 @@ class Counters:
 
     def take(self) -> dict[tuple[str, str], int]:
         """Return the counts since the last call by registry and name, without zeros."""
-        taken, self._registries = self._registries, defaultdict(Counter)
+        taken, self._registries = self._registries, _new()
         return {
             (registry, name): value
             for registry, counts in taken.items()
@@ -53,3 +53,8 @@ class Counters:
         """Restore counts that `take` returned and that could not be written."""
         for (registry, name), value in counts.items():
             self._registries[registry][name] += value
+
+
+def _new() -> defaultdict[str, defaultdict[str, int]]:
+    # Not collections.Counter: its increments take twice the time, at every hit.
+    return defaultdict(lambda: defaultdict(int))

@@ -111,6 +111,10 @@ class RemoteRepository(Protocol):
         """Confirm by one small request that the repository holds the blob. Return its size if it is reported."""
         ...
 
+    async def sample(self, digest: Digest, start: int, stop: int) -> bytes:
+        """Return the bytes of the blob from `start` to `stop`, as the registry sends them."""
+        ...
+
     async def tags(self, limit: int | None, last: str | None) -> TagPage: ...
     async def referrers(self, subject: Digest) -> bytes:
         """Return an image index of all manifests that refer to `subject`: unfiltered, all pages, possibly empty."""

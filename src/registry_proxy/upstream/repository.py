@@ -126,6 +126,22 @@ class RegistryRepository:
                 raise await self._refusal(response)
             return probed_size(response)
 
+    async def sample(self, digest: Digest, start: int, stop: int) -> bytes:
+        headers = {"Range": f"bytes={start}-{stop - 1}"}
+        async with self._open("GET", f"blobs/{digest}", headers) as response:
+            if response.status not in (200, 206):
+                raise await self._refusal(response)
+            sample, position = bytearray(), 0  # a registry that ignores `Range` sends the whole blob
+            if response.status == 206:
+                part = parse_content_range(response.headers.get("Content-Range"))
+                position = part.start if part else stop
+            async for chunk in response.chunks():
+                sample += chunk[max(0, start - position) : max(0, stop - position)]
+                position += len(chunk)
+                if position >= stop:
+                    break
+            return bytes(sample)
+
     async def tags(self, limit: int | None, last: str | None) -> TagPage:
         query = {name: str(value) for name, value in {"n": limit, "last": last}.items() if value is not None}
         async with self._open("GET", "tags/list", {}, query) as response:

@@ -84,6 +84,10 @@ class Blobs:
         """Read from the fill of the digest: the running one, otherwise a new one."""
         fill, is_new = self._fills.join(remote, digest)
         if fill.source != remote.source:
+            if fill.source.registry != remote.source.registry and not self._links.is_known_to(remote, digest):
+                # Only stored content lets a registry prove that it has the blob, too.
+                await fill.ended.wait()
+                return await self.get(remote, digest)
             await self._check_access(remote, digest)
             if self._fills.running(digest) is not fill:
                 return await self.get(remote, digest)

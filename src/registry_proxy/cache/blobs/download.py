@@ -136,9 +136,10 @@ class Download:
         return ingest
 
     async def _trim(self, ingest: Ingest) -> None:
-        """Drop a leftover that cannot be the beginning of this blob."""
+        """Drop a leftover that cannot be the beginning of this blob, or that may come from another registry."""
         size = self._source.size
-        if size is None or ingest.size > size:
+        is_own = self._tools.links.is_known_to(self._source.remote, ingest.digest)
+        if size is None or ingest.size > size or not is_own:
             if self._fill.started:
                 raise WrongBytesError(self._source)
             await asyncio.to_thread(ingest.truncate)

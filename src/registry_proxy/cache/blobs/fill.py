@@ -50,6 +50,7 @@ class Fill:
         self.verified = False
         self.stopped: StoreStopped | None = None
         self.file: FileIO | None = None
+        self.ended = asyncio.Event()
         self._error: Exception | None = None
         self._users = 1  # the task that writes
         self._waiting: list[asyncio.Future[None]] = []

@@ -85,6 +85,7 @@ class Fills:
             del self._running[fill.digest]
             if error is not None:
                 fill.fail(error)
+            fill.ended.set()
             fill.release()
 
     async def _commit(self, fill: Fill, ingest: Ingest) -> None:

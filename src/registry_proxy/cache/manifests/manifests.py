@@ -34,9 +34,10 @@ _DIGEST_TTL = 10.0
 class Fetcher:
     """Requests for manifests, counted by the circuit breakers. The intake records the responses."""
 
-    def __init__(self, breakers: CircuitBreakers, intake: Intake, store: ManifestStore) -> None:
+    def __init__(self, breakers: CircuitBreakers, intake: Intake, store: ManifestStore, links: Links) -> None:
         self._breakers = breakers
         self._intake = intake
+        self._links = links
         self._store = store
 
     async def fetch(
@@ -54,7 +55,8 @@ class Fetcher:
         """
         digest = await self._breakers.ask(remote.source.registry, remote.resolve(tag))
         manifest = await self._store.load(digest) if digest else None
-        if digest is None or manifest is None:
+        if digest is None or manifest is None or not self._links.is_known_to(remote, digest):
+            # Also if only another registry has sent the manifest: a HEAD does not prove that this one has it.
             return await self.fetch(remote, digest or tag, tag.name)
         if digest == known:
             return await self._intake.refresh(remote.source, manifest, tag.name)
@@ -65,6 +67,8 @@ class Fetcher:
 
         Raise UpstreamError.
         """
+        if not self._links.is_known_to(remote, manifest.digest):
+            return await self.fetch(remote, manifest.digest)
         digest = await self._breakers.ask(remote.source.registry, remote.resolve(manifest.digest))
         if digest != manifest.digest:
             # A HEAD without a digest confirms nothing.
