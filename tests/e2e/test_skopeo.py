@@ -71,7 +71,7 @@ def test_registry_of_docker_hub_can_be_named_too(skopeo: Skopeo, upstreams: Simu
 def test_content_of_two_registries_is_transferred_once(
     skopeo: Skopeo, upstreams: Simulators, seed: int
 ) -> None:
-    image = images.image(seed=seed)
+    image = images.image(seed=seed, layer_size=300_000)
     for place in (GHCR, QUAY):
         upstreams[place.profile].push(place.repository("shared"), image, "v1")
         check_pulled(copy(skopeo, f"{place.cached('shared')}:v1"), image)

@@ -116,7 +116,7 @@ def test_the_container_has_no_rights_and_its_image_no_secrets(stack: Stack) -> N
 def test_each_registry_has_a_container_of_its_own_and_all_share_a_store(
     stack: Stack, network: SealedNetwork, upstreams: Simulators
 ) -> None:
-    image = images.image(seed=2)
+    image = images.image(seed=2, layer_size=300_000)
     for name, repository in (("dockerhub", "library/app"), ("ghcr", "acme/app")):
         upstreams[name].push(repository, image, "v2")
     stack.configure("".join(f"[upstreams.{name}]\nenabled = false\n" for name in ("quay", "gcr", "k8s")))
