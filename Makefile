@@ -20,19 +20,19 @@ PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-config: $(VENV)/.project ## Ask what to cache and for whom, and write registry-proxy.toml
+config: $(VENV)/.project ## Ask for the settings, and write registry-proxy.toml
 	@exec $(BIN)/registry-proxy config $(ARGS)
 
-run: $(VENV)/.project ## Install into .venv what is missing there, and serve
+run: $(VENV)/.project ## Install the server into .venv, and run it
 	@exec $(BIN)/registry-proxy serve $(ARGS)
 
-install: $(VENV)/.project ## Set the server up as a service; KIND=systemd or KIND=compose, or it asks
+install: $(VENV)/.project ## Install the server as a service: KIND=systemd or KIND=compose
 	@exec $(BIN)/registry-proxy install $(KIND) $(ARGS)
 
-uninstall: $(VENV)/.project ## Remove the service; what is cached stays
+uninstall: $(VENV)/.project ## Remove the service, and keep the cached content
 	@exec $(BIN)/registry-proxy uninstall $(KIND) $(ARGS)
 
-test: $(VENV)/.dev ## Install what the tests need, check the code and run all tests
+test: $(VENV)/.dev ## Install the packages for the tests, check the code, and run all tests
 	$(BIN)/python -m tests.kit.debian
 	$(MAKE) --no-print-directory check
 	$(PYTEST) $(ARGS)
@@ -60,11 +60,11 @@ lock: $(VENV)/.dev ## Lock the newest dependencies that pyproject.toml allows
 	$(BIN)/python -c '$(DEV_GROUP)' | $(COMPILE) --upgrade --constraint requirements/runtime.txt \
 		--constraint requirements/build.txt --output-file requirements/dev.txt -
 
-clean: ## Delete the environment and everything that was built; what is cached stays
+clean: ## Delete the environment and all built files, and keep the cached content
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
-# A changed lock makes the environment anew, so that nothing is left of the old one.
+# A changed lock creates a new environment, so that nothing of the old one is left.
 $(VENV)/.runtime: requirements/runtime.txt requirements/build.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed; name it with PYTHON=/path/to/python3." >&2; exit 1; }
@@ -81,6 +81,6 @@ $(VENV)/.project: $(VENV)/.runtime pyproject.toml
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.project requirements/dev.txt
-	@echo "Installing what the tests need ..."
+	@echo "Installing the packages for the tests ..."
 	@$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
 	@touch $@
