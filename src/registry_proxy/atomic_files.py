@@ -32,12 +32,12 @@ def replace_file(path: Path, content: bytes, *, mode: int, owner: tuple[int, int
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    _sync_directory(path.parent)
+    sync_directory(path.parent)  # without it, a crash can undo the rename
 
 
-def _sync_directory(path: Path) -> None:
-    """Sync the directory: without it, a crash can undo the rename."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+def sync_directory(path: Path) -> None:
+    """Make the entries of a directory durable. Raise OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

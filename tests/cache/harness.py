@@ -170,7 +170,7 @@ class Worker:
     ) -> bool:
         source = (upstream or self.site.upstream).repository(Repository(repository)).source
         link = self.index.link(source, Digest.parse(digest))
-        return link is not None and link.confirmed_at > 0
+        return link is not None and link.is_confirmed
 
     def is_reading(self, digest: str) -> bool:
         """Whether a fill of the digest has a file to read from, be it another process's."""

@@ -76,7 +76,7 @@ class Links:
         if self.is_trusted(link):
             return Outcome.HIT
         registry = remote.source.registry
-        if link is not None and link.confirmed_at > 0 and self._breakers.is_open(registry):
+        if link is not None and link.is_confirmed and self._breakers.is_open(registry):
             # An outage must not delay cached content: the next probe, when due, runs in the background.
             if self._breakers.may_ask(registry):
                 probe()
@@ -84,7 +84,7 @@ class Links:
         try:
             await asyncio.shield(probe())
         except UpstreamError as error:
-            if link is not None and link.confirmed_at > 0:
+            if link is not None and link.is_confirmed:
                 match fall_back(classify_failure(error), link.confirmed_at, self._clock(), self._rules):
                     case Fallback.SERVE_STALE:
                         return Outcome.STALE

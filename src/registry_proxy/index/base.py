@@ -36,6 +36,11 @@ class Link:
     size: int | None
     confirmed_at: float
 
+    @property
+    def is_confirmed(self) -> bool:
+        """True if the upstream has ever confirmed the link, and has not withdrawn it since."""
+        return self.confirmed_at > 0
+
 
 @dataclass(frozen=True, slots=True)
 class TagRecord:

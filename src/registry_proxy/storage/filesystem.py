@@ -17,6 +17,7 @@ from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from registry_proxy.atomic_files import sync_directory
 from registry_proxy.oci.reference import Digest, InvalidDigestError
 from registry_proxy.storage.ingest import (
     NEW_SUFFIX,
@@ -26,7 +27,6 @@ from registry_proxy.storage.ingest import (
     lock_ingest,
     make_directory,
     store_error,
-    sync_directory,
 )
 
 if TYPE_CHECKING:

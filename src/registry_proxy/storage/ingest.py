@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from io import FileIO
 from typing import TYPE_CHECKING
 
+from registry_proxy.atomic_files import sync_directory
 from registry_proxy.storage.base import StoreError, StoreFullError
 
 if TYPE_CHECKING:
@@ -234,12 +235,3 @@ def make_directory(path: Path) -> None:
         path.mkdir(0o700)
         chown_like(path.parent, path)
         sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Make the entries of a directory durable. Raise OSError."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

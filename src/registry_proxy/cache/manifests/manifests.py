@@ -67,13 +67,12 @@ class Fetcher:
 
         Raise UpstreamError.
         """
-        if not self._links.is_known_to(remote, manifest.digest):
-            return await self.fetch(remote, manifest.digest)
-        digest = await self._breakers.ask(remote.source.registry, remote.resolve(manifest.digest))
-        if digest != manifest.digest:
-            # A HEAD without a digest confirms nothing.
-            return await self.fetch(remote, manifest.digest)
-        return await self._intake.link(remote.source, manifest, None)
+        if self._links.is_known_to(remote, manifest.digest):
+            digest = await self._breakers.ask(remote.source.registry, remote.resolve(manifest.digest))
+            if digest == manifest.digest:
+                return await self._intake.link(remote.source, manifest, None)
+        # A HEAD without a digest confirms nothing, and a HEAD does not prove what another registry has sent.
+        return await self.fetch(remote, manifest.digest)
 
 
 class RemoteTag:

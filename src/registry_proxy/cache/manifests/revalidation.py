@@ -104,7 +104,7 @@ class Revalidator:
     async def _stale(self, source: Source, record: TagRecord) -> ServedManifest | None:
         """Return the stored copy, unless the upstream has withdrawn the access to it."""
         link = self._links.get(source, record.digest)
-        if link is None or link.confirmed_at <= 0:
+        if link is None or not link.is_confirmed:
             return None
         manifest = await self._store.load(record.digest)
         return None if manifest is None else ServedManifest(manifest, Outcome.STALE)

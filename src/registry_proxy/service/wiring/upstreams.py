@@ -11,7 +11,6 @@ from yarl import URL
 from registry_proxy.aio.tasks import background_tasks
 from registry_proxy.server.routes import Router
 from registry_proxy.service.wiring.credentials import build_provider
-from registry_proxy.upstream.base import UpstreamError
 from registry_proxy.upstream.presets import PRESETS, Preset
 from registry_proxy.upstream.transport import Transport
 from registry_proxy.upstream.upstream import RegistryUpstream
@@ -71,17 +70,12 @@ async def open_upstream(
     preset: Preset, credentials: CredentialProvider | None = None
 ) -> AsyncIterator[RegistryUpstream]:
     """Open one upstream for a check without a server."""
-    failure = None
     async with background_tasks() as background:
         upstream = build_upstream(preset, background, credentials)
         try:
             yield upstream
-        except UpstreamError as error:
-            failure = error  # the TaskGroup would wrap it
         finally:
             await upstream.close()
-    if failure is not None:
-        raise failure
 
 
 def build_router(settings: Settings, upstreams: dict[str, RegistryUpstream]) -> Router[Upstream]:
