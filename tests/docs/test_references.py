@@ -71,6 +71,22 @@ def test_every_source_file_that_is_named_exists() -> None:
     assert not {path for path in named if not (ROOT / path).exists()}
 
 
+def test_every_test_that_is_named_exists() -> None:
+    named = {
+        name for text in DOCUMENTS.values() for name in re.findall(r"`(tests/[\w/]+\.py::[\w:]+)`", text)
+    }
+    assert named
+    missing = set()
+    for name in named:
+        file, *parts = name.split("::")
+        source = (ROOT / file).read_text() if (ROOT / file).is_file() else ""
+        if not all(
+            re.search(rf"^ *(?:class|(?:async )?def) {part}\b", source, re.MULTILINE) for part in parts
+        ):
+            missing.add(name)
+    assert not missing
+
+
 def test_every_module_of_the_architecture_exists() -> None:
     layers = "|".join(
         sorted(path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__")
