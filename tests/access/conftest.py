@@ -51,7 +51,7 @@ def stack() -> Iterator[ExitStack]:
 def registries(upstream: RemoteUpstream) -> str:
     """The configuration of the upstreams."""
     off = "".join(f"[upstreams.{name}]\nenabled = false\n" for name in ("quay", "gcr", "k8s"))
-    return off + (
+    return f'{off}hostname = "k8s.example.com"\n' + (
         f'[upstreams.dockerhub]\nurl = "{upstream.url}"\nhostname = "hub.example.com"\n'
         f'[upstreams.ghcr]\nurl = "{upstream.url}"\nhostname = "ghcr.example.com"\n'
     )

@@ -107,6 +107,7 @@ class Program:
         """Write the configuration file."""
         self.file.write_text(
             f'[server]\nlisten = ["{self._listen}"]\nworkers = {self.workers}\n'
+            'hostnames = ["registry.example.com"]\n'
             'header_timeout = "2s"\ngrace_period = "2s"\n'
             f'[storage]\npath = "{self.folder}/store"\n{toml}'
         )

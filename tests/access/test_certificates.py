@@ -160,7 +160,9 @@ def test_a_resumed_connection_keeps_its_certificate_whichever_worker_has_it(
             connection = nodes.program.connect(tls=context, session=session)
             assert isinstance(connection, ssl.SSLSocket)
             resumed.append(connection.session_reused)
-            connection.sendall(f"HEAD {HELLO} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            connection.sendall(
+                f"HEAD {HELLO} HTTP/1.1\r\nHost: registry.example.com\r\nConnection: close\r\n\r\n".encode()
+            )
             head = connection.recv(4096)
             session = connection.session
             connection.close()

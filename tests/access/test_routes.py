@@ -30,6 +30,7 @@ WAYS = {
     "ns, and a host name of another": ("ghcr.example.com", "/v2/acme/hello/{thing}?ns=docker.io"),
     "prefix": ("registry.example.com", "/v2/ghcr.io/acme/hello/{thing}"),
     "prefix and ns": ("registry.example.com", "/v2/ghcr.io/acme/hello/{thing}?ns=ghcr.io"),
+    "host name with a dot at its end": ("ghcr.example.com.", "/v2/acme/hello/{thing}"),
     "no host that is known": ("192.0.2.1", "/v2/ghcr.io/acme/hello/{thing}"),
 }
 
@@ -98,6 +99,15 @@ def test_what_is_open_stays_open(program: Program) -> None:
         assert program.get(f"/v2/hello/{thing}", host="hub.example.com").status == 200
         assert program.get(f"/v2/library/hello/{thing}?ns=docker.io").status == 200
         assert program.get(f"/v2/docker.io/library/hello/{thing}").status == 200
+
+
+@pytest.mark.parametrize("host", ["unknown.example.com", "k8s.example.com", "K8S.example.com.:5000"])
+def test_a_host_name_leads_where_it_says_or_nowhere(program: Program, host: str) -> None:
+    for thing in THINGS:
+        answer = program.get(f"/v2/library/hello/{thing}", host=host)
+        assert (answer.status, answer.code) == (404, "NAME_UNKNOWN")
+        assert host.lower().removesuffix(".:5000") in answer.json()["errors"][0]["message"]
+    assert program.get("/v2/", host=host).status == (200 if host.startswith("unknown") else 404)
 
 
 def test_the_ping_is_the_host_names(program: Program) -> None:

@@ -83,7 +83,7 @@ def test_what_a_client_writes_into_x_forwarded_for_is_not_believed(serve: Serve)
 def test_a_trusted_proxy_tells_the_client(trusting: Program, headers: list[str], status: int) -> None:
     lines = "".join(f"X-Forwarded-For: {value}\r\n" for value in headers)
     with trusting.connect(source="127.0.0.9") as connection:
-        connection.sendall(f"GET {HELLO} HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode())
+        connection.sendall(f"GET {HELLO} HTTP/1.1\r\nHost: registry.example.com\r\n{lines}\r\n".encode())
         assert connection.recv(12) == f"HTTP/1.1 {status}".encode()
 
 
@@ -170,7 +170,7 @@ def test_the_balancers_own_connections_have_its_own_address(balanced: Program) -
 def test_whoever_is_not_the_load_balancer_gets_no_answer(balanced: Program, authority: Authority) -> None:
     refused = balanced.logged.count("a connection from 127.0.0.7 was refused")
     with balanced.connect(source="127.0.0.7") as connection:
-        connection.sendall(f"GET {HELLO} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        connection.sendall(f"GET {HELLO} HTTP/1.1\r\nHost: registry.example.com\r\n\r\n".encode())
         with suppress(ConnectionResetError):
             assert connection.recv(1) == b""
     with pytest.raises((ssl.SSLError, ConnectionError)):
@@ -212,7 +212,7 @@ def test_requests_on_one_connection_have_one_client(balanced: Program) -> None:
         connection.sendall(header("198.51.100.7"))
         for _ in range(3):
             connection.sendall(
-                f"HEAD {HELLO} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n".encode()
+                f"HEAD {HELLO} HTTP/1.1\r\nHost: registry.example.com\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n".encode()
             )
             assert connection.recv(12) == b"HTTP/1.1 403"
             while b"\r\n\r\n" not in connection.recv(65536):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
             "[server]\nxyz = 1",
             "server.xyz",
             "is not a known key",
-            "Known keys are listen, public_url, workers",
+            "Known keys are listen, hostnames, public_url, workers",
         ),
         ("[upstreams.ghcr]\nhostnam = 'a'", "upstreams.ghcr.hostnam", "is not a known key", "mean hostname?"),
         ("[server]\nlisten = '1.2.3.4:5'", "server.listen", "must be a list of strings", '["127.0.0.1:5000"'),

@@ -51,6 +51,8 @@ ROUTER = Router(
     {"hub.test": HUB, "ghcr.test": GHCR, "[::1]": GHCR, "192.0.2.1": GHCR},
     {"docker.io": HUB, "index.docker.io": HUB, "ghcr.io": GHCR, "registry:5000": PRIVATE},
     HUB,
+    {"quay.test": "quay.io"},
+    frozenset({"cache.test", "localhost"}),
 )
 
 
@@ -83,9 +85,18 @@ ROUTER = Router(
         ("[::1]", None, "acme/app", GHCR, "acme/app"),
         ("[::1]:5000", None, "acme/app", GHCR, "acme/app"),
         ("192.0.2.1:5000", None, "acme/app", GHCR, "acme/app"),
-        ("ghcr.test:", None, "alpine", HUB, "library/alpine"),
-        ("ghcr.test:x", None, "alpine", HUB, "library/alpine"),
-        ("xghcr.test", None, "alpine", HUB, "library/alpine"),
+        # An empty port is none (RFC 3986, section 3.2.3), and a dot ends an absolute name.
+        ("ghcr.test:", None, "alpine", GHCR, "alpine"),
+        ("ghcr.test.", None, "alpine", GHCR, "alpine"),
+        ("ghcr.test.:5000", None, "alpine", GHCR, "alpine"),
+        # The default is available at the server's own names, and at every address.
+        ("cache.test.:5000", None, "alpine", HUB, "library/alpine"),
+        ("localhost", None, "alpine", HUB, "library/alpine"),
+        ("192.0.2.2", None, "alpine", HUB, "library/alpine"),
+        ("[::2]:5000", None, "alpine", HUB, "library/alpine"),
+        # An unknown host name does not matter if the request names its registry.
+        ("unknown.test", None, "ghcr.io/acme/app", GHCR, "acme/app"),
+        ("unknown.test", "docker.io", "alpine", HUB, "library/alpine"),
     ],
 )
 def test_routes(host: str, ns: str | None, name: str, registry: Registry, repository: str) -> None:
@@ -111,6 +122,41 @@ def test_unknown_registries_are_told_with_those_that_are_known(ns: str | None, n
         ROUTER.route("cache.test", ns, Repository(name))
     assert caught.value.code is ErrorCode.NAME_UNKNOWN
     assert "\r" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "unknown.test",
+        "xghcr.test",
+        "ghcr.test:x",
+        "ghcr.test..",
+        "ghcr.io",
+        "hub",
+        "\u00e9",
+        "1.2.3",
+        "[::g]",
+    ],
+)
+def test_an_unknown_host_name_leads_nowhere(host: str) -> None:
+    with pytest.raises(RegistryError, match=r"cache\.test, ghcr\.test, hub\.test") as caught:
+        ROUTER.route(host, None, Repository("alpine"))
+    assert caught.value.code is ErrorCode.NAME_UNKNOWN
+
+
+@pytest.mark.parametrize("host", ["quay.test", "quay.test.", "quay.test:5000"])
+@pytest.mark.parametrize(("ns", "name"), [(None, "alpine"), ("ghcr.io", "app"), (None, "ghcr.io/acme/app")])
+def test_the_host_name_of_an_upstream_that_is_off_leads_nowhere(host: str, ns: str | None, name: str) -> None:
+    with pytest.raises(
+        RegistryError, match=r"quay\.test is the host name of quay\.io, which is off"
+    ) as caught:
+        ROUTER.route(host, ns, Repository(name))
+    assert caught.value.code is ErrorCode.NAME_UNKNOWN
+
+
+def test_without_host_names_every_one_leads_to_the_default() -> None:
+    router = Router({}, {"docker.io": HUB}, HUB)
+    assert router.route("unknown.test", None, Repository("alpine")) == (HUB, Repository("alpine"))
 
 
 def test_without_a_default_a_name_without_a_registry_is_unknown() -> None:

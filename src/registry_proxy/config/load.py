@@ -93,7 +93,8 @@ def load(
     layer, problems = loader.layer, loader.problems
     layer.setdefault(("storage", "path"), Entry(str(default_storage_path(environ)), "default"))
     sections = {name: loader.validated(model, (name,)) for name, model in SECTIONS.items()}
-    upstreams = _upstreams(loader, known)
+    configured = _upstreams(loader, known)
+    upstreams = {name: upstream for name, upstream in configured.items() if upstream.enabled}
     problems += clashes(upstreams, layer)
     if not problems:
         hostnames = [upstream.hostname for upstream in upstreams.values() if upstream.hostname]
@@ -107,7 +108,10 @@ def load(
         )
     if problems:
         raise ConfigError(problems)
-    settings = Settings.model_validate({**sections, "upstreams": upstreams})
+    disabled = {
+        each.hostname: each.registry for each in configured.values() if each.hostname and not each.enabled
+    }
+    settings = Settings.model_validate({**sections, "upstreams": upstreams, "disabled_hostnames": disabled})
     return settings.model_copy(update={"warnings": tuple(_warnings(settings, layer))})
 
 
@@ -150,11 +154,11 @@ def _override(layer: Layer, stronger: Layer) -> None:
 
 
 def _upstreams(loader: Loader, known: Mapping[str, KnownRegistry]) -> dict[str, UpstreamSettings]:
-    """Return the upstreams that are on, by name."""
+    """Return all valid upstreams by name, with those that are off."""
     defaults = [name for name, preset in known.items() if preset.default]
     others = [name for name in _names(loader.layer) if name not in defaults]
     built = {name: _upstream(name, loader, known) for name in (*defaults, *others)}
-    return {name: upstream for name, upstream in built.items() if upstream is not None and upstream.enabled}
+    return {name: upstream for name, upstream in built.items() if upstream is not None}
 
 
 def _upstream(name: str, loader: Loader, known: Mapping[str, KnownRegistry]) -> UpstreamSettings | None:

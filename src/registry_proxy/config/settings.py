@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -42,6 +43,7 @@ class ServerSettings(_Section):
     """`[server]`. Durations are seconds."""
 
     listen: Addresses = (Address("127.0.0.1", 5000),)
+    hostnames: Hostnames = ()
     public_url: Url | None = None
     workers: Annotated[int, Field(ge=0, le=256)] = 0
     grace_period: Duration = 30.0
@@ -154,7 +156,8 @@ UPSTREAM_VARIABLES = tuple(name for name in UpstreamSettings.model_fields if nam
 class Settings(_Section):
     """The whole configuration.
 
-    `tls` is None if TLS is off. `upstreams` has those that are on, by name. `warnings` are for the log.
+    `tls` is None if TLS is off. `upstreams` has those that are on, by name. `disabled_hostnames` are the host names of
+    the others, with their registries. `warnings` are for the log.
     """
 
     server: ServerSettings
@@ -164,6 +167,7 @@ class Settings(_Section):
     tls: TlsSettings | None = None
     upstreams: dict[str, UpstreamSettings]
     log: LogSettings
+    disabled_hostnames: dict[str, str] = Field(default={}, exclude=True, repr=False)
     warnings: tuple[str, ...] = Field(default=(), exclude=True, repr=False)
 
     @property
@@ -171,6 +175,19 @@ class Settings(_Section):
         """The configured host names of this server."""
         own = [upstream.hostname for upstream in self.upstreams.values() if upstream.hostname]
         return tuple(dict.fromkeys([*own, *(self.tls.hostnames if self.tls else ())]))
+
+    @property
+    def general_hostnames(self) -> tuple[str, ...]:
+        """The configured host names of this server that select no upstream."""
+        url = self.server.public_url
+        public = urlsplit(url).hostname if url else None
+        names = (
+            *self.server.hostnames,
+            *(self.tls.hostnames if self.tls else ()),
+            *([public] if public else ()),
+        )
+        dedicated = {upstream.hostname for upstream in self.upstreams.values()}
+        return tuple(dict.fromkeys(name for name in names if name not in dedicated))
 
 
 SECTIONS: dict[str, type[BaseModel]] = {

@@ -76,9 +76,14 @@ def _as_strings(values: tuple[object, ...]) -> list[str]:
     return [str(value) for value in values]
 
 
+def is_hostname(name: str) -> bool:
+    """Return whether this is a host name in lower case (RFC 1123, section 2.1)."""
+    return len(name) <= 253 and bool(_HOSTNAME.fullmatch(name))
+
+
 def _hostname(value: str) -> str:
     name = value.lower().rstrip(".")
-    if len(name) > 253 or not _HOSTNAME.fullmatch(name):
+    if not is_hostname(name):
         raise InvalidValueError(
             "is not a host name", "Write it without scheme, port and path, and international names as xn--…"
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
@@ -123,12 +124,16 @@ class Router(Generic[U]):
     """The mapping from requests to upstreams.
 
     `hostnames` are the host names of this server that select an upstream. `registries` are all names of the configured
-    registries, in lower case. `default` is the upstream of names without a registry.
+    registries, in lower case. `default` is the upstream of names without a registry. `disabled` are the host names of
+    upstreams that are off, with their registries. `own_names` are the host names at which the default is available, in
+    addition to every IP address; None means every host name.
     """
 
     hostnames: Mapping[str, U]
     registries: Mapping[str, U]
     default: U | None
+    disabled: Mapping[str, str] = field(default_factory=dict)
+    own_names: frozenset[str] | None = None
 
     def route(self, host: str, ns: str | None, name: Repository) -> tuple[U, Repository]:
         """Return the upstream, and the repository's name there as the client wrote it. Raise RegistryError.
@@ -140,22 +145,44 @@ class Router(Generic[U]):
         prefixed = self.registries.get(prefix) if rest else None
         if upstream is None and prefixed is None and "." in prefix and rest:
             raise self._unknown(prefix)
-        upstream = upstream or prefixed or self.default
-        if upstream is None:
-            raise self._unknown("the default registry, docker.io,")
+        upstream = upstream or prefixed or self._default_at(host)
         # BuildKit sends both `ns` and the prefix, which is not part of the name if it matches this upstream.
         return upstream, Repository(rest) if prefixed is upstream else name
 
     def select(self, host: str, ns: str | None) -> U | None:
-        """Return the upstream of the host name or of `ns`; `ns` is only looked up, never dialled (CVE-2026-0600)."""
-        port = host.rpartition(":")[2].isdecimal() and (host.count(":") == 1 or "]:" in host)
-        upstream = self.hostnames.get(host.rpartition(":")[0] if port else host)
+        """Return the upstream of the host name or of `ns`. Raise RegistryError.
+
+        `ns` is only looked up, never dialled (CVE-2026-0600).
+        """
+        hostname = _without_port(host)
+        upstream = self.hostnames.get(hostname)
+        if upstream is None and hostname in self.disabled:
+            registry = self.disabled[hostname]
+            raise RegistryError(
+                ErrorCode.NAME_UNKNOWN,
+                f"{hostname} is the host name of {registry}, which is off on this cache. "
+                "Set enabled = true for its upstream, or use another host name",
+            )
         if upstream is not None or ns is None:
             return upstream
         named = self.registries.get(ns.lower())
         if named is None:
             raise self._unknown(ns if _is_printable(ns) else "the registry of `ns`")
         return named
+
+    def _default_at(self, host: str) -> U:
+        """Return the default upstream, if the server has this host name. Raise RegistryError."""
+        hostname = _without_port(host)
+        if self.own_names is not None and hostname not in self.own_names and not _is_address(hostname):
+            raise RegistryError(
+                ErrorCode.NAME_UNKNOWN,
+                f"{hostname[:255] if _is_printable(hostname) else 'the Host of the request'} is not a host name of "
+                f"this cache, which has: {', '.join(sorted({*self.hostnames, *self.own_names}))}. "
+                "Fix the name, or add it to server.hostnames",
+            )
+        if self.default is None:
+            raise self._unknown("the default registry, docker.io,")
+        return self.default
 
     def _unknown(self, registry: str) -> RegistryError:
         known = ", ".join(sorted({upstream.registry for upstream in self.registries.values()}))
@@ -164,6 +191,22 @@ class Router(Generic[U]):
             f"{registry[:255]} is not configured on this cache, which has: {known}. "
             "Add it to the configuration under [upstreams]",
         )
+
+
+def _without_port(host: str) -> str:
+    """Return the host of a `Host` header (RFC 9110, section 7.2), without the dot that ends an absolute name."""
+    if host.count(":") == 1 or "]:" in host:
+        name, _, port = host.rpartition(":")
+        host = name if port.isdecimal() or not port else host
+    return host.removesuffix(".")
+
+
+def _is_address(hostname: str) -> bool:
+    """Return whether a host is an IP address, or missing as in HTTP/1.0. Neither contains the name of a registry."""
+    try:
+        return not hostname or bool(ip_address(hostname.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        return False
 
 
 def _is_printable(text: str) -> bool:

@@ -159,6 +159,15 @@ def test_traefik_finds_each_host_name_with_who_may_come_by_it(folder: Folder) ->
     assert "172.16.0.0/12" in service["environment"]["REGISTRY_PROXY_ACCESS_TRUSTED_PROXIES"]
 
 
+def test_a_container_knows_the_host_names_that_lead_to_it(folder: Folder) -> None:
+    folder.write("registry-proxy.toml", "[upstreams.ghcr]\nhostname = 'ghcr.example.com'\n")
+    stack = folder.written("--traefik", "--hostname", "registry.example.com")
+    names = stack["services"]["registry-proxy"]["environment"]["REGISTRY_PROXY_SERVER_HOSTNAMES"].split(",")
+    assert names[:2] == ["registry.example.com", "registry-proxy"]
+    services = folder.written("--per-registry")["services"]
+    assert services["ghcr"]["environment"]["REGISTRY_PROXY_SERVER_HOSTNAMES"].split(",")[0] == "ghcr"
+
+
 def test_traefik_can_serve_all_registries_under_one_host_name(folder: Folder) -> None:
     labels = folder.written("--traefik", "--hostname", "registry.example.com")["services"]["registry-proxy"][
         "labels"

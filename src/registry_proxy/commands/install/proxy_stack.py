@@ -25,6 +25,7 @@ from registry_proxy.commands.install.systemd import STATE
 from registry_proxy.commands.install.traefik import Route, labels
 from registry_proxy.config.layers import variable_name
 from registry_proxy.config.load import default_storage_path
+from registry_proxy.config.types import is_hostname
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -149,7 +150,7 @@ class ProxyStack:
         store = {variable_name(("storage", "path")): str(_STORE)}
         return Service(
             name,
-            environment={**listening, **store, **environment},
+            environment={**listening, **self._hostnames(name), **store, **environment},
             volumes=self._volumes(),
             ports=ports,
             labels=labels(name, traefik, routes) if traefik else (),
@@ -177,6 +178,16 @@ class ProxyStack:
                 environment[variable_name(key)] = ",".join(inside)
             ports += [published(address, address.port) for address in addresses]
         return environment, ports
+
+    def _hostnames(self, name: str) -> dict[str, str]:
+        """Return the variable with the host names that the container can't know: the machine's and the service's."""
+        settings, traefik = self._settings, self._options.traefik
+        if not any(upstream.hostname for upstream in settings.upstreams.values()):
+            return {}
+        names = [*settings.server.hostnames, *([traefik.hostname] if traefik and traefik.hostname else [])]
+        names += [name, os.uname().nodename.lower()]
+        valid = dict.fromkeys(name for name in names if is_hostname(name))
+        return {variable_name(("server", "hostnames")): ",".join(valid)}
 
     def _route(self, name: str, hostname: str, upstream: UpstreamSettings | None) -> Route:
         access = self._settings.access

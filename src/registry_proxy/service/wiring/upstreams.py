@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -90,7 +91,18 @@ def build_router(settings: Settings, upstreams: dict[str, RegistryUpstream]) -> 
             registries[registry] = upstream
     # A single upstream is the default, independent of its registry.
     only = next(iter(upstreams.values())) if len(upstreams) == 1 else None
-    return Router(hostnames, registries, registries.get(DEFAULT_REGISTRY, only))
+    default = registries.get(DEFAULT_REGISTRY, only)
+    own_names = _own_names(settings) if hostnames or settings.disabled_hostnames else None
+    return Router(hostnames, registries, default, settings.disabled_hostnames, own_names)
+
+
+def _own_names(settings: Settings) -> frozenset[str]:
+    """Return the host names of this server that select no upstream: configured ones, and the machine's."""
+    machine = os.uname().nodename.lower()
+    listening = [address.host.lower() for address in settings.server.listen]
+    return frozenset(
+        {"localhost", machine, machine.partition(".")[0], *listening, *settings.general_hostnames}
+    )
 
 
 def _names_of(preset: Preset) -> Iterable[str]:
