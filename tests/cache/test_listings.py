@@ -27,10 +27,10 @@ async def pushed(site: Site) -> None:
 
 
 async def tags(
-    worker: Worker, limit: int | None = None, last: str | None = None, repository: str = REPOSITORY
+    worker: Worker, limit: int | None = None, last: str | None = None, *, may_be_stale: bool = False
 ) -> tuple[tuple[str, ...], bool, Outcome]:
     page, outcome = await worker.cache.tags.get(
-        worker.site.upstream.repository(Repository(repository)), limit, last
+        worker.site.upstream.repository(Repository(REPOSITORY)), limit, last, may_be_stale=may_be_stale
     )
     return page.tags, page.more, outcome
 
@@ -62,19 +62,47 @@ class TestTags:
         assert site.simulated.count(kind="tags") == 1
 
     @pytest.mark.parametrize("fault", [Answer(status=503), Hang(), Body(b"nonsense"), Answer(status=429)])
-    async def test_in_an_outage_the_cached_tags_are_listed(
+    async def test_in_an_outage_a_list_is_an_error_and_not_short(
+        self, site: Site, fault: Answer | Hang | Body
+    ) -> None:
+        async with site.worker() as worker:
+            await worker.manifest("1.0")
+            site.simulated.arm("tags", fault, times=None)
+            for _ in range(2):
+                with pytest.raises(RegistryError, match="not the whole list") as caught:
+                    await tags(worker)
+                assert caught.value.code in {
+                    ErrorCode.UPSTREAM_BROKEN,
+                    ErrorCode.UPSTREAM_TIMEOUT,
+                    ErrorCode.TOOMANYREQUESTS,
+                }
+
+    @pytest.mark.parametrize("fault", [Answer(status=503), Hang(), Body(b"nonsense"), Answer(status=429)])
+    async def test_in_an_outage_the_cached_tags_are_listed_for_those_who_accept_them(
         self, site: Site, fault: Answer | Hang | Body
     ) -> None:
         async with site.worker() as worker:
             for tag in ("1.0", "2.0", "latest"):
                 await worker.manifest(tag)
             site.simulated.arm("tags", fault, times=None)
-            assert await tags(worker) == (("1.0", "2.0", "latest"), False, Outcome.STALE)
-            assert await tags(worker, 1) == (("1.0",), True, Outcome.STALE)
-            assert await tags(worker, 1, "1.1") == (("2.0",), True, Outcome.STALE)
-            assert await tags(worker, 5, "2.0") == (("latest",), False, Outcome.STALE)
-            assert await tags(worker, 0) == ((), False, Outcome.STALE)
-            # Only the first of them waited for the upstream.
+            for limit, last, expected in (
+                (None, None, (("1.0", "2.0", "latest"), False)),
+                (1, None, (("1.0",), True)),
+                (1, "1.1", (("2.0",), True)),
+                (5, "2.0", (("latest",), False)),
+                (0, None, ((), False)),
+            ):
+                listed = await tags(worker, limit, last, may_be_stale=True)
+                assert listed == (*expected, Outcome.STALE)
+
+    async def test_of_those_who_accept_cached_tags_only_the_first_waits_for_a_dead_registry(
+        self, site: Site
+    ) -> None:
+        async with site.worker() as worker:
+            await worker.manifest("latest")
+            site.simulated.arm("tags", Hang(), times=None)
+            for _ in range(3):
+                assert await tags(worker, may_be_stale=True) == (("latest",), False, Outcome.STALE)
             assert site.simulated.count(kind="tags") == 1
 
     @pytest.mark.parametrize(

@@ -100,6 +100,13 @@ def too_many_requests(retry_after: str | int | None = None, *, plain: bool = Fal
     )
 
 
+def account_limit(retry_after: int | None = None) -> Answer:
+    """Return Docker Hub's 429 when the pulls of the account or the address are used up."""
+    limit = too_many_requests(retry_after)
+    quota = {"RateLimit-Limit": "100;w=21600", "RateLimit-Remaining": "0;w=21600"}
+    return Answer(status=429, code=limit.code, message=limit.message, headers=limit.headers | quota)
+
+
 @dataclass(slots=True, eq=False)
 class Armed:
     """Faults in wait. `reached` is set when a request arrives at a Hang or Stall, which `release()` ends."""

@@ -239,6 +239,20 @@ class TestLists:
         assert "link" not in answer.headers
         assert answer.headers["cache-status"] == "registry-proxy; fwd=uri-miss"
 
+    async def test_in_an_outage_cached_tags_are_listed_only_on_request(
+        self, edge: Edge, image: images.Image
+    ) -> None:
+        """Most clients do not see that a list is short, so it is an error for them."""
+        edge.site.simulated.push("acme/app", image, "a", "b", "c")
+        await edge.get("/v2/acme/app/manifests/b")
+        edge.site.simulated.arm("tags", Instead(status=503), times=None)
+        answer = await edge.get("/v2/acme/app/tags/list")
+        assert (answer.status, code(answer)) == (502, "UPSTREAM_BROKEN")
+        for accepts in ("max-stale", "no-transform, Max-Stale=3600"):
+            answer = await edge.get("/v2/acme/app/tags/list", **{"Cache-Control": accepts})
+            assert json.loads(answer.body)["tags"] == ["b"]
+            assert "stale" in answer.headers["cache-status"]
+
     async def test_pages_are_followed_by_their_links(self, edge: Edge, image: images.Image) -> None:
         edge.site.simulated.push("acme/app", image, *"abcde")
         target, seen = "/v2/acme/app/tags/list?n=2&ns=registry.test", []

@@ -9,7 +9,7 @@ import pytest
 from registry_proxy.oci.reference import Repository
 from registry_proxy.upstream.auth.credentials import Credentials, StaticCredentials
 from registry_proxy.upstream.presets import PRESETS, Preset
-from registry_proxy.upstream.ratelimit import RateLimit
+from registry_proxy.upstream.ratelimit import RateLimit, is_account_limit
 
 
 def test_the_five_caches_are_the_default() -> None:
@@ -109,3 +109,18 @@ def test_rate_limits_are_read_from_headers(limit: str, remaining: str, expected:
 
 def test_no_headers_no_rate_limit() -> None:
     assert RateLimit.parse({}) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "header", "expected"),
+    [
+        ("TOOMANYREQUESTS", "RateLimit-Limit", True),
+        ("toomanyrequests", "RateLimit-Limit", True),
+        ("", "RateLimit-Limit", True),  # a HEAD, whose response has no body
+        ("DENIED", "RateLimit-Limit", False),
+        ("TOOMANYREQUESTS", "Retry-After", False),
+        ("", "Retry-After", False),
+    ],
+)
+def test_the_limit_of_an_account_has_docker_hubs_headers(code: str, header: str, expected: bool) -> None:
+    assert is_account_limit({header: "100;w=21600"}, code) is expected

@@ -1,8 +1,11 @@
-"""Circuit breakers: which registries are failing."""
+"""Circuit breakers: which registries and repositories are failing."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, TypeVar
+
+from cachetools import LRUCache
 
 from registry_proxy.cache.failures import classify_failure
 from registry_proxy.policy.breaker import Breaker
@@ -12,36 +15,70 @@ from registry_proxy.upstream.base import UpstreamError, UpstreamLimitedError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from registry_proxy.oci.reference import Source
+
 Result = TypeVar("Result")
+
+# Clients choose the names of repositories, so the number of breakers is bounded.
+_MAX_REPOSITORIES = 10_000
 
 
 class CircuitBreakers:
-    """One breaker per failing registry. Blob transfers do not count: they mostly come from another host."""
+    """One breaker per failing registry, and one per repository for which its registry responds with failures.
+
+    One repository must not stop the others: only a registry that does not respond, or whose limit for the whole account
+    is reached, is failing as a whole. Blob transfers do not count: they mostly come from another host.
+    """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._failing: dict[str, Breaker] = {}
+        self._registries: dict[str, Breaker] = {}
+        self._repositories: LRUCache[Source, Breaker] = LRUCache(_MAX_REPOSITORIES)
+        self._responses: Counter[str] = Counter()  # by registry
 
-    def is_open(self, registry: str) -> bool:
-        """Return whether the registry's last response was a failure, so that cached content must not wait for it."""
-        return registry in self._failing
+    def is_open(self, source: Source) -> bool:
+        """Return whether the last response was a failure, so that cached content must not wait for the next one."""
+        return source in self._repositories or source.registry in self._registries
 
-    def may_ask(self, registry: str) -> bool:
+    def may_ask(self, source: Source) -> bool:
         """Return whether a request is due."""
-        breaker = self._failing.get(registry)
-        return breaker is None or breaker.may_ask(self._monotonic())
+        now = self._monotonic()
+        breakers = (self._registries.get(source.registry), self._repositories.get(source))
+        return all(breaker is None or breaker.may_ask(now) for breaker in breakers)
 
-    async def ask(self, registry: str, request: Awaitable[Result]) -> Result:
-        """Return the result of a request to the registry, and record whether it failed. Raise UpstreamError."""
+    async def ask(self, source: Source, request: Awaitable[Result], *, for_cached: bool = True) -> Result:
+        """Return the result of a request about a repository, and record whether it failed. Raise UpstreamError.
+
+        If the request is not for cached content, its failure says nothing about the cached content of the repository.
+        """
+        responses = self._responses[source.registry]
         try:
             result = await request
         except UpstreamError as error:
-            if classify_failure(error) is UpstreamFailure.OUTAGE:
-                retry_after = error.retry_after if isinstance(error, UpstreamLimitedError) else None
-                breaker = self._failing.setdefault(registry, Breaker())
-                breaker.failed(self._monotonic(), retry_after)
+            if classify_failure(error) is not UpstreamFailure.OUTAGE:
+                self._succeeded(source)
+            elif self._is_failing(source.registry, error, responses):
+                self._failed(self._registries.setdefault(source.registry, Breaker()), error)
             else:
-                self._failing.pop(registry, None)
+                self._responses[source.registry] += 1
+                if for_cached:
+                    self._failed(self._repositories.setdefault(source, Breaker()), error)
             raise
-        self._failing.pop(registry, None)
+        self._succeeded(source)
         return result
+
+    def _is_failing(self, registry: str, error: UpstreamError, responses: int) -> bool:
+        """Return whether the registry fails as a whole. `responses` is the number of them before the request."""
+        if isinstance(error, UpstreamLimitedError):
+            return error.concerns_registry
+        # A registry that responds to others is there: it is this repository for which it does not respond.
+        return error.concerns_registry and self._responses[registry] == responses
+
+    def _failed(self, breaker: Breaker, error: UpstreamError) -> None:
+        retry_after = error.retry_after if isinstance(error, UpstreamLimitedError) else None
+        breaker.failed(self._monotonic(), retry_after)
+
+    def _succeeded(self, source: Source) -> None:
+        self._responses[source.registry] += 1
+        self._registries.pop(source.registry, None)
+        self._repositories.pop(source, None)

@@ -76,9 +76,9 @@ class Links:
         if self.is_trusted(link):
             return Outcome.HIT
         registry = remote.source.registry
-        if link is not None and link.is_confirmed and self._breakers.is_open(registry):
+        if link is not None and link.is_confirmed and self._breakers.is_open(remote.source):
             # An outage must not delay cached content: the next probe, when due, runs in the background.
-            if self._breakers.may_ask(registry):
+            if self._breakers.may_ask(remote.source):
                 probe()
             return Outcome.STALE
         try:
@@ -129,7 +129,7 @@ class Links:
                 await self._index.withdraw(source, self._clock() - self._rules.access_ttl)
 
     async def _probe(self, remote: RemoteRepository, digest: Digest) -> int | None:
-        size = await self._breakers.ask(remote.source.registry, self._confirm(remote, digest))
+        size = await self._breakers.ask(remote.source, self._confirm(remote, digest))
         await self.add(remote.source, digest)
         return size
 

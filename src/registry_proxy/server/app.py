@@ -114,7 +114,7 @@ class App:
                 read = self._blobs.head if request.method == "HEAD" else self._blobs.get
                 response = await read(request, remote, digest, extra)
             case TagsOf(name=requested):
-                response = await self._listings.tags(requested, remote, query, extra)
+                response = await self._listings.tags(request, requested, remote, query, extra)
             case ReferrersOf(subject=subject):
                 response = await self._listings.referrers(remote, subject, query, extra)
             case _:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from registry_proxy.oci.reference import Digest, Repository
+    from registry_proxy.server.request import Request
     from registry_proxy.upstream.base import RemoteRepository
 
 _DEFAULT_CATALOG_PAGE = 100
@@ -31,13 +32,16 @@ class ListingEndpoint:
 
     async def tags(
         self,
+        request: Request,
         name: Repository,
         remote: RemoteRepository,
         query: Mapping[str, str],
         extra: Headers,
     ) -> Response:
         """Return one page of tags. `name` is the repository as the client wrote it. Raise RegistryError."""
-        page, outcome = await self._tags.get(remote, _page_size(query), _last_tag(query))
+        page, outcome = await self._tags.get(
+            remote, _page_size(query), _last_tag(query), may_be_stale=_accepts_stale(request)
+        )
         headers = [*outcome_headers(outcome), *extra]
         if page.more and page.tags:
             headers.append(_next_page(f"/v2/{name}/tags/list", query, page.tags[-1]))
@@ -71,6 +75,12 @@ class ListingEndpoint:
         if more and names:
             headers.append(_next_page("/v2/_catalog", query, names[-1]))
         return json_response({"repositories": names}, headers)
+
+
+def _accepts_stale(request: Request) -> bool:
+    """Return whether the request accepts a stale response (RFC 9111, section 5.2.1.2)."""
+    directives = request.headers.get("cache-control", "").lower().split(",")
+    return any(directive.partition("=")[0].strip() == "max-stale" for directive in directives)
 
 
 def _page_size(query: Mapping[str, str]) -> int | None:

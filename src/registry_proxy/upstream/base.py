@@ -15,7 +15,15 @@ Chunk = bytes | memoryview
 
 
 class UpstreamError(Exception):
-    """A failed upstream request. The message has the request, the host and the cause, and never a secret."""
+    """A failed upstream request. The message has the request, the host and the cause, and never a secret.
+
+    `concerns_registry` is true if the registry fails as a whole: its host or its token service does not respond, or
+    the limit of the whole account is reached. Otherwise the error says something about this request only.
+    """
+
+    def __init__(self, message: str, *, concerns_registry: bool = False) -> None:
+        super().__init__(message)
+        self.concerns_registry = concerns_registry
 
 
 class UpstreamNotFoundError(UpstreamError):

@@ -53,6 +53,15 @@ def without_secrets(url: URL) -> URL:
     return url.with_query(None).with_fragment(None).with_user(None)
 
 
+def error_code(body: bytes) -> str:
+    """Return the first error code of a body (distribution-spec, "Error Codes"), or an empty text."""
+    try:
+        response = msgspec.json.decode(body, type=_ErrorDocument)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+    return response.errors[0].code if response.errors else ""
+
+
 def excerpt(body: bytes) -> str:
     """Return the first error message of a body, or its plain text: printable, at most 200 characters."""
     try:

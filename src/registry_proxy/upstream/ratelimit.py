@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 _QUOTA = re.compile(r"\s*(\d{1,9})\s*(?:;\s*w=(\d{1,9}))?", re.ASCII)
 
 
+def is_account_limit(headers: Mapping[str, str], code: str) -> bool:
+    """Return whether a 429 with this error code means the limit of the whole account, as at Docker Hub.
+
+    Any other 429 concerns only the repository that was requested. The response to a HEAD has no body, and so no code.
+    """
+    return code.upper() in {"TOOMANYREQUESTS", ""} and "RateLimit-Limit" in headers
+
+
 @dataclass(frozen=True, slots=True)
 class RateLimit:
     """The number of pulls allowed per window (in seconds), and the number of pulls left."""

@@ -11,7 +11,8 @@ import aiohttp
 
 from registry_proxy.upstream.base import UpstreamBrokenError, UpstreamError, UpstreamTimeoutError
 from registry_proxy.upstream.bulk import LARGE, set_low_water, take_over
-from registry_proxy.upstream.failures import describe, excerpt, reason, refusal, retry_after
+from registry_proxy.upstream.failures import describe, error_code, excerpt, reason, refusal, retry_after
+from registry_proxy.upstream.ratelimit import is_account_limit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -103,9 +104,11 @@ class UpstreamResponse:
 
     async def refusal(self, now: float) -> UpstreamError:
         """Return the error that this response reports. `now` is in Unix seconds."""
-        message = excerpt(await self._short_body())
+        body = await self._short_body()
         wait = retry_after(self.headers.get("Retry-After"), now)
-        return refusal(self.request, self.status, message, wait)
+        error = refusal(self.request, self.status, excerpt(body), wait)
+        error.concerns_registry = self.status == 429 and is_account_limit(self.headers, error_code(body))
+        return error
 
     async def discard(self) -> None:
         """Discard the response. Read a short body first, so that the connection can be reused."""

@@ -133,14 +133,16 @@ class Transport:
         return socket.socket(family, kind, protocol)
 
     def _failure(self, error: Exception, method: str, url: URL) -> UpstreamError:
-        request = describe(method, url)
+        request, is_home = describe(method, url), url.origin() == self.home
         refused = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else None
         if isinstance(refused, _AddressRefusedError):
             return RedirectRefusedError(
                 f"{self.home.host} refers to {url.host}, which has a {refused.kind.value} address: refused"
             )
         if isinstance(error, aiohttp.ConnectionTimeoutError):
-            return UpstreamTimeoutError(f"{request}: no connection within {self.timeouts.connect:g} s")
+            text = f"{request}: no connection within {self.timeouts.connect:g} s"
+            return UpstreamTimeoutError(text, concerns_registry=is_home)
         if isinstance(error, TimeoutError):
-            return UpstreamTimeoutError(f"{request}: no response within {self.timeouts.headers:g} s")
-        return UpstreamBrokenError(f"{request}: {reason(error)}")
+            text = f"{request}: no response within {self.timeouts.headers:g} s"
+            return UpstreamTimeoutError(text, concerns_registry=is_home)
+        return UpstreamBrokenError(f"{request}: {reason(error)}", concerns_registry=is_home)

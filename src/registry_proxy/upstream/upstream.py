@@ -137,9 +137,13 @@ class RegistryUpstream:
                 headers["Authorization"] = request.credentials.basic()
             return self._transport.send("GET", url, headers)
 
-        response = await hop(request.url())
-        if response.location:
-            response = await follow(request.url(), response, hop)
+        try:
+            response = await hop(request.url())
+            if response.location:
+                response = await follow(request.url(), response, hop)
+        except UpstreamError as error:
+            error.concerns_registry = True  # all its repositories require tokens
+            raise
         try:
             if response.status != 200:
                 raise await self._token_refusal(response, request)

@@ -10,7 +10,7 @@ import msgspec
 from registry_proxy.cache.failures import classify_failure, to_registry_error
 from registry_proxy.cache.results import Outcome, ServedManifest
 from registry_proxy.oci import media_types
-from registry_proxy.oci.errors import ErrorCode
+from registry_proxy.oci.errors import ErrorCode, RegistryError
 from registry_proxy.oci.manifest import parse_manifest
 from registry_proxy.policy.freshness import UpstreamFailure
 from registry_proxy.upstream.base import FetchedManifest, TagPage, UpstreamError
@@ -33,7 +33,7 @@ MAX_PAGE = 1000
 
 
 class Tags:
-    """Tag lists: pages of the upstream's list, or in an outage the tags in the cache."""
+    """Tag lists: pages of the upstream's list, or in an outage the tags in the cache for clients that accept these."""
 
     def __init__(self, index: Index, breakers: CircuitBreakers, single_flight: SingleFlight[TagPage]) -> None:
         self._index = index
@@ -41,26 +41,32 @@ class Tags:
         self._single_flight = single_flight
 
     async def get(
-        self, remote: RemoteRepository, limit: int | None, last: str | None
+        self, remote: RemoteRepository, limit: int | None, last: str | None, *, may_be_stale: bool = False
     ) -> tuple[TagPage, Outcome]:
-        """Return one page of at most `limit` tags after the tag `last`. Raise RegistryError."""
+        """Return one page of at most `limit` tags after the tag `last`. Raise RegistryError.
+
+        The cached tags are not all tags, and most clients do not notice it. In an outage they are listed only if the
+        list `may_be_stale`.
+        """
         source = remote.source
         if (
-            not self._breakers.may_ask(source.registry)
+            may_be_stale
+            and not self._breakers.may_ask(source)
             and (cached := self._cached(source, limit, last)) is not None
         ):
             return cached, Outcome.STALE
 
         def request() -> Awaitable[TagPage]:
-            return self._breakers.ask(source.registry, remote.tags(limit, last))
+            return self._breakers.ask(source, remote.tags(limit, last), for_cached=False)
 
         try:
             page = await self._single_flight.do((source, limit, last), request)
         except UpstreamError as error:
             is_outage = classify_failure(error) is UpstreamFailure.OUTAGE
             cached = self._cached(source, limit, last) if is_outage else None
-            if cached is None:
-                raise to_registry_error(error, source.registry, ErrorCode.NAME_UNKNOWN) from error
+            if cached is None or not may_be_stale:
+                failure = to_registry_error(error, source.registry, ErrorCode.NAME_UNKNOWN)
+                raise (_with_hint(failure) if cached else failure) from error
             log.warning("tag list of %s served from the cache: %s", source, error)
             return cached, Outcome.STALE
         return page, Outcome.UPSTREAM
@@ -94,7 +100,7 @@ class ReferrersList:
         self._intake = intake
 
     async def request(self, known: TagRecord | None) -> ServedManifest:  # noqa: ARG002
-        raw = await self._breakers.ask(self.source.registry, self._remote.referrers(self._subject))
+        raw = await self._breakers.ask(self.source, self._remote.referrers(self._subject))
         if _is_empty(raw) and self._index.link(self.source, self._subject) is None:
             # No upstream has confirmed that the repository exists: requests alone must not fill the index.
             return ServedManifest(parse_manifest(raw, media_types.OCI_INDEX), Outcome.UPSTREAM)
@@ -132,6 +138,11 @@ class Catalog:
         """Return at most `limit` repositories after the full name `last`, and whether there are more."""
         found = self._index.repositories(registry, last, limit + 1)
         return found[:limit], len(found) > limit
+
+
+def _with_hint(error: RegistryError) -> RegistryError:
+    hint = "The cache knows some of the tags, not the whole list: `Cache-Control: max-stale` lists them"
+    return RegistryError(error.code, f"{error.message}. {hint}", error.detail, retry_after=error.retry_after)
 
 
 def _is_empty(raw: bytes) -> bool:

@@ -44,7 +44,7 @@ class Fetcher:
         self, remote: RemoteRepository, reference: Reference, key: str | None = None
     ) -> ServedManifest:
         """Download a manifest. Raise UpstreamError."""
-        fetched = await self._breakers.ask(remote.source.registry, remote.manifest(reference))
+        fetched = await self._breakers.ask(remote.source, remote.manifest(reference))
         expected = None if isinstance(reference, Tag) else reference
         return await self._intake.accept(remote.source, fetched, key, expected)
 
@@ -53,7 +53,7 @@ class Fetcher:
 
         Raise UpstreamError.
         """
-        digest = await self._breakers.ask(remote.source.registry, remote.resolve(tag))
+        digest = await self._breakers.ask(remote.source, remote.resolve(tag))
         manifest = await self._store.load(digest) if digest else None
         if digest is None or manifest is None or not self._links.is_known_to(remote, digest):
             # Also if only another registry has sent the manifest: a HEAD does not prove that this one has it.
@@ -68,7 +68,7 @@ class Fetcher:
         Raise UpstreamError.
         """
         if self._links.is_known_to(remote, manifest.digest):
-            digest = await self._breakers.ask(remote.source.registry, remote.resolve(manifest.digest))
+            digest = await self._breakers.ask(remote.source, remote.resolve(manifest.digest))
             if digest == manifest.digest:
                 return await self._intake.link(remote.source, manifest, None)
         # A HEAD without a digest confirms nothing, and a HEAD does not prove what another registry has sent.

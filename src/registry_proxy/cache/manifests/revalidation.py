@@ -77,12 +77,12 @@ class Revalidator:
         if record is not None and (served := await self._fresh(record)) is not None:
             return served
         request = partial(self._revalidate, reference)
-        if record is not None and self._breakers.is_open(source.registry):
+        if record is not None and self._breakers.is_open(source):
             # An outage must not delay cached content. A request that is due gets half a second, to notice the end
             # of the outage, and then continues in the background.
             stale = await self._stale(source, record)
             if stale is not None:
-                if not self._breakers.may_ask(source.registry):
+                if not self._breakers.may_ask(source):
                     return stale
                 running = self._single_flight.start((source, key), request)
                 await asyncio.wait([running], timeout=_STALE_WAIT)
