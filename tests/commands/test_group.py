@@ -6,6 +6,7 @@ import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.kit.certificates import Authority
 
 from registry_proxy import __version__
 from registry_proxy.commands.group import COMMANDS
@@ -95,6 +96,35 @@ def test_the_settings_that_are_shown_can_be_used(program: Program) -> None:
     shown = program("check-config", REGISTRY_PROXY_MY_REGISTRY="registry.example.com").stdout
     program.folder.joinpath("registry-proxy.toml").write_text(shown)
     assert program("check-config").stdout == shown
+
+
+def test_files_that_the_server_could_not_use_are_told_together_and_exit_2(program: Program) -> None:
+    (program.folder / "cert.pem").write_bytes(
+        Authority.create().ca.issue_cert("a.test").cert_chain_pems[0].bytes()
+    )
+    (program.folder / "registry-proxy.toml").write_text(
+        "[tls]\ncert = 'cert.pem'\nkey = 'missing.key'\n[access]\nhtpasswd = 'missing.users'\n"
+    )
+    done = program("check-config", code=2)
+    assert f"can't read the key {program.folder}/missing.key: No such file or directory. Fix" in done.stderr
+    assert f"{program.folder}/missing.users: access.htpasswd" in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_client_ca_is_checked_without_certificate_files_too(program: Program) -> None:
+    (program.folder / "registry-proxy.toml").write_text(
+        "[tls]\nacme = 'https://ca.test/'\nhostnames = ['a.test']\n[access]\nclient_ca = 'none.pem'\n"
+    )
+    assert f"{program.folder}/none.pem: No such file" in program("check-config", code=2).stderr
+
+
+def test_a_quiet_check_prints_warnings_alone(program: Program) -> None:
+    assert program("check-config", "--quiet").stdout == ""
+    program.folder.joinpath("registry-proxy.toml").write_text(
+        "[server]\nlisten = ['[::]:1', '127.0.0.1:1']\n"
+    )
+    done = program("check-config", "--quiet", code=2)
+    assert "127.0.0.1:1 and [::]:1 of server.listen overlap" in done.stderr
 
 
 def test_warnings_go_to_stderr(program: Program) -> None:

@@ -27,7 +27,7 @@ def test_without_a_file_the_five_presets_run_on_loopback(configuration: Configur
 def test_every_key_of_the_file_is_read(configuration: Configuration) -> None:
     settings = configuration.load("""
         [server]
-        listen = ["0.0.0.0:80", "[::]:80"]
+        listen = ["0.0.0.0:80", "[::1]:80"]
         workers = 3
         grace_period = "1m30s"
         header_timeout = 5
@@ -51,7 +51,7 @@ def test_every_key_of_the_file_is_read(configuration: Configuration) -> None:
         format = "json"
     """)
     server = settings.server
-    assert server.listen == (Address("0.0.0.0", 80), Address("::", 80))
+    assert server.listen == (Address("0.0.0.0", 80), Address("::1", 80))
     assert (server.workers, server.grace_period, server.header_timeout, server.idle_timeout) == (
         3,
         90,
@@ -92,7 +92,7 @@ def test_another_registry_in_a_preset_gets_its_own_url(configuration: Configurat
 
 def test_variables_set_every_kind_of_key(configuration: Configuration) -> None:
     settings = configuration.load(
-        REGISTRY_PROXY_SERVER_LISTEN="0.0.0.0:5000, [::]:5000",
+        REGISTRY_PROXY_SERVER_LISTEN="0.0.0.0:5000, [::1]:5000",
         REGISTRY_PROXY_SERVER_WORKERS="2",
         REGISTRY_PROXY_STORAGE_MAX_SIZE="20GB",
         REGISTRY_PROXY_CACHE_TAG_TTL="5",
@@ -100,7 +100,7 @@ def test_variables_set_every_kind_of_key(configuration: Configuration) -> None:
         REGISTRY_PROXY_K8S_ENABLED="false",
         REGISTRY_PROXY_QUAY_REALMS="a.example.com,b.example.com",
     )
-    assert settings.server.listen == (Address("0.0.0.0", 5000), Address("::", 5000))
+    assert settings.server.listen == (Address("0.0.0.0", 5000), Address("::1", 5000))
     assert settings.server.workers == 2
     assert settings.storage.max_size == 20 * 10**9
     assert settings.cache.tag_ttl == 5

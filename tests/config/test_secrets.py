@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -131,6 +132,16 @@ def test_a_password_that_others_can_read_is_warned_of(
     settings = configuration.load(f"[upstreams.ghcr]\nusername = 'me'\npassword_file = '{file}'")
     assert [str(file) in warning for warning in settings.warnings if "chmod" in warning].count(True) == warns
     assert len(settings.warnings) == 2 * warns
+
+
+@pytest.mark.machine  # the test changes a group
+def test_a_password_that_its_owner_shares_with_the_group_of_a_service_is_not_warned_of(
+    configuration: Configuration,
+) -> None:
+    configuration.dotenv.write_text("REGISTRY_PROXY_QUAY_USERNAME=me\nREGISTRY_PROXY_QUAY_PASSWORD=x\n")
+    configuration.dotenv.chmod(0o640)
+    os.chown(configuration.dotenv, 0, 65534)
+    assert configuration.load().warnings == ()
 
 
 def test_files_without_passwords_may_be_read_by_all(configuration: Configuration) -> None:

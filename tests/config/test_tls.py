@@ -137,6 +137,18 @@ def test_plain_http_can_be_turned_off(configuration: Configuration) -> None:
         (ACME + NAMED + "listen = []", "tls.listen", "has no address", "443"),
         (ACME + NAMED + "http = ['[::]:443']", "tls.http", "[::]:443 is already in tls.listen", "Change"),
         (ACME + NAMED + "listen = ['[::]:80']", "tls.http", "[::]:80 is already in tls.listen", "Change"),
+        (
+            ACME + NAMED + "listen = ['0.0.0.0:443', '[::]:443']\nhttp = []",
+            "tls.listen",
+            "[::]:443 and 0.0.0.0:443 of tls.listen overlap",
+            "[::] includes every address",
+        ),
+        (
+            ACME + NAMED + "[server]\nlisten = ['127.0.0.1:443']",
+            "tls.listen",
+            "[::]:443 and 127.0.0.1:443 of server.listen overlap",
+            "Keep one",
+        ),
         (ACME + NAMED + "hostnames2 = []", "tls.hostnames2", "is not a known key", "hostnames?"),
     ],
 )

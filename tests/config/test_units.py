@@ -121,3 +121,26 @@ def test_addresses_are_read_and_written(text: str, address: Address) -> None:
 def test_what_is_not_an_address_is_refused(text: str) -> None:
     with pytest.raises(InvalidValueError, match="is not an address"):
         Address.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "overlap"),
+    [
+        ("127.0.0.1:80", "127.0.0.1:80", True),
+        ("127.0.0.1:80", "127.0.0.1:81", False),
+        ("127.0.0.1:0", "127.0.0.1:0", False),
+        ("127.0.0.1:80", "127.0.0.2:80", False),
+        ("localhost:80", "127.0.0.1:80", True),
+        ("0.0.0.0:80", "127.0.0.1:80", True),
+        ("0.0.0.0:80", "cache.example.com:80", True),
+        ("0.0.0.0:80", "[::1]:80", False),
+        ("[::]:80", "[::1]:80", True),
+        ("[::]:80", "127.0.0.1:80", True),
+        ("[::]:80", "0.0.0.0:80", True),
+        ("[::1]:80", "[0:0::1]:80", True),
+    ],
+)
+def test_an_address_overlaps_with_those_that_include_it(first: str, second: str, overlap: bool) -> None:
+    one, other = Address.parse(first), Address.parse(second)
+    assert one.overlaps(other) is overlap
+    assert other.overlaps(one) is overlap

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import stat
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 
 from registry_proxy.config.problems import Problem, dotted
 from registry_proxy.config.settings import AccessSettings, CredentialSettings, ServerSettings, TlsSettings
+from registry_proxy.config.sharing import is_shared
 from registry_proxy.config.types import check_hmac_key, check_password
 
 if TYPE_CHECKING:
@@ -139,28 +141,29 @@ def _acme_contradictions(tls: TlsSettings, hostnames: Sequence[str]) -> Iterator
 
 
 def address_clashes(sections: Mapping[str, BaseModel | None], layer: Layer) -> Iterator[Problem]:
-    """Yield a problem for each address with two uses, and for a server without an address."""
+    """Yield a problem for each address that another one includes, and for a server without an address."""
     server, tls = sections["server"], sections["tls"]
     assert isinstance(server, ServerSettings)
-    if not isinstance(tls, TlsSettings):
-        if not server.listen:
-            remedy = 'Write it like ["127.0.0.1:5000"]. The list may be empty only with TLS.'
-            yield Problem(layer["server", "listen"].origin, "server.listen", "has no address", remedy)
-        return
-    uses: dict[Key, Sequence[Address]] = {
-        ("server", "listen"): server.listen,
-        ("tls", "listen"): tls.listen,
-        ("tls", "http"): tls.http,
-    }
-    owners: dict[Address, Key] = {}
-    for key, addresses in uses.items():
-        for address in addresses:
-            owner = owners.setdefault(address, key)
-            if owner != key and address.port:
-                # Defaults do not clash, so the configuration has at least one of the two.
-                origin = next(layer[each].origin for each in (key, owner) if each in layer)
-                text = f"{address} is already in {dotted(owner)}"
-                yield Problem(origin, dotted(key), text, "Change one of the two.")
+    lists: dict[Key, Sequence[Address]] = {("server", "listen"): server.listen}
+    if isinstance(tls, TlsSettings):
+        lists |= {("tls", "listen"): tls.listen, ("tls", "http"): tls.http}
+    elif not server.listen:
+        remedy = 'Write it like ["127.0.0.1:5000"]. The list may be empty only with TLS.'
+        yield Problem(layer["server", "listen"].origin, "server.listen", "has no address", remedy)
+    uses = [(key, address) for key, addresses in lists.items() for address in addresses]
+    for (owner, first), (key, second) in itertools.combinations(uses, 2):
+        if first.overlaps(second):
+            # Defaults do not clash, so the configuration has at least one of the two.
+            origin = next(layer[each].origin for each in (key, owner) if each in layer)
+            yield Problem(origin, dotted(key), *_clash(dotted(owner), first, second))
+
+
+def _clash(owner: str, first: Address, second: Address) -> tuple[str, str]:
+    """Return what is wrong with two addresses that overlap, and how to fix it."""
+    if first == second:
+        return f"{second} is already in {owner}", "Change one of the two."
+    text = f"{second} and {first} of {owner} overlap"
+    return text, "Keep one of the two: [::] includes every address, 0.0.0.0 every IPv4 address."
 
 
 def unused_client_ca(sections: Mapping[str, BaseModel | None], layer: Layer) -> Iterator[Problem]:
@@ -194,8 +197,14 @@ def readable_secrets(layer: Layer, secret_files: Iterable[Path | None]) -> Itera
     """Yield a warning for each file with a password that users other than its owner can read."""
     files = {entry.file for key, entry in layer.items() if key[-1] in _SECRETS}
     for file in sorted(file for file in files.union(secret_files) if file):
-        if file.exists() and stat.S_IMODE(file.stat().st_mode) & (stat.S_IRGRP | stat.S_IROTH):
+        if file.exists() and _is_exposed(file.stat()):
             yield f"{file} contains a password, and other users can read it. Run: chmod go-r {file}"
+
+
+def _is_exposed(status: os.stat_result) -> bool:
+    # The group of a service must be able to read its files.
+    others = stat.S_IROTH if is_shared(status) else stat.S_IROTH | stat.S_IRGRP
+    return bool(status.st_mode & others)
 
 
 def clear_text_passwords(upstreams: Mapping[str, UpstreamSettings]) -> Iterator[str]:

@@ -85,8 +85,23 @@ class Address:
             )
         return cls(match[1] or match[2], int(match[3]))
 
+    def overlaps(self, other: Address) -> bool:
+        """Return whether one of the two includes the other, so that a server can't listen on both."""
+        if self.port != other.port or not self.port:
+            return False
+        hosts = {_numeric(self.host), _numeric(other.host)}
+        ipv4 = not any(":" in host for host in hosts)
+        return len(hosts) == 1 or "::" in hosts or (ipv4 and "0.0.0.0" in hosts)  # noqa: S104
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _numeric(host: str) -> str:
+    """Return an IP address in its shortest form. Of host names, only localhost is known here."""
+    if host.lower() == "localhost":
+        return "127.0.0.1"
+    return str(ipaddress.ip_address(host)) if ":" in host else host.lower()
 
 
 def _is_host(ipv6: str | None, other: str) -> bool:

@@ -42,11 +42,15 @@ class Notifier:
 
 
 class Readiness:
-    """State of the workers that are starting or reloading. Once all have reported, READY=1 is sent to systemd."""
+    """State of the workers that are starting or reloading. Once all have reported, READY=1 is sent to systemd.
+
+    `remark` is added to the status that `systemctl status` shows.
+    """
 
     def __init__(self, workers: int, notifier: Notifier) -> None:
         self._workers = range(workers)
         self._notifier = notifier
+        self.remark = ""
         self._awaited = set(self._workers)
         self._reports, self._reports_writer = os.pipe()
         fcntl.fcntl(self._reports, fcntl.F_SETOWN, os.getpid())
@@ -71,7 +75,8 @@ class Readiness:
         if self._awaited:
             self._awaited.difference_update(reports)
             if not self._awaited:
-                self._notifier.send("READY=1", f"STATUS={len(self._workers)} workers serve")
+                remark = f"; {self.remark}" if self.remark else ""
+                self._notifier.send("READY=1", f"STATUS={len(self._workers)} workers serve{remark}")
 
     def announce_stop(self) -> None:
         """Notify systemd, from the supervisor, that the service stops."""

@@ -16,7 +16,7 @@ from registry_proxy.config import ConfigError
 from registry_proxy.observe.logs import configure_logs
 from registry_proxy.service.memory import keep_freed_buffers
 from registry_proxy.service.notify import REPORTED, Notifier, Readiness
-from registry_proxy.service.reload import merged_settings
+from registry_proxy.service.reload import merged_settings, waiting_for_restart
 from registry_proxy.service.sockets import bind
 from registry_proxy.service.wiring.gate import build_gate
 from registry_proxy.service.wiring.preparation import prepare, prepare_tls
@@ -107,14 +107,17 @@ class Supervisor:
 
     def _reload(self) -> None:
         self._readiness.expect_reload()
+        remark = "the configuration was not reloaded"
         # New workers start with the new configuration. If it is invalid, the running workers log the error.
         with contextlib.suppress(ConfigError):
             loaded = self._load()
             settings = merged_settings(self._settings, loaded)
             self._gate = build_gate(settings)
+            remark = _restart_remark(waiting_for_restart(self._settings, loaded))
             self._settings = settings
             if self._tls is not None:
                 self._tls.reconfigure(loaded.hostnames)
+        self._readiness.remark = remark
         self._signal(signal.SIGHUP)
 
     def _start(self, number: int) -> None:
@@ -197,6 +200,14 @@ class Supervisor:
     def _signal(self, number: signal.Signals) -> None:
         for process in self._workers:
             os.kill(process, number)
+
+
+def _restart_remark(keys: Sequence[str]) -> str:
+    """Log the changed settings that wait for a restart. Return a remark for the state of the service."""
+    if not keys:
+        return ""
+    log.warning("reload: changes to %s require a restart of the server", ", ".join(keys))
+    return f"a restart is required for {', '.join(keys)}"
 
 
 def _describe_exit(status: int) -> str:

@@ -69,19 +69,22 @@ def test_a_second_run_changes_nothing_and_another_mode_or_owner_is_corrected(tmp
     assert (mode(tmp_path / "a"), owner(tmp_path / "a")) == (0o640, IDS)
 
 
-def test_an_existing_file_keeps_its_access_and_becomes_private_on_demand(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("group", "private"), [(65533, 0o640), (65534, 0o600)])
+def test_an_existing_file_keeps_its_access_and_a_private_one_is_left_to_the_group_it_is_shared_with(
+    group: int, private: int, tmp_path: Path
+) -> None:
     for name in ("kept", "secret"):
         (tmp_path / name).write_text("old")
-        (tmp_path / name).chmod(0o640)
-        os.chown(tmp_path / name, *IDS)
+        (tmp_path / name).chmod(0o644)
+        os.chown(tmp_path / name, 65534, group)
     do(
         keep(tmp_path / "kept", "new"),
         keep(tmp_path / "secret", "new", PRIVATE),
         keep(tmp_path / "fresh", "é", PRIVATE),
     )
     assert contents(tmp_path) == {"kept": "new", "secret": "new", "fresh": "é"}
-    assert [mode(tmp_path / name) for name in ("kept", "secret", "fresh")] == [0o640, 0o600, 0o600]
-    assert [owner(tmp_path / name) for name in ("kept", "secret")] == [IDS] * 2
+    assert [mode(tmp_path / name) for name in ("kept", "secret", "fresh")] == [0o644, private, 0o600]
+    assert [owner(tmp_path / name) for name in ("kept", "secret")] == [(65534, group)] * 2
 
 
 def test_another_mode_alone_is_no_change_if_the_access_is_kept(tmp_path: Path) -> None:

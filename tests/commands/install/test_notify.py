@@ -28,7 +28,9 @@ def serving(folder: Path, address: str) -> Iterator[Daemon]:
         "REGISTRY_PROXY_SERVER_LISTEN": "127.0.0.1:0",
         "REGISTRY_PROXY_SERVER_WORKERS": str(WORKERS),
     }
-    with running(Daemon(Local(), [str(PROGRAM), "serve"], folder / "log", env=settings)) as daemon:
+    (folder / "registry-proxy.toml").touch()
+    command = [str(PROGRAM), "serve", "--config", str(folder / "registry-proxy.toml")]
+    with running(Daemon(Local(), command, folder / "log", env=settings)) as daemon:
         yield daemon
 
 
@@ -41,7 +43,9 @@ def listening(address: str) -> Iterator[socket.socket]:
 
 
 @pytest.mark.parametrize("abstract", [False, True], ids=["path", "abstract"])
-def test_systemd_is_told_when_all_workers_serve_reload_and_end(tmp_path: Path, abstract: bool) -> None:
+def test_systemd_is_told_when_all_workers_serve_what_a_reload_left_and_the_end(
+    tmp_path: Path, abstract: bool
+) -> None:
     address = f"@registry-proxy-{os.getpid()}" if abstract else str(tmp_path / "notify")
     with listening(address) as sock, serving(tmp_path, address) as daemon:
         assert sock.recv(1000).decode().splitlines() == ["READY=1", f"STATUS={WORKERS} workers serve"]
@@ -51,8 +55,19 @@ def test_systemd_is_told_when_all_workers_serve_reload_and_end(tmp_path: Path, a
         reloading = dict(line.split("=") for line in sock.recv(1000).decode().splitlines())
         assert reloading["RELOADING"] == "1"
         assert int(reloading["MONOTONIC_USEC"]) > 0
-        assert sock.recv(1000).startswith(b"READY=1\n")
+        assert sock.recv(1000).decode().splitlines() == ["READY=1", f"STATUS={WORKERS} workers serve"]
         assert daemon.log.read_text().count("were reloaded") == WORKERS
+        (tmp_path / ".env").write_text("REGISTRY_PROXY_CACHE_TAG_TTL=5m\nREGISTRY_PROXY_LOG_FORMAT=json\n")
+        daemon.process.send_signal(signal.SIGHUP)
+        assert sock.recv(1000).startswith(b"RELOADING=1\n")
+        waiting = "a restart is required for cache.tag_ttl, log.format"
+        assert sock.recv(1000).decode().endswith(f"workers serve; {waiting}")
+        told = "reload: changes to cache.tag_ttl, log.format require a restart of the server"
+        assert daemon.log.read_text().count(told) == 1
+        (tmp_path / ".env").write_text("REGISTRY_PROXY_CACHE_TAG_TTL=soon\n")
+        daemon.process.send_signal(signal.SIGHUP)
+        assert sock.recv(1000).startswith(b"RELOADING=1\n")
+        assert sock.recv(1000).decode().endswith("workers serve; the configuration was not reloaded")
         daemon.process.terminate()
         assert sock.recv(1000).startswith(b"STOPPING=1\n")
         assert daemon.process.wait(30) == 0

@@ -81,6 +81,24 @@ def test_a_second_installation_changes_nothing(system: BootedSystem) -> None:
     assert (system.files(), status(system, "MainPID")) == (before, process)
 
 
+def test_the_installed_copy_installs_itself(system: BootedSystem) -> None:
+    system.program("install", "systemd", "--yes")
+    copy = "/opt/registry-proxy/bin/registry-proxy"
+    assert system.run(copy, "install", "systemd", "--yes").stdout.startswith("Nothing to change.")
+    system.path("/etc/registry-proxy/registry-proxy.toml").write_text("[server]\nlisten = ['127.0.0.1:81']\n")
+    changed = system.run(copy, "install", "systemd", "--yes").stdout
+    assert "+AmbientCapabilities=CAP_NET_BIND_SERVICE" in changed
+    assert "change  /opt/registry-proxy/" not in changed
+    assert get(system, ("127.0.0.1", 81)) == 200
+    # A copy of the copy, for another system.
+    system.run("mkdir", "-p", "/srv/image/etc")
+    system.run(copy, "install", "systemd", "--yes", "--root", "/srv/image")
+    system.run(
+        "/srv/image/opt/registry-proxy/bin/python", "-I", "-c", "import registry_proxy.commands, aiohttp"
+    )
+    shutil.rmtree(system.path("/srv/image"))
+
+
 def test_a_service_that_was_stopped_is_started_again(system: BootedSystem) -> None:
     system.program("install", "systemd", "--yes")
     system.run("systemctl", "stop", SERVICE)
@@ -175,10 +193,20 @@ def test_a_reload_takes_over_what_is_right_and_survives_what_is_wrong(system: Bo
     system.run("systemctl", "reload", SERVICE)
     system.wait_until(lambda: "access rules were reloaded" in log(system))
     system.path(config).write_text("[upstreams.ghcr]\nenabld = false\n")
-    system.run("systemctl", "reload", SERVICE)
+    system.run("systemctl", "reload", SERVICE, code=1)
     system.wait_until(lambda: "Did you mean enabled?" in log(system))
-    system.wait_until(lambda: status(system, "ActiveState") == "active")
-    assert get(system) == 200
+    assert (status(system, "ActiveState"), get(system)) == ("active", 200)
+
+
+def test_a_reload_fails_if_the_next_start_would(system: BootedSystem) -> None:
+    system.program("install", "systemd", "--yes")
+    system.write("/etc/registry-proxy/.env", "REGISTRY_PROXY_LOG_LEVEL=debug\n", mode=0o600)
+    system.run("systemctl", "reload", SERVICE, code=1)
+    system.wait_until(lambda: "can't read the environment file: Permission denied" in log(system))
+    assert (status(system, "ActiveState"), get(system)) == ("active", 200)
+    system.path("/etc/registry-proxy/.env").chmod(0o644)
+    system.run("systemctl", "reload", SERVICE)
+    system.wait_until(lambda: status(system, "StatusText").endswith("a restart is required for log.level"))
 
 
 def test_a_first_start_that_fails_leaves_nothing_behind(system: BootedSystem) -> None:

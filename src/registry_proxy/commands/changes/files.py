@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from registry_proxy.atomic_files import replace_file
 from registry_proxy.commands.changes.plan import Change, ChangeError, Done
 from registry_proxy.commands.changes.show import Mask, diff_text, unmasked
+from registry_proxy.config.sharing import is_shared
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +27,8 @@ class WriteFile:
     """Write a file. `mask` removes the secrets from the diff.
 
     Without an `owner`, the file belongs to the user who runs the command. With `keep_access`, an existing file keeps
-    its owner, and its mode unless the new mode is private; a symbolic link is followed and stays a link.
+    its owner, and its mode unless the new mode is private: then it keeps the access of its owner, and of a group that
+    the owner shares it with. A symbolic link is followed and stays a link.
     """
 
     path: Path
@@ -72,9 +74,14 @@ class WriteFile:
     def _access(self, status: os.stat_result | None) -> tuple[int, tuple[int, int] | None]:
         """Return the mode and the owner to set."""
         if self.keep_access and status is not None:
-            mode = self.mode if self.mode == PRIVATE else stat.S_IMODE(status.st_mode)
-            return mode, (status.st_uid, status.st_gid)
+            return self._kept_mode(status), (status.st_uid, status.st_gid)
         return self.mode, _ids(self.owner, self.path) if self.owner else None
+
+    def _kept_mode(self, status: os.stat_result) -> int:
+        mode = stat.S_IMODE(status.st_mode)
+        if self.mode & stat.S_IROTH:
+            return mode
+        return PRIVATE | (mode & stat.S_IRGRP if is_shared(status) else 0)
 
     def _has_access(self, status: os.stat_result) -> bool:
         mode, owner = stat.S_IMODE(status.st_mode), (status.st_uid, status.st_gid)

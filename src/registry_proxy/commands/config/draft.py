@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from registry_proxy.commands.changes import dotenv
-from registry_proxy.commands.changes.files import PRIVATE, WriteFile
 from registry_proxy.commands.changes.show import MASK
 from registry_proxy.commands.config.answers import SECRETS, changed_settings
 from registry_proxy.commands.config.htpasswd import users_of, with_users
+from registry_proxy.commands.config.new_files import access_of_new_files
 from registry_proxy.commands.config.prompter import MissingAnswerError
 from registry_proxy.commands.config.toml_file import change_toml, masked_toml
 from registry_proxy.config import load
@@ -17,18 +17,14 @@ from registry_proxy.config.layers import PREFIX, Key, variable_name
 from registry_proxy.upstream.presets import PRESETS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from registry_proxy.commands.changes.show import Mask
+    from registry_proxy.commands.changes.files import WriteFile
     from registry_proxy.commands.config.answers import Answers
     from registry_proxy.commands.config.context import Context
     from registry_proxy.config import Settings
 
 KNOWN = {preset.name: preset for preset in PRESETS}
-_PUBLIC = 0o644
-# The hashes are private; the group can be the service's.
-_USERS_MODE = 0o640
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +48,12 @@ def make_draft(context: Context) -> Draft:
     after = change_toml(before, written, tables=tables, without=without)
     env_after = dotenv.edit(env_before, _variables(answers, changes, env_before))
     settings = load(path, {}, KNOWN, {path: after, env: env_after})
-    files = [*_users_file(answers), _file(path, after, masked_toml, _PUBLIC)]
+    access = access_of_new_files(path)
+    users = _users_file(answers)
+    files = [] if users is None else [access.write(*users, lambda text: _names(text, answers), private=True)]
+    files.append(access.write(path, after, masked_toml, private=False))
     if env_before is not None or env_after:
-        files.insert(0, _file(env, env_after, _masked_env, PRIVATE))
+        files.insert(0, access.write(env, env_after, _masked_env, private=True))
     return Draft(tuple(files), settings)
 
 
@@ -88,14 +87,11 @@ def _variables(answers: Answers, changes: dict[Key, object], text: str | None) -
     return dict.fromkeys(sorted(removed)) | secrets
 
 
-def _users_file(answers: Answers) -> Iterator[WriteFile]:
-    if answers.htpasswd is not None and answers.users:
-        text = with_users(read_text(answers.htpasswd), answers.users)
-        yield _file(answers.htpasswd, text, lambda text: _names(text, answers), _USERS_MODE)
-
-
-def _file(path: Path, text: str, mask: Mask, mode: int) -> WriteFile:
-    return WriteFile(path, text.encode(), mode, mask=mask, keep_access=True)
+def _users_file(answers: Answers) -> tuple[Path, str] | None:
+    """Return the path and the new text of the htpasswd file, None if it stays."""
+    if answers.htpasswd is None or not answers.users:
+        return None
+    return answers.htpasswd, with_users(read_text(answers.htpasswd), answers.users)
 
 
 def _names(text: str, answers: Answers) -> str:

@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import registry_proxy
+from registry_proxy import __version__
 from registry_proxy.commands.changes.plan import ChangeError
 from registry_proxy.commands.install.processes import Identity, run
 
@@ -106,6 +107,8 @@ class Program:
             _copy(each, site)
         for path in _package_files():
             _copy_file(_PACKAGE / path, site / "registry_proxy" / path)
+        # The copy can install itself: it has the list of its requirements.
+        _write(site / f"registry_proxy-{__version__}.dist-info/METADATA", _metadata())
         _write(target / "bin" / _NAME, _SCRIPT.format(python=self._place / "bin/python"), mode=0o755)
         self._compile(target)
         for directory in (target, *target.rglob("*/")):
@@ -126,6 +129,12 @@ def _requirements() -> list[str]:
         project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
         return list(project["dependencies"])
     return distribution(_NAME).requires or []
+
+
+def _metadata() -> str:
+    """Return the core metadata of this program (PEP 566)."""
+    lines = ["Metadata-Version: 2.1", f"Name: {_NAME}", f"Version: {__version__}"]
+    return "\n".join([*lines, *(f"Requires-Dist: {each}" for each in _requirements()), ""])
 
 
 def required_distributions(requirements: Iterable[str]) -> list[Distribution]:

@@ -14,6 +14,7 @@ from registry_proxy.config.types import ACME_PRESETS
 from registry_proxy.service.errors import StartError
 from registry_proxy.tls.certificates import CertificateError, CertificateFiles
 from registry_proxy.tls.challenges import Challenges
+from registry_proxy.tls.contexts import ListenerContext
 from registry_proxy.tls.issued import IssuedCertificates
 from registry_proxy.tls.issuer import CertificateAuthority
 from registry_proxy.tls.manager import Timing
@@ -39,8 +40,31 @@ def build_certificates(settings: Settings) -> CertificateService:
     except CertificateError as error:
         raise StartError(str(error)) from error
     except OSError as error:
-        text = f"can't read the CA certificates in {client_ca}: {error.strerror or error}"
-        raise StartError(f"{text}. Fix the file, or access.client_ca.") from error
+        raise _unusable_client_ca(client_ca, error) from error
+
+
+def check_certificates(settings: Settings) -> None:
+    """Raise StartError if your certificate files or the client CA cannot be used.
+
+    The issued certificates are not checked: only the server's user can read them.
+    """
+    tls = settings.tls
+    if tls is not None and tls.acme is None:
+        build_certificates(settings)
+    elif settings.access.client_ca is not None:
+        _check_client_ca(settings.access.client_ca)
+
+
+def _check_client_ca(path: Path) -> None:
+    try:
+        ListenerContext.create(lambda _: None, None, path)
+    except OSError as error:
+        raise _unusable_client_ca(path, error) from error
+
+
+def _unusable_client_ca(path: Path | None, error: OSError) -> StartError:
+    text = f"can't read the CA certificates in {path}: {error.strerror or error}"
+    return StartError(f"{text}. Fix the file, or access.client_ca.")
 
 
 def _own_files(tls: TlsSettings) -> list[CertificateFiles]:
