@@ -86,7 +86,9 @@ class Program:
 
     def fingerprint(self) -> str:
         """Return a digest of everything that the copy is built from."""
-        digest = hashlib.sha256(f"{self._place} {self._python} {sys.version}".encode())
+        # The copy and its source may run with different releases of the same Python version.
+        abi = sysconfig.get_config_var("SOABI")
+        digest = hashlib.sha256(f"{self._place} {self._python} {abi}".encode())
         for each in self._distributions:
             digest.update(f"\0{each.name} {each.version}\0{each.read_text('RECORD')}".encode())
         for path in _package_files():
