@@ -7,7 +7,7 @@ import ssl
 from typing import TYPE_CHECKING
 
 from registry_proxy.commands.common import ConfigOption, FailedError, command, settings_loader
-from registry_proxy.commands.probe import ProbeError, probe_listener, proxy_preamble, unverified_context
+from registry_proxy.commands.probe import ProbeError, probe_listener, unverified_context
 
 if TYPE_CHECKING:
     from registry_proxy.config import Address, Settings
@@ -25,17 +25,16 @@ def healthcheck(config: ConfigOption = None) -> None:
 
 
 async def _check(settings: Settings) -> None:
-    preamble = proxy_preamble(settings)
     for address in settings.server.listen:
-        await _check_address(address, None, preamble)
+        await _check_address(address, settings, None)
     for address in settings.tls.listen if settings.tls else ():
-        await _check_address(address, unverified_context(), preamble)
+        await _check_address(address, settings, unverified_context())
 
 
-async def _check_address(address: Address, tls: ssl.SSLContext | None, preamble: bytes) -> None:
+async def _check_address(address: Address, settings: Settings, tls: ssl.SSLContext | None) -> None:
     """Raise FailedError unless the server responds. 401 and 403 are responses: it requires a login."""
     try:
-        response = await probe_listener(address, "localhost", tls=tls, preamble=preamble, timeout=_TIMEOUT)
+        response = await probe_listener(address, settings, tls=tls, timeout=_TIMEOUT)
     except ssl.SSLError:
         return  # the server speaks TLS, but possibly waits for its first certificate
     except ProbeError as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from registry_proxy.commands.common import FAILED, ConfigOption, JsonOption, command, settings_loader
+from registry_proxy.commands.compose_file import require_store
 from registry_proxy.commands.console import make_console, make_table
 from registry_proxy.commands.formatting import ago, size_text, timestamp
 from registry_proxy.commands.image_patterns import Names
@@ -35,6 +36,7 @@ def ls(
     tag has moved. Exit code 1 if no image matches PATTERN.
     """
     settings = settings_loader(config)()
+    require_store(settings, config, "ls")
     with read_site(settings.storage.path) as site:
         images = asyncio.run(site.index.images(None))
     if pattern is not None:

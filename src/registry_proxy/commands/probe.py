@@ -25,13 +25,17 @@ class ProbeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An address to connect to. `name` is the host of the request and of TLS; `preamble` is sent first."""
+    """An address to connect to. `name` is the host of the request; `preamble` is sent first.
+
+    With `sni` the name is also sent in TLS (RFC 6066, section 3), and the server selects its certificate by it.
+    """
 
     address: str
     port: int
     name: str
     tls: ssl.SSLContext | None = None
     preamble: bytes = b""
+    sni: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +75,28 @@ async def probe(
 
 async def probe_listener(
     address: Address,
-    name: str,
+    settings: Settings,
     *,
     tls: ssl.SSLContext | None = None,
-    preamble: bytes = b"",
+    name: str | None = None,
     timeout: float = _TIMEOUT,  # noqa: ASYNC109 - part of the error's text
 ) -> ProbeResponse:
-    """Send `GET /v2/` to a listener of this machine. Raise ProbeError or ssl.SSLError."""
-    *others, last = _local_addresses(address.host)
-    for host in others:
+    """Send `GET /v2/` to a listener of this machine. Raise ProbeError or ssl.SSLError.
+
+    Without a `name`, the request has a configured host name, and TLS has none: the server refuses a name that it does
+    not serve, and one whose certificate is not issued yet.
+    """
+    host = name or next(iter(settings.hostnames), "localhost")
+    *others, last = (
+        Endpoint(each, address.port, host, tls, proxy_preamble(settings), sni=name is not None)
+        for each in _local_addresses(address.host)
+    )
+    for endpoint in others:
         try:
-            return await probe(Endpoint(host, address.port, name, tls, preamble), "/v2/", timeout=timeout)
+            return await probe(endpoint, "/v2/", timeout=timeout)
         except ProbeError:
             continue
-    return await probe(Endpoint(last, address.port, name, tls, preamble), "/v2/", timeout=timeout)
+    return await probe(last, "/v2/", timeout=timeout)
 
 
 def proxy_preamble(settings: Settings) -> bytes:
@@ -116,7 +128,7 @@ async def _send(endpoint: Endpoint, path: str, method: str, headers: Mapping[str
     try:
         writer.write(endpoint.preamble)
         if endpoint.tls is not None:
-            await writer.start_tls(endpoint.tls, server_hostname=endpoint.name)
+            await writer.start_tls(endpoint.tls, server_hostname=endpoint.name if endpoint.sni else None)
         session = writer.get_extra_info("ssl_object")
         fields = {"Host": endpoint.name, "Connection": "close", **headers}
         lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]

@@ -20,6 +20,7 @@ from registry_proxy.commands.common import (
     command,
     settings_loader,
 )
+from registry_proxy.commands.compose_file import require_store
 from registry_proxy.commands.formatting import size_text
 from registry_proxy.commands.image_patterns import Names
 from registry_proxy.maintenance.removal import Remover, plan_removal
@@ -53,6 +54,7 @@ def rm(
     removed), or if you decline.
     """
     settings = settings_loader(config)()
+    require_store(settings, config, "rm")
     root = settings.storage.path
     plan = _plan(root, _targets(Names(settings), images))
     if not as_json:

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from registry_proxy.cache.results import Outcome
 from registry_proxy.commands.common import ConfigOption, JsonOption, command, settings_loader
+from registry_proxy.commands.compose_file import require_store
 from registry_proxy.commands.console import make_console, make_table
 from registry_proxy.commands.formatting import ago, count_text, percent, size_text, timestamp
 from registry_proxy.maintenance.status import StatusReader
@@ -51,6 +52,7 @@ def status(
     that was not downloaded.
     """
     settings = settings_loader(config)()
+    require_store(settings, config, "status")
     if as_json:
         typer.echo(json.dumps(_as_json(_read(settings)), indent=2))
         return

@@ -13,6 +13,7 @@ import typer
 
 from registry_proxy.aio.locks import NamedLocks
 from registry_proxy.commands.common import FAILED, ConfigOption, JsonOption, command, settings_loader
+from registry_proxy.commands.compose_file import require_store
 from registry_proxy.commands.console import byte_progress, report_console
 from registry_proxy.commands.formatting import size_text
 from registry_proxy.maintenance.verify import Checked, Defect, DefectKind, Extent, Verifier
@@ -64,7 +65,9 @@ def verify(
 
     Exit code 1 if damage was found and not repaired.
     """
-    root = settings_loader(config)().storage.path
+    settings = settings_loader(config)()
+    require_store(settings, config, "verify")
+    root = settings.storage.path
     console = report_console(stderr=as_json)
     report = asyncio.run(_verify(root, console, repair=repair))
     if as_json:

@@ -11,9 +11,13 @@ from tests.commands.doctor.test_server import free_port, talking
 from tests.commands.server import outage
 from tests.kit import images
 from tests.kit.clients import Docker
+from tests.kit.users import ordinary_user
 
-from registry_proxy.commands.doctor.clients import Machine, daemon_findings, docker_info
+from registry_proxy.commands.doctor.clients import store_findings, unread_mirrors
+from registry_proxy.commands.doctor.daemons import Containerd, Daemons, ask_containerd, ask_docker
+from registry_proxy.commands.doctor.daemons import Docker as DockerState
 from registry_proxy.commands.doctor.findings import Finding, run_checks
+from registry_proxy.commands.doctor.machine_files import Machine
 from registry_proxy.commands.doctor.mirrors import docker_routes
 from registry_proxy.commands.doctor.pull_check import client_checks
 
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from tests.kit.certificates import Authority
     from tests.kit.remote import RemoteUpstream
 
+MODERN = DockerState((29, 0), {"DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]})
 DAEMON, CONTAINERD = "etc/docker/daemon.json", "etc/containerd/config.toml"
 PODMAN = "etc/containers/registries.conf.d/50-registry-proxy.conf"
 
@@ -35,6 +40,7 @@ class Client:
     def __init__(self, folder: Path, *programs: str) -> None:
         self.machine = Machine(folder, folder / "home", str(folder / "bin"))
         self.root = folder
+        self.docker, self.containerd = DockerState(), Containerd()
         for program in programs:
             self.write(f"bin/{program}", "#!/bin/sh\n").chmod(0o755)
 
@@ -45,10 +51,13 @@ class Client:
         return file
 
     async def examine(self, server: str | None = None) -> list[Finding]:
-        async def no_daemon() -> None:
-            return None
+        async def docker() -> DockerState:
+            return self.docker
 
-        return await run_checks(await client_checks(self.machine, server, no_daemon))
+        async def containerd() -> Containerd:
+            return self.containerd
+
+        return await run_checks(await client_checks(self.machine, server, Daemons(docker, containerd)))
 
 
 def told(found: list[Finding]) -> list[tuple[str, str, str]]:
@@ -83,16 +92,20 @@ def point_to(client: Client, host: str) -> None:
 async def test_what_goes_through_the_cache_is_told(client: Client, server: Server) -> None:
     host = f"127.0.0.1:{server.port}"
     point_to(client, host)
+    client.docker = DockerState(
+        MODERN.version, {**MODERN.info, "RegistryConfig": {"Mirrors": [f"http://{host}/"]}}
+    )
     found = told(await client.examine(f"http://{host}"))
-    assert found[0] == ("ok", f"http://{host}", "a registry-proxy responds")
-    routes = [(verdict, subject) for verdict, subject, _ in found[1:]]
+    assert found[0][:2] == ("ok", "docker")
+    assert found[1] == ("ok", f"http://{host}", "a registry-proxy responds")
+    routes = [(verdict, subject) for verdict, subject, _ in found[2:]]
     assert routes == [
         ("ok", "docker docker.io"),
         ("ok", "docker docker.io"),
         ("ok", "containerd docker.io"),
         ("ok", "podman docker.io"),
     ]
-    assert all(f"pulls through http://{host} (" in text for _, _, text in found[1:3])
+    assert all(f"pulls through http://{host} (" in text for _, _, text in found[2:4])
     assert server.get("library/hello-world/manifests/latest").cache_status == "registry-proxy; hit"
 
 
@@ -153,6 +166,7 @@ async def test_a_registry_that_the_cache_cannot_reach_is_told_with_the_cause(
 
 async def test_another_server_than_the_one_that_is_meant_is_told(client: Client, server: Server) -> None:
     point_to(client, f"127.0.0.1:{server.port}")
+    client.docker = MODERN
     found = told(await client.examine(f"http://localhost:{server.port}"))
     texts = [text for verdict, _, text in found if verdict == "warn"]
     assert len(texts) == 4
@@ -205,6 +219,7 @@ async def test_certificates_are_trusted_as_the_client_does(
         f'[host."https://{host}"]\n  capabilities = ["pull", "resolve"]\n',
     )
     client.write(DAEMON, json.dumps({"registry-mirrors": [f"https://{host}"]}))
+    client.docker = MODERN
     with site.serving():
         found = told(await client.examine())
         refused = [
@@ -236,21 +251,127 @@ class TestDockerd:
     async def test_its_mirrors_are_compared_with_its_file(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with Docker(mirrors=["http://127.0.0.1:1"]) as docker:
             monkeypatch.setenv("DOCKER_HOST", f"unix://{docker.folder}/docker.sock")
-            info = await docker_info()
-        assert info is not None
+            state = await ask_docker()
+        assert state.version == (20, 10)
         known = list(docker_routes("d.json", {"registry-mirrors": ["http://127.0.0.1:1/"]}))
         added = list(docker_routes("d.json", {"registry-mirrors": ["http://127.0.0.1:2"]}))
-        assert list(daemon_findings(info, known, has_hosts=False)) == []
-        unread, classic = daemon_findings(info, [*known, *added], has_hosts=True)
+        assert list(unread_mirrors(state, known)) == []
+        [unread] = unread_mirrors(state, [*known, *added])
         assert (unread.severity.value, unread.remedy) == ("fail", "systemctl reload docker")
         assert "mirrors http://127.0.0.1:2 of daemon.json" in unread.text
-        assert "classic image store, which reads no hosts.toml" in classic.text
+        [classic] = store_findings(state, has_hosts=True)
+        assert "is version 20, which reads no hosts.toml" in classic.text
+        assert "with Docker 28 or later" in classic.remedy
 
-    async def test_without_one_nothing_is_said(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async def test_without_one_its_version_is_told(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
         monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
-        assert await docker_info() is None
+        assert await ask_docker() == DockerState((20, 10))
         monkeypatch.setenv("PATH", str(tmp_path))
-        assert await docker_info() is None
+        assert await ask_docker() == DockerState()
+        assert await ask_containerd() == Containerd()
+
+    async def test_the_real_containerd_tells_its_version_and_configuration(self) -> None:
+        state = await ask_containerd()
+        assert state.version is not None
+        assert state.config is not None
+        assert "plugins" in state.config
+
+
+CLASSIC = {"DriverStatus": [["Backing Filesystem", "extfs"]]}
+
+
+@pytest.mark.parametrize(
+    ("docker", "verdicts"),
+    [
+        (MODERN, ["ok"]),
+        (DockerState((29, 0), CLASSIC), []),
+        (DockerState((27, 5), MODERN.info), []),
+        (DockerState((20, 10)), []),
+        (DockerState((29, 0)), ["warn"]),
+        (DockerState(), ["warn"]),
+    ],
+)
+async def test_a_docker_that_reads_no_hosts_is_not_said_to_go_through_the_cache(
+    docker: DockerState, verdicts: list[str], client: Client, server: Server
+) -> None:
+    point_to(client, f"127.0.0.1:{server.port}")
+    client.write(DAEMON, "{}")
+    client.docker = docker
+    found = told(await client.examine())
+    assert [verdict for verdict, subject, _ in found if subject == "docker docker.io"] == verdicts
+    stores = [text for verdict, subject, text in found if (verdict, subject) == ("warn", "docker")]
+    assert all("which reads no hosts.toml" in text for text in stores)
+    assert bool(stores) is (verdicts == [])
+
+
+def dumped(path: str, **images: object) -> dict[str, Any]:
+    return {
+        "version": 3,
+        "plugins": {"io.containerd.cri.v1.images": {**images, "registry": {"config_path": path}}},
+    }
+
+
+TWO = "/etc/containerd/certs.d:/etc/docker/certs.d"
+
+
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [
+        (Containerd((2, 2), dumped("/etc/containerd/certs.d")), ""),
+        (Containerd((2, 2), dumped(TWO)), "takes for the name of one"),
+        (Containerd((2, 2), {}), "takes for the name of one"),
+        (Containerd((2, 2), dumped(TWO, use_local_image_pull=True)), ""),
+        (Containerd((2, 0), dumped(TWO)), ""),
+        (Containerd((1, 7), dumped("/elsewhere:/etc/containerd/certs.d")), ""),
+        (Containerd((1, 7), dumped("")), "has no config_path"),
+        (Containerd((2, 2), {"disabled_plugins": ["io.containerd.cri.v1.images"]}), ""),
+    ],
+)
+async def test_a_list_of_folders_that_containerd_does_not_read_is_not_said_to_go_through(
+    state: Containerd, text: str, client: Client, server: Server
+) -> None:
+    point_to(client, f"127.0.0.1:{server.port}")
+    client.containerd = state
+    found = told(await client.examine())
+    problems = [text for verdict, subject, text in found if (verdict, subject) == ("fail", "containerd")]
+    through = [verdict for verdict, subject, _ in found if subject == "containerd docker.io"]
+    assert [text in each for each in problems] == ([True] if text else [])
+    assert through == ([] if text else ["ok"])
+
+
+async def test_the_first_folder_of_a_list_decides_and_so_does_the_name_with_the_port(
+    client: Client, server: Server
+) -> None:
+    for directory, host in (("a", "first.invalid"), ("b", "second.invalid")):
+        for name in ("docker.io", "registry.example:5000"):
+            client.write(f"{directory}/{name}/hosts.toml", f'[host."http://{host}"]\n')
+    client.write("a/registry.example_5000_/hosts.toml", '[host."http://port.invalid"]\n')
+    client.write("b/ghcr.io/hosts.toml", '[host."http://second.invalid"]\n')
+    client.containerd = Containerd((1, 7), dumped("/a:/b"))
+    found = told(await client.examine())
+    hosts = {
+        subject: text.partition(":")[0] + text.partition(":")[2].partition(":")[0]
+        for _, subject, text in found
+        if subject.startswith("containerd ")
+    }
+    assert hosts == {
+        "containerd docker.io": "http//first.invalid",
+        "containerd registry.example:5000": "http//port.invalid",
+        "containerd ghcr.io": "http//second.invalid",
+    }
+
+
+async def test_files_that_a_user_may_not_read_are_not_said_to_be_missing(server: Server) -> None:
+    with ordinary_user() as folder:
+        client = Client(folder, "containerd", "podman")
+        point_to(client, f"127.0.0.1:{server.port}")
+        for path in ("etc/containerd/certs.d/docker.io/hosts.toml", PODMAN):
+            (folder / path).chmod(0)
+        found = told(await client.examine())
+    assert {verdict for verdict, _, _ in found} == {"warn"}
+    assert all(text.startswith("not checked: user ") for _, _, text in found)
 
 
 def test_the_command_tells_programs_and_people(site: Site) -> None:

@@ -7,10 +7,11 @@ import pytest
 
 from registry_proxy.commands.doctor.mirrors import (
     MirrorRoute,
-    config_path,
     docker_routes,
     hosts_routes,
+    image_settings,
     registries_routes,
+    registry_of,
 )
 
 
@@ -105,11 +106,29 @@ def test_registries_conf_names_mirrors_by_registry() -> None:
 
 @pytest.mark.parametrize(
     ("plugin", "version"),
-    [("io.containerd.cri.v1.images", 3), ("io.containerd.grpc.v1.cri", 2), ("cri", 1)],
+    [
+        ("io.containerd.cri.v1.images", 4),
+        ("io.containerd.cri.v1.images", 3),
+        ("io.containerd.grpc.v1.cri", 2),
+        ("cri", 1),
+    ],
 )
 def test_containerd_s_folder_is_found_whatever_its_version(plugin: str, version: int) -> None:
     document = {"version": version, "plugins": {plugin: {"registry": {"config_path": "/a:/b"}}}}
-    assert config_path(document) == "/a"
+    assert image_settings(document).path == "/a:/b"
+
+
+@pytest.mark.parametrize(
+    ("directory", "registry"),
+    [
+        ("ghcr.io", "ghcr.io"),
+        ("registry.example:5000", "registry.example:5000"),
+        ("registry.example_5000_", "registry.example:5000"),
+        ("_default", "_default"),
+    ],
+)
+def test_a_registry_with_a_port_is_known_by_both_names_of_its_folder(directory: str, registry: str) -> None:
+    assert registry_of(directory) == registry
 
 
 @pytest.mark.parametrize(
@@ -120,4 +139,4 @@ def test_odd_files_name_nothing(document: dict[str, Any]) -> None:
     assert list(docker_routes("f", document)) == []
     assert list(hosts_routes("docker", "f", "docker.io", document)) == []
     assert list(registries_routes("f", document)) == []
-    assert config_path(document) is None
+    assert image_settings(document).path == ""

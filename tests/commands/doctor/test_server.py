@@ -13,14 +13,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.commands.server import outage
 from tests.kit import images
+from tests.kit.certificates import Authority
 from tests.kit.faults import Answer, Tamper
+from tests.kit.users import ordinary_user
+
+from registry_proxy.commands.doctor.findings import run_checks
+from registry_proxy.commands.doctor.server import configuration_findings, server_checks
+from registry_proxy.config import ConfigError, load
+from registry_proxy.upstream.presets import PRESETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.commands.server import Site
-    from tests.kit.certificates import Authority
     from tests.kit.remote import RemoteUpstream
+
+KNOWN = {preset.name: preset for preset in PRESETS}
 
 
 def free_port() -> int:
@@ -80,6 +88,19 @@ class TestServer:
         with site.serving():
             port = site.settings["server_listen"] = f"127.0.0.1:{free_port()}"
             assert "does not listen here" in failing(examine(site, code=1))[f"port {port}"]
+
+    def test_in_a_container_is_asked_there(self, site: Site) -> None:
+        site.run("install", "compose", "--no-start", "--yes")
+        found = examine(site)
+        [(verdict, text)] = about(found, "server")
+        assert (verdict, text.startswith("not checked: the server and its store are in a container")) == (
+            "warn",
+            True,
+        )
+        assert not {"disk", "index"} & {each["subject"] for each in found}
+        remedies = {each["subject"]: each["remedy"] for each in found}
+        file = site.folder / "docker-compose.yaml"
+        assert f"--file {file} exec registry-proxy registry-proxy doctor" in remedies["server"]
 
     def test_behind_a_load_balancer_is_asked_as_by_it(self, site: Site) -> None:
         port = site.settings["server_listen"] = f"127.0.0.1:{free_port()}"
@@ -198,6 +219,31 @@ class TestCertificates:
         assert about(found, f"port {tls.settings['tls_listen']}") == [("ok", "the server responds")]
         assert "redirects requests to HTTPS" in about(found, f"port {tls.settings['tls_http']}")[0][1]
 
+    def test_of_other_names_than_localhost_do_not_disturb_the_check_of_the_ports(
+        self, tls: Site, authority: Authority
+    ) -> None:
+        tls.settings["tls_hostnames"] = "registry.example.com"
+        self.issue(tls, authority, "registry.example.com")
+        self.trust(tls, authority)
+        with tls.serving():
+            found = examine(tls, code=1)  # the name does not resolve
+        assert about(found, f"port {tls.settings['tls_listen']}") == [("ok", "the server responds")]
+        assert "redirects requests" in about(found, f"port {tls.settings['tls_http']}")[0][1]
+        assert [verdict for verdict, _ in about(found, "certificate registry.example.com")] == ["ok", "ok"]
+
+    def test_of_a_private_authority_that_the_configuration_names_are_trusted(
+        self, tls: Site, authority: Authority
+    ) -> None:
+        self.issue(tls, authority, "localhost")
+        (tls.folder / "root.pem").write_bytes(authority.pem)
+        (tls.folder / "other.pem").write_bytes(Authority.create().pem)
+        with tls.serving():
+            tls.settings["tls_ca_root"] = str(tls.folder / "root.pem")
+            assert about(examine(tls), "certificate localhost")[1] == ("ok", "trusted, with its chain")
+            tls.settings["tls_ca_root"] = str(tls.folder / "other.pem")
+            _, (verdict, text) = about(examine(tls), "certificate localhost")
+        assert (verdict, text.startswith("not issued by the CA in tls.ca_root")) == ("warn", True)
+
     def test_that_are_not_trusted_here_are_told(self, tls: Site, authority: Authority) -> None:
         self.issue(tls, authority, "localhost")
         with tls.serving():
@@ -260,6 +306,35 @@ class TestStore:
         (site.folder / "file").write_text("in the way")
         site.settings["storage_path"] = str(site.folder / "file/store")
         assert "disk" in {each["subject"] for each in examine(site, code=1)}
+
+
+class TestOtherUsers:
+    """Who may not see the server's files is told so, and nothing that isn't true."""
+
+    async def test_are_told_what_they_cannot_check(self, site: Site) -> None:
+        with site.serving():
+            pass
+        os.chown(site.store, 12345, -1)
+        settings = load(None, site.env, KNOWN)
+        with ordinary_user():
+            found = await run_checks(server_checks(settings, None))
+        told = {each.subject: (each.severity.value, each.text) for each in found}
+        for subject in ("server", "disk", "index"):
+            verdict, text = told[subject]
+            assert (verdict, text.partition("/")[0]) == ("warn", "not checked: user 65534 can't read ")
+        assert not [each for each in found if "broke" in each.text]
+
+    def test_are_not_told_to_open_a_secret_to_everyone(self) -> None:
+        with ordinary_user() as folder:
+            secret = folder / "password"
+            secret.write_text("secret")
+            secret.chmod(0)
+            source = {"dockerhub_username": "me", "dockerhub_password_file": str(secret)}
+            environ = {f"REGISTRY_PROXY_{name.upper()}": text for name, text in source.items()}
+            with pytest.raises(ConfigError) as caught:
+                load(None, environ, KNOWN)
+            [finding] = configuration_findings(caught.value)
+        assert finding.remedy == "Run this as root, or as the server's user."
 
 
 class TestUpstreams:

@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from registry_proxy.commands.doctor.findings import Check, Finding, fail, ok, warn
-from registry_proxy.commands.probe import ProbeError, probe_listener, proxy_preamble, unverified_context
+from registry_proxy.commands.probe import ProbeError, probe_listener, unverified_context
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -29,16 +29,15 @@ def certificate_checks(settings: Settings) -> Iterator[Check]:
     """Yield a check for each host name if TLS is on."""
     if settings.tls is None:
         return
-    preamble = proxy_preamble(settings)
     for name in settings.hostnames:
-        yield Check(f"certificate {name}", partial(check_certificate, name, settings.tls, preamble))
+        yield Check(f"certificate {name}", partial(check_certificate, name, settings, settings.tls))
 
 
-async def check_certificate(name: str, tls: TlsSettings, preamble: bytes) -> AsyncIterator[Finding]:
+async def check_certificate(name: str, settings: Settings, tls: TlsSettings) -> AsyncIterator[Finding]:
     """Check the certificate that a client receives for this host name."""
     subject = f"certificate {name}"
     try:
-        certificate = await _fetch(name, tls, preamble, unverified_context())
+        certificate = await _fetch(name, settings, tls, unverified_context())
     except ssl.SSLError as error:
         yield fail(subject, f"the server sends none: {error.reason or error}", f"{_LOG}.")
         return
@@ -47,7 +46,7 @@ async def check_certificate(name: str, tls: TlsSettings, preamble: bytes) -> Asy
         return
     leaf = x509.load_der_x509_certificate(certificate)
     yield _judge(subject, name, leaf, time.time())
-    yield await _trust(subject, name, tls, preamble)
+    yield await _trust(subject, name, settings, tls)
 
 
 def _judge(subject: str, name: str, leaf: x509.Certificate, now: float) -> Finding:
@@ -72,30 +71,34 @@ def _judge(subject: str, name: str, leaf: x509.Certificate, now: float) -> Findi
     return ok(subject, f"{left}, from {_issuer(leaf)}")
 
 
-async def _trust(subject: str, name: str, tls: TlsSettings, preamble: bytes) -> Finding:
+async def _trust(subject: str, name: str, settings: Settings, tls: TlsSettings) -> Finding:
     context = ssl.create_default_context()
     if tls.ca_root is not None:
-        try:
-            context.load_verify_locations(tls.ca_root)
-        except OSError as error:
-            remedy = "Fix the path, or make the file readable for this user: tls.ca_root."
-            return fail(subject, f"can't read {tls.ca_root}: {error.strerror or error}", remedy)
+        # Like Go's clients, trust what is in the file: it may contain an intermediate instead of a root.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.load_verify_locations(tls.ca_root)
     try:
-        await _fetch(name, tls, preamble, context)
+        await _fetch(name, settings, tls, context)
     except ssl.SSLCertVerificationError as error:
-        remedy = (
-            "Correct for a private CA: pass its certificate to the clients (`registry-proxy client … --ca`). "
-            "Otherwise the file lacks the intermediates (certbot: fullchain.pem)."
-        )
-        return warn(subject, f"this machine does not trust it: {error.verify_message}", remedy)
+        return _untrusted(subject, tls, error.verify_message)
     except (ssl.SSLError, ProbeError) as error:
         return fail(subject, f"a client that verifies it gets no response: {error}", f"{_LOG}.")
     return ok(subject, "trusted, with its chain")
 
 
-async def _fetch(name: str, tls: TlsSettings, preamble: bytes, context: ssl.SSLContext) -> bytes:
+def _untrusted(subject: str, tls: TlsSettings, reason: str) -> Finding:
+    chain = "Otherwise the file lacks the intermediates (certbot: fullchain.pem)."
+    if tls.ca_root is not None:
+        text = f"not issued by the CA in tls.ca_root, and this machine does not trust it: {reason}"
+        remedy = "Clients need its CA: pass it with `registry-proxy client … --ca`, instead of tls.ca_root."
+        return warn(subject, text, remedy)
+    remedy = f"Correct for a private CA: pass its certificate to the clients (`registry-proxy client … --ca`). {chain}"
+    return warn(subject, f"this machine does not trust it: {reason}", remedy)
+
+
+async def _fetch(name: str, settings: Settings, tls: TlsSettings, context: ssl.SSLContext) -> bytes:
     """Return the certificate (DER). Raise ProbeError or ssl.SSLError."""
-    response = await probe_listener(tls.listen[0], name, tls=context, preamble=preamble)
+    response = await probe_listener(tls.listen[0], settings, tls=context, name=name)
     assert response.certificate is not None, "every TLS server sends one"
     return response.certificate
 

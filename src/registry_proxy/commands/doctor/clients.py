@@ -2,230 +2,216 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import shutil
-import tomllib
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
-from registry_proxy.commands.doctor.findings import Finding, fail, ok, warn
+from registry_proxy.commands.client.versions import (
+    CONTAINERD_DEFAULTS,
+    CONTAINERD_ONE_DIRECTORY,
+    CRI_PLUGINS,
+    DEFAULT_PATH,
+    DOCKER_HOSTS,
+    has_containerd_store,
+    pulls_locally,
+)
+from registry_proxy.commands.doctor.findings import fail, ok, warn
+from registry_proxy.commands.doctor.machine_files import ClientFiles
 from registry_proxy.commands.doctor.mirrors import (
+    EVERYTHING,
     HUB,
     MirrorRoute,
-    config_path,
     docker_routes,
     hosts_routes,
+    image_settings,
     registries_routes,
+    registry_of,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
-DockerInfo = Callable[[], Awaitable[dict[str, Any] | None]]
+    from registry_proxy.commands.doctor.daemons import Containerd, Daemons, Docker
+    from registry_proxy.commands.doctor.findings import Finding
+    from registry_proxy.commands.doctor.machine_files import Machine
 
 _APPLY = "Configure it: `registry-proxy client {client} --apply`."
-_DOCKER_TIMEOUT = 10.0  # seconds
 _PODMAN_PROGRAMS = ("podman", "skopeo", "buildah", "crio")
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """The directories with the files: `root`, and the user's `home`. `programs` is a PATH."""
-
-    root: Path = Path("/")
-    home: Path = Path()
-    programs: str | None = None
-
-    def has(self, *programs: str) -> bool:
-        """Return whether one of the programs is installed."""
-        return any(shutil.which(program, path=self.programs) for program in programs)
-
-    def place(self, path: str) -> Path:
-        """Return the file at a path: `/…`, or `~/…`."""
-        return self.home / path[2:] if path.startswith("~/") else self.root / path.lstrip("/")
+_CONFIG, _CERTS = "/etc/containerd/config.toml", "/etc/containerd/certs.d"
+_UNKNOWN = "dockerd does not respond to this user, so it is unknown whether it reads this file"
 
 
 class RouteScan:
-    """The mirrors to try, and findings about files. `docker_info` returns the state of a running dockerd."""
+    """The mirrors to try, and findings about files and daemons."""
 
-    def __init__(self, machine: Machine, docker_info: DockerInfo) -> None:
-        self.machine = machine
-        self._docker_info = docker_info
+    def __init__(self, machine: Machine, daemons: Daemons) -> None:
+        self._machine = machine
+        self._daemons = daemons
+        self._files = ClientFiles(machine)
         self.routes: list[MirrorRoute] = []
-        self.findings: list[Finding] = []
+        self.findings = self._files.findings
 
     async def run(self) -> None:
         """Read the files of all clients."""
         await self._docker()
-        self._containerd()
+        await self._containerd()
         self._podman()
-        if not self.routes:
+        if not self.routes and not self._files.hidden:
             remedy = "Configure one with `registry-proxy client`, or run this on the machine that pulls."
             self.findings.append(fail("clients", "none on this machine has a mirror", remedy))
 
     async def _docker(self) -> None:
-        if not self.machine.has("docker", "dockerd"):
+        if not self._machine.has("docker", "dockerd"):
             return
-        before = len(self.routes)
+        before, hidden = len(self.routes), self._files.hidden
         for path in ("/etc/docker/daemon.json", "~/.config/docker/daemon.json"):
-            self.routes += self._with_certificates(
-                docker_routes(path, self._json(path)), "/etc/docker/certs.d"
-            )
-        classic = [route for route in self.routes[before:] if route.client == "docker"]
-        for directory in ("/etc/docker/certs.d", "~/.config/docker/certs.d"):
-            self.routes += self._hosts("docker", directory)
-        self._check_mirrors("docker", before)
-        info = await self._docker_info()
-        if info is not None:
-            self.findings += daemon_findings(
-                info, classic, has_hosts=len(self.routes) - before > len(classic)
-            )
+            routes = docker_routes(path, self._files.json(path))
+            self.routes += self._with_certificates(routes, "/etc/docker/certs.d")
+        docker = await self._daemons.docker()
+        self.findings += unread_mirrors(docker, self.routes[before:])
+        hosts = [
+            route
+            for directory in ("/etc/docker/certs.d", "~/.config/docker/certs.d")
+            for route in self._hosts("docker", [directory])
+        ]
+        self.findings += store_findings(docker, has_hosts=bool(hosts))
+        reads = reads_hosts(docker)
+        if reads is not False:
+            self.routes += [replace(route, doubt="" if reads else _UNKNOWN) for route in hosts]
+        self._check_mirrors("docker", before, hidden)
 
-    def _containerd(self) -> None:
-        if not self.machine.has("containerd"):
+    async def _containerd(self) -> None:
+        if not self._machine.has("containerd"):
             return
-        before = len(self.routes)
-        file = "/etc/containerd/config.toml"
-        directory = config_path(self._toml(file))
-        if directory is not None:
-            self.routes += self._hosts("containerd", directory)
-        elif any(self.machine.place("/etc/containerd/certs.d").glob("*/hosts.toml")):
-            text = f"{file} has no config_path, so the files in /etc/containerd/certs.d are not read by Kubernetes"
-            self.findings.append(fail("containerd", text, _APPLY.format(client="containerd")))
-            self.routes += self._hosts("containerd", "/etc/containerd/certs.d")
+        before, hidden = len(self.routes), self._files.hidden
+        state = await self._daemons.containerd()
+        config = state.config if state.config is not None else self._files.toml(_CONFIG)
+        if set(CRI_PLUGINS.values()) & set(config.get("disabled_plugins", [])):
+            # Without the CRI plugin, nerdctl is the client that reads this directory.
+            self.routes += self._hosts("containerd", [_CERTS])
             return
-        self._check_mirrors("containerd", before)
+        images = image_settings(config)
+        default = DEFAULT_PATH if (state.version or (0, 0)) >= CONTAINERD_DEFAULTS else ""
+        directories = [each for each in str(images.path or default).split(":") if each]
+        found = list(self._hosts("containerd", directories or [_CERTS]))
+        problem = _path_problem(state, directories, local=pulls_locally(images.settings))
+        if not found:
+            self._check_mirrors("containerd", before, hidden)
+        elif problem:
+            self.findings.append(fail("containerd", problem, _APPLY.format(client="containerd")))
+        else:
+            self.routes += found
 
     def _podman(self) -> None:
-        if not self.machine.has(*_PODMAN_PROGRAMS):
+        if not self._machine.has(*_PODMAN_PROGRAMS):
             return
-        before = len(self.routes)
+        before, hidden = len(self.routes), self._files.hidden
         for path in self._registries_files():
-            routes = registries_routes(path, self._toml(path))
+            routes = registries_routes(path, self._files.toml(path))
             self.routes += self._with_certificates(routes, "/etc/containers/certs.d")
-        self._check_mirrors("podman", before)
+        self._check_mirrors("podman", before, hidden)
 
-    def _check_mirrors(self, client: str, before: int) -> None:
-        if len(self.routes) == before and not any(each.subject == client for each in self.findings):
+    def _check_mirrors(self, client: str, before: int, hidden: int) -> None:
+        """Report a client without a mirror, unless its files are hidden from this user."""
+        known = any(each.subject == client for each in self.findings)
+        if len(self.routes) == before and self._files.hidden == hidden and not known:
             text = "no mirror: pulls from the registries directly"
             self.findings.append(warn(client, text, _APPLY.format(client=client)))
 
     def _registries_files(self) -> Iterator[str]:
         for directory in ("/etc/containers", "~/.config/containers"):
             yield f"{directory}/registries.conf"
-            parts = self.machine.place(f"{directory}/registries.conf.d").glob("*.conf")
-            yield from (f"{directory}/registries.conf.d/{each.name}" for each in sorted(parts))
+            yield from self._files.names(f"{directory}/registries.conf.d", "*.conf")
 
-    def _hosts(self, client: str, directory: str) -> Iterator[MirrorRoute]:
-        for file in sorted(self.machine.place(directory).glob("*/hosts.toml")):
-            name = f"{directory}/{file.parent.name}/hosts.toml"
-            for route in hosts_routes(client, name, file.parent.name, self._toml(name)):
-                yield replace(
-                    route,
-                    ca_files=tuple(str(file.parent / each) for each in route.ca_files),
-                    identity=(str(file.parent / route.identity[0]), str(file.parent / route.identity[1]))
-                    if route.identity
-                    else None,
-                )
+    def _hosts(self, client: str, directories: Sequence[str]) -> Iterator[MirrorRoute]:
+        """Yield the hosts of the file that the client selects for each registry (containerd, `hostPaths`)."""
+        seen: set[str] = set()
+        for directory in directories:
+            names = [PurePosixPath(path).parent.name for path in self._files.names(directory, "*/hosts.toml")]
+            # The name with `_PORT_` takes precedence over the one with `:PORT`.
+            for name in sorted(names, key=lambda each: ":" in each):
+                registry = registry_of(name)
+                if registry not in seen:
+                    seen.add(registry)
+                    yield from self._hosts_of(client, f"{directory}/{name}/hosts.toml", registry)
+            if EVERYTHING in names:
+                return
 
-    def _with_certificates(self, routes: Iterator[MirrorRoute], directory: str) -> Iterator[MirrorRoute]:
-        """Add the certificates that docker and podman find by a mirror's name (containers-certs.d(5))."""
-        for route in routes:
-            place = self.machine.place(directory) / route.host
-            cert, key = place / "client.cert", place / "client.key"
+    def _hosts_of(self, client: str, path: str, registry: str) -> Iterator[MirrorRoute]:
+        place = self._machine.place(path).parent
+        for route in hosts_routes(client, path, registry, self._files.toml(path)):
+            pair = route.identity
             yield replace(
                 route,
-                ca_files=tuple(str(each) for each in sorted(place.glob("*.crt"))),
-                identity=(str(cert), str(key)) if cert.exists() and key.exists() else None,
+                ca_files=tuple(str(place / each) for each in route.ca_files),
+                identity=(str(place / pair[0]), str(place / pair[1])) if pair else None,
+            )
+
+    def _with_certificates(self, routes: Iterable[MirrorRoute], directory: str) -> Iterator[MirrorRoute]:
+        """Add the certificates that docker and podman find by a mirror's name (containers-certs.d(5))."""
+        for route in routes:
+            place = f"{directory}/{route.host}"
+            certificates = self._files.names(place, "*.crt")
+            yield replace(
+                route,
+                ca_files=tuple(str(self._machine.place(each)) for each in certificates),
+                identity=self._files.pair(place),
                 headers=self._login(route) if route.client == "podman" else {},
             )
 
     def _login(self, route: MirrorRoute) -> dict[str, str]:
         """Return the login of `podman login` for the mirror (containers-auth.json(5))."""
         for path in ("~/.config/containers/auth.json", "~/.docker/config.json"):
-            auths = self._json(path).get("auths", {})
+            auths = self._files.json(path).get("auths", {})
             for name in (f"{route.host}/{route.prefix}".rstrip("/"), route.host):
                 if isinstance(auths, dict) and isinstance(auths.get(name), dict) and auths[name].get("auth"):
                     return {"Authorization": f"Basic {auths[name]['auth']}"}
         return {}
 
-    def _json(self, path: str) -> dict[str, Any]:
-        text = self._text(path)
-        try:
-            document = json.loads(text) if text.strip() else {}
-        except ValueError as error:
-            self.findings.append(
-                fail(
-                    path,
-                    f"not JSON: {error}",
-                    "Fix the file; the client possibly does not start with it.",
-                )
-            )
-            return {}
-        return document if isinstance(document, dict) else {}
 
-    def _toml(self, path: str) -> dict[str, Any]:
-        try:
-            return tomllib.loads(self._text(path))
-        except tomllib.TOMLDecodeError as error:
-            self.findings.append(
-                fail(path, f"not TOML: {error}", "Fix the file; the client can't read it either.")
-            )
-            return {}
-
-    def _text(self, path: str) -> str:
-        try:
-            return self.machine.place(path).read_text("utf-8")
-        except FileNotFoundError:
-            return ""
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            self.findings.append(warn(path, f"unreadable: {reason}", "Run this as root, or as its owner."))
-            return ""
+def reads_hosts(docker: Docker) -> bool | None:
+    """Return whether pulls of Docker read hosts.toml, None if it is unknown."""
+    if docker.version is not None and docker.version < DOCKER_HOSTS:
+        return False
+    return has_containerd_store(docker.info) if docker.info else None
 
 
-async def docker_info() -> dict[str, Any] | None:
-    """Return the output of `docker info`, None without a running daemon."""
-    try:
-        async with asyncio.timeout(_DOCKER_TIMEOUT):
-            process = await asyncio.create_subprocess_exec(
-                "docker",
-                "info",
-                "--format",
-                "{{json .}}",
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL,
-            )
-            try:
-                output, _ = await process.communicate()
-            except asyncio.CancelledError:
-                process.kill()
-                raise
-        info = json.loads(output) if process.returncode == 0 else None
-    except (OSError, TimeoutError, ValueError):
-        return None
-    return info if isinstance(info, dict) else None
-
-
-def daemon_findings(
-    info: dict[str, Any], configured: list[MirrorRoute], *, has_hosts: bool
-) -> Iterator[Finding]:
-    """Yield the differences between a running dockerd and its files. `has_hosts`: there are hosts.toml files."""
-    registries = info.get("RegistryConfig")
+def unread_mirrors(docker: Docker, configured: Iterable[MirrorRoute]) -> Iterator[Finding]:
+    """Yield a finding if the running dockerd does not know the mirrors of its daemon.json."""
+    if not docker.info:
+        return
+    registries = docker.info.get("RegistryConfig")
     known = registries.get("Mirrors") if isinstance(registries, dict) else None
     mirrors = {str(url).rstrip("/") for url in known or ()}
     unread = [str(route) for route in configured if str(route) not in mirrors]
     if unread:
         text = f"the running dockerd does not know the mirrors {', '.join(unread)} of daemon.json yet"
         yield fail("docker", text, "systemctl reload docker")
-    drivers = info.get("DriverStatus") or []
-    if any(str(value).startswith("io.containerd.snapshotter") for _, value in drivers):
+
+
+def store_findings(docker: Docker, *, has_hosts: bool) -> Iterator[Finding]:
+    """Yield what the image store of Docker means for its mirrors. `has_hosts`: there are hosts.toml files."""
+    reads = reads_hosts(docker)
+    if reads:
         yield ok("docker", "uses the containerd image store: mirrors of all registries are used")
-    elif has_hosts:
-        text = f"uses the classic image store, which reads no hosts.toml: only {HUB} has a mirror"
-        remedy = 'Set {"features": {"containerd-snapshotter": true}} in daemon.json for the others.'
-        yield warn("docker", text, remedy)
+    elif reads is False and has_hosts:
+        old = docker.version is not None and docker.version < DOCKER_HOSTS
+        cause = (
+            f"is version {docker.version[0]}" if old and docker.version else "uses the classic image store"
+        )
+        text = f"{cause}, which reads no hosts.toml: only {HUB} has a mirror"
+        remedy = 'Set {"features": {"containerd-snapshotter": true}} in daemon.json for the others'
+        yield warn(
+            "docker", text, f"{remedy}, with Docker {DOCKER_HOSTS[0]} or later." if old else f"{remedy}."
+        )
+
+
+def _path_problem(state: Containerd, directories: Sequence[str], *, local: bool) -> str:
+    if not directories:
+        return f"{_CONFIG} has no config_path, so the files in {_CERTS} are not read by Kubernetes"
+    if len(directories) > 1 and not local and (state.version or (0, 0)) >= CONTAINERD_ONE_DIRECTORY:
+        return (
+            f"config_path lists {len(directories)} directories, which containerd {state.version_text} takes for the "
+            "name of one: Kubernetes reads no hosts.toml"
+        )
+    return ""

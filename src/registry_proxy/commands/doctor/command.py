@@ -20,8 +20,8 @@ from registry_proxy.commands.common import (
     settings_loader,
 )
 from registry_proxy.commands.console import report_console
-from registry_proxy.commands.doctor.clients import Machine
 from registry_proxy.commands.doctor.findings import Severity, run_checks
+from registry_proxy.commands.doctor.machine_files import Machine
 from registry_proxy.commands.doctor.pull_check import client_checks
 from registry_proxy.commands.doctor.server import configuration_findings, server_checks
 from registry_proxy.config import ConfigError, find_config_file

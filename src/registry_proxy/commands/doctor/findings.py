@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
 _TIMEOUT = 30.0  # seconds
+RUN_AS_OWNER = "Run this as root, or as the server's user."
 
 
 class Severity(StrEnum):
@@ -46,6 +48,11 @@ def fail(subject: str, text: str, remedy: str) -> Finding:
     return Finding(Severity.FAIL, subject, text, remedy)
 
 
+def not_permitted(subject: str, path: object) -> Finding:
+    """Return a finding of something that this user can't check: its state is unknown."""
+    return warn(subject, f"not checked: user {os.geteuid()} can't read {path}", RUN_AS_OWNER)
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """A check. `subject` is the subject of the finding if the check itself fails."""
@@ -69,6 +76,8 @@ async def _run(check: Check, limit: float) -> list[Finding]:
     except TimeoutError:
         text = f"there was no result within {limit:g} s"
         found.append(fail(check.subject, text, "Check the network, the name servers and the disk."))
+    except PermissionError as error:
+        found.append(not_permitted(check.subject, error.filename or "a file"))
     except Exception as error:  # noqa: BLE001  a broken check must not hide the findings of the others
         text = f"the check broke: {type(error).__name__}: {error}"
         found.append(fail(check.subject, text, "Please report this."))

@@ -7,8 +7,11 @@ podman, skopeo, buildah, CRI-O: containers-registries.conf(5)
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from registry_proxy.commands.client.versions import CRI_PLUGINS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -22,7 +25,8 @@ class MirrorRoute:
     """One mirror of one registry, as `client` uses it because of `file`.
 
     Its paths begin with `base`, their repositories with `prefix`; `namespace` is the value of `?ns=`. `ca_files` are
-    additional CAs, `identity` is a client certificate and its key. `schemes` are tried in order.
+    additional CAs, `identity` is a client certificate and its key. `schemes` are tried in order. `doubt` is why the
+    client possibly does not read the file.
     """
 
     client: str
@@ -37,6 +41,7 @@ class MirrorRoute:
     identity: tuple[str, str] | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     verify: bool = True
+    doubt: str = ""
 
     def path(self, repository: str, reference: str) -> str:
         """Return the path of a manifest."""
@@ -103,14 +108,28 @@ def registries_routes(file: str, document: Mapping[str, Any]) -> Iterator[Mirror
                 yield MirrorRoute("podman", file, location, host, schemes, prefix=prefix, verify=not insecure)
 
 
-def config_path(document: Mapping[str, Any]) -> str | None:
-    """Return the directory of hosts.toml files for containerd's CRI plugin, None if it reads none."""
+@dataclass(frozen=True, slots=True)
+class ImageSettings:
+    """The settings of containerd's CRI plugin that concern pulls. `path` lists the directories of hosts.toml files."""
+
+    settings: Mapping[str, Any]
+    path: str
+
+
+def image_settings(document: Mapping[str, Any]) -> ImageSettings:
+    """Return the settings of the plugin by its name in the newest version of config.toml that the document has."""
     plugins = _table(document, "plugins")
-    for name in ("io.containerd.cri.v1.images", "io.containerd.grpc.v1.cri", "cri"):
-        found = _table(_table(plugins, name), "registry").get("config_path")
-        if found:
-            return str(found).split(":")[0]
-    return None
+    for name in dict.fromkeys(reversed(CRI_PLUGINS.values())):
+        settings = _table(plugins, name)
+        if path := _table(settings, "registry").get("config_path"):
+            return ImageSettings(settings, str(path))
+    return ImageSettings({}, "")
+
+
+def registry_of(directory: str) -> str:
+    """Return the registry of a directory with a hosts.toml: containerd reads `HOST_PORT_` as `HOST:PORT`."""
+    found = re.fullmatch(r"(.+)_([0-9]+)_", directory, re.ASCII)
+    return f"{found[1]}:{found[2]}" if found else directory
 
 
 def _prefix(path: str) -> str:

@@ -8,8 +8,8 @@ import socket
 import ssl
 from typing import TYPE_CHECKING
 
-from registry_proxy.commands.doctor.findings import Finding, fail, ok
-from registry_proxy.commands.probe import ProbeError, probe_listener, proxy_preamble, unverified_context
+from registry_proxy.commands.doctor.findings import RUN_AS_OWNER, Finding, fail, ok, warn
+from registry_proxy.commands.probe import ProbeError, probe_listener, unverified_context
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -20,25 +20,24 @@ if TYPE_CHECKING:
 _TAKEN = "Find the program with `ss -ltnp` and stop it, or set another address: {key}."
 
 
-async def check_ports(settings: Settings, *, running: bool) -> AsyncIterator[Finding]:
-    """Check each address. `running` is whether the server has workers."""
+async def check_ports(settings: Settings, *, running: bool | None) -> AsyncIterator[Finding]:
+    """Check each address. `running` is whether the server has workers; None is unknown to this user."""
     tls = settings.tls
-    preamble = proxy_preamble(settings)
     for address in settings.server.listen:
-        yield await _check(address, "server.listen", preamble, running=running)
+        yield await _check(address, "server.listen", settings, running=running)
     for address in tls.listen if tls else ():
-        yield await _check(address, "tls.listen", preamble, running=running)
+        yield await _check(address, "tls.listen", settings, running=running)
     for address in tls.http if tls else ():
-        yield await _check(address, "tls.http", preamble, running=running)
+        yield await _check(address, "tls.http", settings, running=running)
 
 
-async def _check(address: Address, key: str, preamble: bytes, *, running: bool) -> Finding:
+async def _check(address: Address, key: str, settings: Settings, *, running: bool | None) -> Finding:
     subject = f"port {address}"
     if address.port == 0:
         return ok(subject, "any free port is used; the server's log contains it")
     try:
         context = unverified_context() if key == "tls.listen" else None
-        response = await probe_listener(address, "localhost", tls=context, preamble=preamble)
+        response = await probe_listener(address, settings, tls=context)
     except ssl.SSLError as error:
         return _without_response(subject, f"TLS failed: {error.reason or error}", key)
     except ProbeError as error:
@@ -63,13 +62,16 @@ def _without_response(subject: str, reason: str, key: str) -> Finding:
     return fail(subject, f"in use, but there is no valid response: {reason}", remedy)
 
 
-def _free(subject: str, address: Address, key: str, *, running: bool) -> Finding:
+def _free(subject: str, address: Address, key: str, *, running: bool | None) -> Finding:
     if running:
         text = "the server runs, but does not listen here"
         return fail(subject, text, f"Restart it if {key} has changed since it was started.")
     error = _bind(address)
     if error is None:
         return ok(subject, "free for the server")
+    if error.errno == errno.EACCES and running is None:
+        text = f"nothing listens here; user {os.geteuid()} can't check whether the server could"
+        return warn(subject, text, RUN_AS_OWNER)
     if error.errno == errno.EACCES:
         remedy = "Install the server with `registry-proxy install systemd`, which grants this right, or set another"
         return fail(subject, f"not allowed for user {os.geteuid()}", f"{remedy} address: {key}.")

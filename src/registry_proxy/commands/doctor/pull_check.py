@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from registry_proxy.commands.doctor.addresses import resolve
-from registry_proxy.commands.doctor.clients import DockerInfo, Machine, RouteScan, docker_info
-from registry_proxy.commands.doctor.findings import Check, Finding, fail, ok, warn
+from registry_proxy.commands.doctor.clients import RouteScan
+from registry_proxy.commands.doctor.daemons import Daemons
+from registry_proxy.commands.doctor.findings import Check, Finding, fail, not_permitted, ok, warn
 from registry_proxy.commands.doctor.mirrors import HUB, MirrorRoute
 from registry_proxy.commands.probe import Endpoint, ProbeError, ProbeResponse, probe
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
+
+    from registry_proxy.commands.doctor.machine_files import Machine
 
 _PORTS = {"http": 80, "https": 443}
 # Small images. For other registries, a 404 response is sufficient.
@@ -29,11 +32,9 @@ _LOGIN = "Configure one: `registry-proxy client {client} --apply --username USER
 _TRUST = "Pass the CA to the client: `registry-proxy client {client} --apply --ca FILE`."
 
 
-async def client_checks(
-    machine: Machine, server: str | None, docker_info: DockerInfo = docker_info
-) -> list[Check]:
+async def client_checks(machine: Machine, server: str | None, daemons: Daemons | None = None) -> list[Check]:
     """Return a check for each mirror of each client on the machine, and for the server at a URL."""
-    scan = RouteScan(machine, docker_info)
+    scan = RouteScan(machine, daemons or Daemons())
     await scan.run()
     checks = [Check("clients", partial(_yield, scan.findings))]
     if server is not None:
@@ -94,6 +95,8 @@ async def check_route(route: MirrorRoute) -> AsyncIterator[Finding]:
         response = await _get(route, scheme, route.path(*sample), "HEAD")
     except ssl.SSLCertVerificationError as error:
         yield fail(subject, f"{route}: its certificate is not trusted: {error.verify_message}", _trust(route))
+    except PermissionError as error:
+        yield not_permitted(subject, error.filename or f"the certificates for {route}")
     except (ssl.SSLError, ProbeError, OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         remedy = f"Check that the server runs and that this machine reaches it, or fix {route.file}."
@@ -133,6 +136,9 @@ def _judge(subject: str, route: MirrorRoute, response: ProbeResponse) -> Finding
             f"{route} cannot reach the registry: {response.reason}",
             "Run `registry-proxy doctor` there.",
         )
+    if route.doubt:
+        text = f"{route} serves it ({cache_status}), but {route.doubt}"
+        return warn(subject, text, "Start the daemon, and run this as root.")
     return ok(subject, f"pulls through {route} ({cache_status})")
 
 

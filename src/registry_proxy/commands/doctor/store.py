@@ -8,7 +8,7 @@ import tempfile
 from functools import partial
 from typing import TYPE_CHECKING
 
-from registry_proxy.commands.doctor.findings import Check, Finding, fail, ok, warn
+from registry_proxy.commands.doctor.findings import Check, Finding, fail, not_permitted, ok, warn
 from registry_proxy.commands.formatting import size_text
 from registry_proxy.index.base import IndexFailedError
 from registry_proxy.service.site import STORE_ENTRIES, damage_of_index, has_index, read_site, running_workers
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from registry_proxy.config import Settings
 
 _FEW_BYTES, _FEW_FILES = 1000**3, 10_000
-_RUN_AS_OWNER = "Run this as root, or as the server's user."
 
 
 def store_checks(settings: Settings) -> Iterator[Check]:
@@ -30,23 +29,29 @@ def store_checks(settings: Settings) -> Iterator[Check]:
     yield Check("index", partial(check_index, settings))
 
 
-def count_running(root: Path) -> int:
-    """Return the number of workers that serve from the store, 0 if it is unknown."""
+def count_running(root: Path) -> int | None:
+    """Return the number of workers that serve from the store, None if this user can't read the store."""
     try:
-        return running_workers(root)
-    except Exception:  # noqa: BLE001  the check of the disk reports the reason
-        return 0
+        return None if is_foreign(root) else running_workers(root)
+    except PermissionError:
+        return None
+    except (OSError, StoreError):
+        return 0  # the check of the disk reports the reason
+
+
+def is_foreign(root: Path) -> bool:
+    """Return whether the store belongs to another user, and this one is not root. Raise PermissionError."""
+    return root.is_dir() and os.geteuid() not in {0, root.stat().st_uid}
 
 
 async def check_disk(settings: Settings) -> AsyncIterator[Finding]:
     """Check that the store can be written, belongs to one user and has room."""
     root, limit = settings.storage.path, settings.storage.max_size
-    try:
-        exists = root.is_dir()
-        directory = root if exists else next(each for each in root.parents if each.is_dir())
-    except OSError as error:
-        yield fail("disk", f"can't read {root}: {error.strerror}", _RUN_AS_OWNER)
+    if is_foreign(root):
+        yield not_permitted("disk", root)
         return
+    exists = root.is_dir()
+    directory = root if exists else next(each for each in root.parents if each.is_dir())
     yield await asyncio.to_thread(_writable, root, directory)
     if exists:
         yield await asyncio.to_thread(_owner, root)
@@ -109,6 +114,9 @@ def _used(root: Path) -> int:
 async def check_index(settings: Settings) -> AsyncIterator[Finding]:
     """Check that the index is intact."""
     root, limit = settings.storage.path, settings.storage.max_size
+    if is_foreign(root):
+        yield not_permitted("index", root)
+        return
     try:
         if not has_index(root):
             yield ok("index", "none yet; the server creates it on startup")
@@ -120,8 +128,8 @@ async def check_index(settings: Settings) -> AsyncIterator[Finding]:
             return
         with read_site(root) as site:
             used = site.index.used_bytes()
-    except (IndexFailedError, StoreError, OSError) as error:
-        yield fail("index", str(error), _RUN_AS_OWNER)
+    except (IndexFailedError, StoreError) as error:
+        yield fail("index", str(error), "Check the disk, and the owner of the files.")
         return
     if limit and used > limit:
         text = f"{size_text(used)} are stored, more than max_size, {size_text(limit)}"
