@@ -11,6 +11,7 @@ from registry_proxy.policy.access import (
     NamePatterns,
     Throttle,
     client_address,
+    host_key,
     parse_address,
 )
 
@@ -140,10 +141,10 @@ def test_one_of_the_names_and_one_of_the_patterns_is_enough() -> None:
 # Throttling
 
 
-ANN, BEN = ip_address("192.0.2.1"), ip_address("192.0.2.2")
+ANN, BEN = (1, b"ann"), (1, b"ben")
 
 
-def test_ten_failures_and_the_address_waits_a_minute() -> None:
+def test_ten_failures_and_the_login_waits_a_minute() -> None:
     throttle = Throttle()
     for number in range(9):
         throttle.failed(ANN, float(number))
@@ -178,26 +179,32 @@ def test_a_right_login_lets_the_count_begin_anew() -> None:
     assert throttle.wait(ANN, 0) == 0
 
 
-def test_an_ipv6_host_does_not_get_more_guesses_by_its_many_addresses() -> None:
-    throttle = Throttle(limit=3)
-    for number in range(3):
-        throttle.failed(ip_address(f"2001:db8::{number}"), 0)
-    assert throttle.wait(ip_address("2001:db8::ffff:1"), 0) > 0
-    assert throttle.wait(ip_address("2001:db8:0:1::1"), 0) == 0
-    assert throttle.wait(ip_address("0.0.0.1"), 0) == 0
+def test_an_ipv6_host_is_one_by_all_its_addresses() -> None:
+    host = {host_key(ip_address(f"2001:db8::{number}")) for number in ("1", "2", "ffff:1")}
+    others = {host_key(ip_address(other)) for other in ("2001:db8:0:1::1", "0.0.0.1", "::ffff")}
+    assert len(host) == 1
+    assert len(host | others | {host_key(None)}) == 5
 
 
-def test_only_so_many_addresses_are_remembered() -> None:
+def test_a_login_that_fails_does_not_block_another() -> None:
+    throttle = Throttle(limit=1)
+    throttle.failed((1, b"ann"), 0)
+    assert throttle.wait((1, b"ann"), 0) > 0
+    assert throttle.wait((1, b"ben"), 0) == throttle.wait((2, b"ann"), 0) == 0
+
+
+def test_failures_are_counted_until_the_window_ends() -> None:
+    throttle = Throttle()
+    for second in range(3):
+        throttle.failed(ANN, second)
+    assert throttle.failures(ANN, 59) == 3
+    assert throttle.failures(ANN, 60) == throttle.failures(BEN, 59) == 0
+
+
+def test_only_so_many_logins_are_counted() -> None:
     throttle = Throttle(limit=1, capacity=100)
     for number in range(1000):
-        throttle.failed(ip_address(number << 64), 0)
+        throttle.failed(number, 0)
     assert len(throttle._failures) == 100
-    assert throttle.wait(ip_address(999 << 64), 0) > 0
-    assert throttle.wait(ip_address(0), 0) == 0
-
-
-def test_who_has_no_address_is_throttled_as_well() -> None:
-    throttle = Throttle(limit=1)
-    throttle.failed(None, 0)
-    assert throttle.wait(None, 0) > 0
-    assert throttle.wait(ANN, 0) == 0
+    assert throttle.wait(999, 0) > 0
+    assert throttle.wait(0, 0) == 0

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import bcrypt
 import pytest
 from tests.access.program import PROGRAM, Program, htpasswd
 from tests.kit.processes import environment
@@ -26,18 +28,49 @@ def guarded(folder: Path) -> str:
 
 def test_a_wrong_login_is_refused_and_ten_of_them_throttled(serve: Serve, tmp_path: Path) -> None:
     program = serve(guarded(tmp_path), workers=1)
-    for _ in range(10):
-        answer = program.get(HELLO, login=("ann", "battery staple"))
-        assert (answer.status, answer.code) == (401, "UNAUTHORIZED")
-        assert answer.headers["WWW-Authenticate"].startswith("Basic realm=")
-    throttled = program.get(HELLO, login=("ann", "battery staple"))
+    wrong = ("ann", "battery staple")
+    with ThreadPoolExecutor(10) as threads:
+        for answer in threads.map(lambda _: program.get(HELLO, login=wrong), range(10)):
+            assert (answer.status, answer.code) == (401, "UNAUTHORIZED")
+            assert answer.headers["WWW-Authenticate"].startswith("Basic realm=")
+    throttled = program.get(HELLO, login=wrong)
     assert (throttled.status, throttled.code) == (429, "TOOMANYREQUESTS")
     assert 0 < int(throttled.headers["Retry-After"]) <= 60
     assert "WWW-Authenticate" not in throttled.headers
     assert program.get(HELLO, login=ANN).status == 429
+    assert program.get(HELLO, login=BEN).status == 200
     assert program.get(HELLO, login=ANN, source="127.0.0.2").status == 200
+    assert program.get(HELLO, login=ANN).status == 200  # known from now on
     assert program.logged.count("a login from 127.0.0.1 failed") == 10
     assert "battery" not in program.logged
+
+
+def test_right_logins_get_in_during_a_storm_of_guesses(serve: Serve, tmp_path: Path) -> None:
+    """Of 600 guesses from 200 addresses. Their checks alone take half a minute and more."""
+    users = tmp_path / "users"
+    users.write_bytes(
+        b"".join(
+            user + b":" + bcrypt.hashpw(password, bcrypt.gensalt(10)) + b"\n"
+            for user, password in ((b"ann", b"secret"), (b"ben", b"hunter2"))
+        )
+    )
+    program = serve('[access]\nhtpasswd = "users"\n', workers=1)
+
+    def guess(number: int) -> int:
+        user = ("ann", "eve", "ben")[number % 3]
+        return program.get(HELLO, login=(user, f"guess{number}"), source=f"127.0.1.{1 + number % 200}").status
+
+    def right(login: tuple[str, str]) -> tuple[int, float]:
+        begin = time.monotonic()
+        return program.get(HELLO, login=login).status, time.monotonic() - begin
+
+    with ThreadPoolExecutor(200) as threads:
+        guesses = [threads.submit(guess, number) for number in range(600)]
+        guesses[0].result()
+        for status, took in map(right, (ANN, BEN)):
+            assert status == 200
+            assert took < 10
+        assert {each.result() for each in guesses} <= {401, 429}
 
 
 def test_each_worker_lets_right_logins_in(serve: Serve, tmp_path: Path) -> None:

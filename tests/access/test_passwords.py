@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ import pytest
 from tests.access.program import basic, htpasswd
 from tests.kit.clock import ManualClock
 
+from registry_proxy.server.logins import Login, Logins
 from registry_proxy.server.passwords import PasswordFileError, Passwords, read_password_file
 
 if TYPE_CHECKING:
@@ -21,7 +21,19 @@ if TYPE_CHECKING:
 HASH = bcrypt.hashpw(
     b"secret", b"$2b$04$abcdefghijklmnopqrstuu"
 )  # always the same, as the names of tests must be
-ANN = basic("ann", "secret")
+
+
+def login(user: str, password: str) -> Login:
+    return Login(user.encode(), password.encode())
+
+
+async def right(passwords: Passwords, asked: Login) -> bool:
+    """What a client learns in the end."""
+    known = passwords.known(asked)
+    return await passwords.check(asked) if known is None else known
+
+
+ANN, BEN = login("ann", "secret"), login("ben", "hunter2")
 
 
 @pytest.fixture
@@ -94,89 +106,75 @@ def test_a_file_that_is_missing_is_told(tmp_path: Path) -> None:
 async def test_a_file_without_users_lets_nobody_in(tmp_path: Path) -> None:
     path = tmp_path / "users"
     path.write_text("")
-    assert not await Passwords(path, ManualClock()).check(ANN)
+    assert not await right(Passwords(path, ManualClock()), ANN)
 
 
-# Logins
+# Passwords
 
 
 async def test_right_logins_are_right_and_others_are_not(passwords: Passwords) -> None:
     assert await passwords.check(ANN)
-    assert await passwords.check(basic("ben", "hunter2"))
+    assert await passwords.check(BEN)
     for user, password in [("ann", "hunter2"), ("ann", ""), ("eve", "secret"), ("", ""), ("ann ", "secret")]:
-        assert not await passwords.check(basic(user, password))
+        assert not await right(passwords, login(user, password))
 
 
-@pytest.mark.parametrize(
-    "authorization",
-    [
-        "",
-        "Basic",
-        "Basic ",
-        "Basic !",
-        "Basic YW5u",  # no colon
-        "Basic YW5uOnNlY3JldA",  # no padding
-        "Basic YW5uOnNlY3JldA==, Basic YW5uOnNlY3JldA==",
-        "Basic \xe9\xe9\xe9\xe9",
-        "Bearer YW5uOnNlY3JldA==",
-        "YW5uOnNlY3JldA==",
-        "Basic " + base64.b64encode(b"ann:" + b"x" * 100_000).decode(),
-        "Basic " + base64.b64encode(b"ann:secret\0").decode(),
-    ],
-)
-async def test_what_is_no_basic_login_is_wrong(passwords: Passwords, authorization: str) -> None:
-    assert not await passwords.check(authorization)
-    assert not passwords.is_cached(authorization)
-
-
-@pytest.mark.parametrize("scheme", ["basic", "BASIC", "Basic "])
-async def test_the_scheme_is_written_in_any_way(passwords: Passwords, scheme: str) -> None:
-    assert await passwords.check(f"{scheme} {ANN.partition(' ')[2]}")
+@pytest.mark.parametrize("password", [b"x" * 100_000, b"secret\0", b"secret\0x"])
+async def test_a_password_that_bcrypt_would_cut_is_wrong_without_it(
+    passwords: Passwords, password: bytes
+) -> None:
+    assert passwords.known(Login(b"ann", password)) is False
 
 
 async def test_passwords_are_utf8(tmp_path: Path) -> None:
     path = htpasswd(tmp_path / "users", jörg="grüße")
-    assert await Passwords(path, ManualClock()).check(basic("jörg", "grüße"))
+    assert await Passwords(path, ManualClock()).check(login("jörg", "grüße"))
 
 
 async def test_what_bcrypt_would_not_look_at_is_not_ignored(tmp_path: Path) -> None:
     path = htpasswd(tmp_path / "users", ann="x" * 72)
     passwords = Passwords(path, ManualClock())
-    assert await passwords.check(basic("ann", "x" * 72))
-    assert not await passwords.check(basic("ann", "x" * 73))
+    assert await passwords.check(login("ann", "x" * 72))
+    assert not await right(passwords, login("ann", "x" * 73))
 
 
-# Remembering
+# Known logins
 
 
-async def test_a_right_login_is_remembered_for_five_minutes(passwords: Passwords, clock: ManualClock) -> None:
-    assert not passwords.is_cached(ANN)
-    await passwords.check(ANN)
-    clock.advance(299)
-    assert passwords.is_cached(ANN)
+async def test_a_right_login_decides_about_all_further_ones_of_its_user(
+    passwords: Passwords, clock: ManualClock
+) -> None:
+    assert passwords.known(ANN) is None
+    assert await passwords.check(ANN)
+    clock.advance(400 * 86_400)
+    assert passwords.known(ANN) is True
+    assert passwords.known(login("ann", "wrong")) is False
+    assert passwords.known(BEN) is None
+
+
+async def test_a_wrong_login_is_known_for_a_minute(passwords: Passwords, clock: ManualClock) -> None:
+    wrong = login("ann", "wrong")
+    assert not await passwords.check(wrong)
+    clock.advance(59)
+    assert passwords.known(wrong) is False
+    assert passwords.known(ANN) is None
     clock.advance(1)
-    assert not passwords.is_cached(ANN)
+    assert passwords.known(wrong) is None
 
 
-async def test_a_wrong_login_is_not_remembered(passwords: Passwords) -> None:
-    await passwords.check(basic("ann", "wrong"))
-    assert not passwords.is_cached(basic("ann", "wrong"))
-    assert not passwords.is_cached(None)
-
-
-async def test_what_is_remembered_is_not_the_login(passwords: Passwords) -> None:
-    await passwords.check(ANN)
-    kept = repr(vars(passwords))
-    for part in ("secret", ANN.partition(" ")[2]):
-        assert part not in kept
-
-
-async def test_only_so_many_logins_are_remembered(tmp_path: Path) -> None:
-    """They are right ones, so it takes as many users; the scheme's letters make further ones of one."""
-    passwords = Passwords(htpasswd(tmp_path / "users", ann="secret"), ManualClock())
+async def test_only_so_many_wrong_logins_are_known(passwords: Passwords) -> None:
     for number in range(1030):
-        await passwords.check("Basic" + " " * (1 + number) + ANN.partition(" ")[2])
-    assert len(passwords._accepted) <= 1024
+        await passwords.check(login("ann", f"guess{number}"))
+    assert len(passwords._wrong) <= 1024
+
+
+async def test_what_is_kept_is_not_the_login(passwords: Passwords) -> None:
+    await passwords.check(ANN)
+    await passwords.check(login("ben", "a guess"))
+    kept = repr(vars(passwords))
+    assert "secret" not in kept
+    assert "a guess" not in kept
+    assert "secret" not in repr(ANN)
 
 
 # Changes
@@ -187,11 +185,11 @@ async def test_a_change_is_seen_within_seconds_and_nothing_old_is_cached(
 ) -> None:
     caplog.set_level(logging.INFO)
     await passwords.check(ANN)
+    await passwords.check(login("ann", "changed"))
     htpasswd(path, ann="changed")
     clock.advance(2)
-    assert not passwords.is_cached(ANN)
-    assert not await passwords.check(ANN)
-    assert await passwords.check(basic("ann", "changed"))
+    assert not await right(passwords, ANN)
+    assert await right(passwords, login("ann", "changed"))
     assert "was reloaded: 1 users" in caplog.text
 
 
@@ -200,7 +198,18 @@ async def test_a_change_is_seen_by_those_who_were_never_remembered(
 ) -> None:
     htpasswd(path, eve="new")
     clock.advance(2)
-    assert await passwords.check(basic("eve", "new"))
+    assert await right(passwords, login("eve", "new"))
+
+
+async def test_a_change_of_one_user_leaves_the_others_known(
+    path: Path, passwords: Passwords, clock: ManualClock
+) -> None:
+    await passwords.check(ANN)
+    with path.open("a") as file:
+        file.write(f"eve:{HASH.decode()}\n")
+    clock.advance(2)
+    assert passwords.known(ANN) is True
+    assert passwords.known(login("eve", "secret")) is None
 
 
 @pytest.mark.parametrize("content", [b"broken", None])
@@ -217,11 +226,11 @@ async def test_a_useless_change_leaves_the_users_as_they_were(
         path.write_bytes(content)
     for _ in range(5):
         clock.advance(2)
-        assert await passwords.check(ANN)
+        assert await right(passwords, ANN)
     assert caplog.text.count("htpasswd file not reloaded, the previous users stay valid") == 1
     htpasswd(path, ben="x")
     clock.advance(2)
-    assert not await passwords.check(ANN)
+    assert not await right(passwords, ANN)
 
 
 async def test_a_user_who_is_deleted_during_the_check_is_not_let_in(path: Path, clock: ManualClock) -> None:
@@ -232,34 +241,19 @@ async def test_a_user_who_is_deleted_during_the_check_is_not_let_in(path: Path, 
         await asyncio.sleep(0)  # it runs, in a thread
         htpasswd(path, ben="x")
         clock.advance(2)
-        passwords.is_cached(ANN)
+        passwords.known(ANN)
     assert not check.result()
-    assert not passwords.is_cached(ANN)
+    assert not passwords.known(ANN)
 
 
 # Time
 
 
-async def test_an_unknown_user_takes_as_long_as_a_known_one(tmp_path: Path) -> None:
-    path = tmp_path / "users"
-    path.write_bytes(b"ann:" + bcrypt.hashpw(b"secret", bcrypt.gensalt(9)) + b"\n")
-    passwords = Passwords(path, ManualClock())
-
-    async def seconds(user: str) -> float:
-        times = []
-        for _ in range(5):
-            begin = time.process_time()
-            await passwords.check(basic(user, "wrong"))
-            times.append(time.process_time() - begin)
-        return min(times)
-
-    known, unknown = await seconds("ann"), await seconds("eve")
-    assert 0.5 < unknown / known < 2
-
-
-async def test_a_remembered_login_takes_microseconds(passwords: Passwords) -> None:
-    await passwords.check(ANN)
+async def test_a_known_login_takes_microseconds(path: Path, clock: ManualClock) -> None:
+    logins = Logins(Passwords(path, clock), clock)
+    header = basic("ann", "secret")
+    await logins.check(header, None)
     begin = time.process_time()
     for _ in range(1000):
-        passwords.is_cached(ANN)
+        assert logins.is_known(header)
     assert (time.process_time() - begin) / 1000 < 50e-6

@@ -145,7 +145,7 @@ async def serving(
 ) -> AsyncIterator[Edge]:
     """Serve a worker's cache on an ephemeral port."""
     counters = Counters()
-    open_gate = Gate(AccessRule(), {}, AddressRanges(()), time.monotonic)
+    open_gate = Gate(AccessRule(), {}, AddressRanges(()))
     app = App(worker.cache, router(site.upstream, **more), open_gate)  # type: ignore[arg-type]
     server = Server(app, Dates(time.time), worker.background, limits, counters)
     listener = socket.create_server(("127.0.0.1", 0))

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Hashable, Iterable
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -80,24 +80,29 @@ class NamePatterns:
 
 @dataclass(slots=True)
 class Throttle:
-    """Login throttle: after `limit` failed logins within `window` seconds, an address is blocked for `window` seconds.
+    """Login throttle: after `limit` failed logins within `window` seconds, a key is blocked for `window` seconds.
 
-    Times are seconds of a monotonic clock. At most `capacity` addresses are kept, the latest ones.
+    A key stands for all that is counted together. Times are seconds of a monotonic clock. At most `capacity` keys are
+    kept, the latest ones.
     """
 
     limit: int = 10
     window: float = 60.0
     capacity: int = 10_000
-    _failures: dict[int | None, tuple[int, float]] = field(default_factory=dict)
+    _failures: dict[Hashable, tuple[int, float]] = field(default_factory=dict)
 
-    def wait(self, address: Address | None, now: float) -> float:
-        """Return the seconds until this address may retry, or 0 if it is not blocked."""
-        count, until = self._failures.get(_client_key(address), (0, 0.0))
+    def failures(self, key: Hashable, now: float) -> int:
+        """Return the number of failed logins within the window."""
+        count, until = self._failures.get(key, (0, 0.0))
+        return count if until > now else 0
+
+    def wait(self, key: Hashable, now: float) -> float:
+        """Return the seconds until this key may retry, or 0 if it is not blocked."""
+        count, until = self._failures.get(key, (0, 0.0))
         return until - now if count >= self.limit and until > now else 0.0
 
-    def failed(self, address: Address | None, now: float) -> None:
+    def failed(self, key: Hashable, now: float) -> None:
         """Record a failed login."""
-        key = _client_key(address)
         count, until = self._failures.pop(key, (0, 0.0))
         if until <= now:
             count = 0
@@ -107,12 +112,12 @@ class Throttle:
         if len(self._failures) > self.capacity:
             del self._failures[next(iter(self._failures))]
 
-    def succeeded(self, address: Address | None) -> None:
+    def succeeded(self, key: Hashable) -> None:
         """Record a successful login: the count restarts at zero."""
-        self._failures.pop(_client_key(address), None)
+        self._failures.pop(key, None)
 
 
-def _client_key(address: Address | None) -> int | None:
+def host_key(address: Address | None) -> int | None:
     """Return one number for all addresses of a host: an IPv6 host can have a whole /64 (RFC 7421, section 1)."""
     if address is None:
         return None

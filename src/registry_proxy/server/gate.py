@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from registry_proxy.oci.errors import ErrorCode, RegistryError
-from registry_proxy.policy.access import Address, AddressRanges, NamePatterns, Throttle, client_address
+from registry_proxy.policy.access import Address, AddressRanges, NamePatterns, client_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from registry_proxy.server.passwords import Passwords
+    from registry_proxy.server.logins import Logins
     from registry_proxy.server.request import Request
 
 log = logging.getLogger(__name__)
-
-# Podman, skopeo and CRI-O respond to the challenge with an empty user and password if they have none.
-_EMPTY_LOGIN = "Basic Og=="
-
-
-class LoginRequiredError(RegistryError):
-    """The client must log in to this server. The response has a challenge."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(ErrorCode.UNAUTHORIZED, message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +26,13 @@ class AccessRule:
     """
 
     sources: AddressRanges | None = None
-    passwords: Passwords | None = None
+    logins: Logins | None = None
     certificate_names: NamePatterns | None = None
 
     @property
     def is_open(self) -> bool:
         """Return whether every client is allowed."""
-        return self.sources is None and self.passwords is None and self.certificate_names is None
+        return self.sources is None and self.logins is None and self.certificate_names is None
 
 
 class Gate:
@@ -55,14 +43,10 @@ class Gate:
         rule: AccessRule,
         rules: Mapping[str, AccessRule],
         trusted_proxies: AddressRanges,
-        clock: Callable[[], float],
     ) -> None:
         self._rule = rule
         self._rules = rules
         self._trusted_proxies = trusted_proxies
-        self._clock = clock
-        self._throttle = Throttle()
-        self._login_lock = asyncio.Lock()
         # Whether every client may pull: no request needs to be checked.
         self.is_open = rule.is_open and all(other.is_open for other in rules.values())
 
@@ -92,46 +76,23 @@ class Gate:
         await self._log_in(rule, request, address)
 
     async def _log_in(self, rule: AccessRule, request: Request, address: Address | None) -> None:
-        authorization = request.headers.get("authorization")
-        if rule.passwords is None:
+        if rule.logins is None:
             log.warning("%s was refused: it has no client certificate with an allowed name", address)
             raise RegistryError(
                 ErrorCode.DENIED, "a client certificate with an allowed name is required to pull here"
             )
-        if authorization is None or authorization == _EMPTY_LOGIN:
-            raise LoginRequiredError("log in to pull here")
-        self._check_throttle(address)
-        # One check at a time: concurrent requests with one login share a check, and guessing cannot be parallelised.
-        async with self._login_lock:
-            if rule.passwords.is_cached(authorization):
-                return
-            self._check_throttle(address)
-            if await rule.passwords.check(authorization):
-                self._throttle.succeeded(address)
-                return
-            self._throttle.failed(address, self._clock())
-        log.warning("a login from %s failed", address)
-        raise LoginRequiredError("the user or the password is wrong")
-
-    def _check_throttle(self, address: Address | None) -> None:
-        wait = self._throttle.wait(address, self._clock())
-        if wait:
-            raise RegistryError(
-                ErrorCode.TOOMANYREQUESTS,
-                "too many failed logins from this address",
-                retry_after=math.ceil(wait),
-            )
+        await rule.logins.check(request.headers.get("authorization"), address)
 
     def _rule_of(self, registry: str | None) -> AccessRule:
         return self._rules.get(registry, self._rule) if registry is not None else self._rule
 
     def _is_known(self, rule: AccessRule, request: Request) -> bool:
-        if rule.passwords is None and rule.certificate_names is None:
+        if rule.logins is None and rule.certificate_names is None:
             return True
         names = request.client.certificate_names
         if rule.certificate_names is not None and rule.certificate_names.allow(names):
             return True
-        return rule.passwords is not None and rule.passwords.is_cached(request.headers.get("authorization"))
+        return rule.logins is not None and rule.logins.is_known(request.headers.get("authorization"))
 
     def _address(self, request: Request) -> Address | None:
         forwarded = request.headers.get("x-forwarded-for")

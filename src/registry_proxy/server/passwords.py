@@ -1,14 +1,13 @@
-"""Logins by htpasswd files. A correct login is cached."""
+"""Users and passwords of htpasswd files. A login is checked by bcrypt once."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import hashlib
 import logging
 import re
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import bcrypt
@@ -20,19 +19,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from registry_proxy.server.logins import Login
+
 log = logging.getLogger(__name__)
 
-# In seconds. A correct login is cached this long, because bcrypt takes up to some 100 ms by design.
-_CACHE_LIFETIME = 300.0
-_MAX_CACHED = 1024
+# Wrong logins are known for a minute, in seconds: a machine with an old password repeats it all the time.
+_WRONG_LIFETIME = 60.0
+_MAX_WRONG = 1024
 # In seconds: the interval between two checks of the file for changes.
 _CHECK_INTERVAL = 2.0
+# bcrypt has its own threads, so that it never delays other work. It needs one; the other one is for other users.
+_THREADS = 2
 # bcrypt ignores all bytes after these.
 _MAX_PASSWORD = 72
 _HASH = re.compile(rb"(\$2[aby]\$(?:0[4-9]|[12]\d|3[01])\$)[./A-Za-z0-9]{53}")
-# A salt and a digest that no password can produce.
-_IMPOSSIBLE = b"." * 21 + b"O" + b"." * 31
-_DEFAULT_COST = b"$2b$10$"
 
 
 class PasswordFileError(Exception):
@@ -48,7 +48,8 @@ class PasswordFileError(Exception):
 class Passwords:
     """The users of one htpasswd file with bcrypt hashes (`htpasswd -B`). `clock` is monotonic, in seconds.
 
-    A correct login is cached as a keyed hash, never in plain text. Raise PasswordFileError if the file is unusable.
+    Each user has one right password. Once bcrypt has found it, its keyed hash decides about all further logins, until
+    the user's line changes. It is never kept in plain text. Raise PasswordFileError if the file is unusable.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float]) -> None:
@@ -56,42 +57,47 @@ class Passwords:
         self._clock = clock
         # A keyed hash (RFC 7693, section 2.9) takes 1 µs, an HMAC several µs per request.
         self._keyed = hashlib.blake2b(key=secrets.token_bytes(32), digest_size=32)
-        self._accepted: TTLCache[bytes, None] = TTLCache(_MAX_CACHED, _CACHE_LIFETIME, clock)
+        self._right: dict[bytes, bytes] = {}  # by user
+        self._wrong: TTLCache[bytes, None] = TTLCache(_MAX_WRONG, _WRONG_LIFETIME, clock)
         self._stamp = FileStamp.read(path)
         self._users = read_password_file(path)
         self._checked_at = clock()
+        self._threads = ThreadPoolExecutor(_THREADS, "bcrypt")
+        self._check_time = 0.0
 
-    def is_cached(self, authorization: str | None) -> bool:
-        """Return whether this `Authorization` value is cached as a correct login. Takes microseconds."""
-        if authorization is None:
-            return False
+    def known(self, login: Login) -> bool | None:
+        """Return whether a login is right, or None if only bcrypt can say. Takes microseconds."""
         self._reload_if_changed()
-        return self._fingerprint(authorization) in self._accepted
-
-    async def check(self, authorization: str) -> bool:
-        """Return whether this `Authorization` value is a correct login. Takes as long as bcrypt."""
-        login = _basic(authorization)
-        if login is None:
+        right = self._right.get(login.user)
+        if right is not None:
+            return right == self._fingerprint(login)
+        if login.user not in self._users or len(login.password) > _MAX_PASSWORD or b"\0" in login.password:
             return False
-        self._reload_if_changed()
-        user, password = login
-        hashed = self._users.get(user)
-        correct = await asyncio.to_thread(_matches, password, hashed or self._dummy_hash())
-        if not correct or hashed is None or self._users.get(user) != hashed:  # the file may have changed
+        return False if self._fingerprint(login) in self._wrong else None
+
+    async def check(self, login: Login) -> bool:
+        """Return whether a login is right that is not known yet. Takes as long as bcrypt."""
+        hashed = self._users[login.user]
+        began = self._clock()
+        loop = asyncio.get_running_loop()
+        right = await loop.run_in_executor(self._threads, bcrypt.checkpw, login.password, hashed)
+        self._check_time = self._clock() - began
+        if self._users.get(login.user) != hashed:  # the file has changed
             return False
-        self._accepted[self._fingerprint(authorization)] = None
-        return True
+        if right:
+            self._right[login.user] = self._fingerprint(login)
+        else:
+            self._wrong[self._fingerprint(login)] = None
+        return right
 
-    def _dummy_hash(self) -> bytes:
-        """Return the hash to check for an unknown user, so that the response time does not reveal which users exist."""
-        for hashed in self._users.values():
-            if known := _HASH.fullmatch(hashed):
-                return known[1] + _IMPOSSIBLE
-        return _DEFAULT_COST + _IMPOSSIBLE
+    async def pretend(self) -> None:
+        """Take as long as the last check, without one."""
+        await asyncio.sleep(self._check_time)
 
-    def _fingerprint(self, authorization: str) -> bytes:
+    def _fingerprint(self, login: Login) -> bytes:
         fingerprint = self._keyed.copy()
-        fingerprint.update(authorization.encode("latin-1", "replace"))
+        # The user has no colon (RFC 7617, section 2).
+        fingerprint.update(b"%b:%b" % (login.user, login.password))
         return fingerprint.digest()
 
     def _reload_if_changed(self) -> None:
@@ -104,11 +110,15 @@ class Passwords:
             return
         self._stamp = stamp
         try:
-            self._users = read_password_file(self._path)
+            users = read_password_file(self._path)
         except PasswordFileError as error:
             log.error("htpasswd file not reloaded, the previous users stay valid: %s", error)  # noqa: TRY400
             return
-        self._accepted.clear()
+        self._right = {
+            user: right for user, right in self._right.items() if users.get(user) == self._users[user]
+        }
+        self._wrong.clear()
+        self._users = users
         log.info("%s was reloaded: %d users", self._path, len(self._users))
 
 
@@ -132,21 +142,3 @@ def read_password_file(path: Path) -> dict[bytes, bytes]:
             raise PasswordFileError(path, f"line {number} repeats a user", "Delete one of the two lines.")
         users[user] = hashed
     return users
-
-
-def _matches(password: bytes, hashed: bytes) -> bool:
-    if len(password) > _MAX_PASSWORD or b"\0" in password:
-        return False
-    return bcrypt.checkpw(password, hashed)
-
-
-def _basic(authorization: str) -> tuple[bytes, bytes] | None:
-    """Return user and password of a Basic `Authorization` (RFC 7617, section 2)."""
-    scheme, _, encoded = authorization.partition(" ")
-    if scheme.lower() != "basic":
-        return None
-    try:
-        user, separator, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
-    except (binascii.Error, ValueError):  # ValueError: not ASCII
-        return None
-    return (user, password) if separator else None

@@ -13,7 +13,7 @@ import msgspec
 from registry_proxy.cache.results import Outcome
 from registry_proxy.observe.observer import LOCAL
 from registry_proxy.oci.errors import ErrorCode, RegistryError
-from registry_proxy.server.gate import LoginRequiredError
+from registry_proxy.server.logins import LoginRequiredError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

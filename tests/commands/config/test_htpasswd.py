@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from registry_proxy.commands.client.planner import Login
 from registry_proxy.commands.config.htpasswd import check_password, check_user, users_of, with_users
+from registry_proxy.server.logins import Login
 from registry_proxy.server.passwords import Passwords
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ async def test_the_server_lets_them_in(tmp_path: Path) -> None:
     path.write_text(text)
     passwords = Passwords(path, time.monotonic)
     for user, password in (("old", "sec:ond"), ("me", "x" * 72), ("new", "ü")):
-        assert await passwords.check(f"Basic {Login(user, password).basic}")
-    assert not await passwords.check(f"Basic {Login('old', 'first').basic}")
+        assert await passwords.check(Login(user.encode(), password.encode()))
+    assert passwords.known(Login(b"old", b"first")) is False
 
 
 def test_other_lines_stay() -> None:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from registry_proxy.config import ConfigError, Problem
 from registry_proxy.policy.access import AddressRanges, NamePatterns
 from registry_proxy.server.gate import AccessRule, Gate
+from registry_proxy.server.logins import Logins
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from registry_proxy.config import Settings, UpstreamSettings
     from registry_proxy.policy.access import Network
-    from registry_proxy.server.passwords import Passwords
 
 
 def build_gate(settings: Settings) -> Gate:
@@ -31,18 +31,17 @@ def build_gate(settings: Settings) -> Gate:
         rule,
         {registry: special for registry, special in rules.items() if special != rule},
         AddressRanges(general.trusted_proxies),
-        time.monotonic,
     )
 
 
-def _special(upstream: UpstreamSettings, rule: AccessRule, files: dict[Path, Passwords]) -> AccessRule:
+def _special(upstream: UpstreamSettings, rule: AccessRule, files: dict[Path, Logins]) -> AccessRule:
     """Return the general rule with the overrides of the upstream."""
     names = rule.certificate_names
     if names is not None and upstream.access_client_names:
         names = NamePatterns(upstream.access_client_names)
     return AccessRule(
         _sources(upstream.access_sources) or rule.sources,
-        files[upstream.access_htpasswd] if upstream.access_htpasswd else rule.passwords,
+        files[upstream.access_htpasswd] if upstream.access_htpasswd else rule.logins,
         names,
     )
 
@@ -51,7 +50,7 @@ def _sources(networks: tuple[Network, ...]) -> AddressRanges | None:
     return AddressRanges(networks) if networks else None
 
 
-def _read(settings: Settings) -> dict[Path, Passwords]:
+def _read(settings: Settings) -> dict[Path, Logins]:
     """Read each htpasswd file once. Raise ConfigError."""
     keys = {"access.htpasswd": settings.access.htpasswd}
     for name, upstream in settings.upstreams.items():
@@ -65,7 +64,7 @@ def _read(settings: Settings) -> dict[Path, Passwords]:
     files, problems = {}, []
     for path, key in paths.items():
         try:
-            files[path] = Passwords(path, time.monotonic)
+            files[path] = Logins(Passwords(path, time.monotonic), time.monotonic)
         except PasswordFileError as error:
             problems.append(Problem(str(path), key, error.text, error.remedy))
     if problems:
