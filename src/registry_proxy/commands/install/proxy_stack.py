@@ -11,6 +11,7 @@ from registry_proxy import __version__
 from registry_proxy.commands.changes.files import MakeDirectory, RemoveDirectory
 from registry_proxy.commands.changes.plan import ChangeError
 from registry_proxy.commands.install import registry2
+from registry_proxy.commands.install.places import STATE
 from registry_proxy.commands.install.program import checkout
 from registry_proxy.commands.install.stack import (
     Build,
@@ -21,7 +22,6 @@ from registry_proxy.commands.install.stack import (
     plain_addresses,
     published,
 )
-from registry_proxy.commands.install.systemd import STATE
 from registry_proxy.commands.install.traefik import Route, labels
 from registry_proxy.config.layers import variable_name
 from registry_proxy.config.load import default_storage_path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,61 +17,27 @@ from registry_proxy.commands.changes.files import (
 )
 from registry_proxy.commands.changes.plan import ChangeError, Plan, Step
 from registry_proxy.commands.changes.show import hidden, unmasked
-from registry_proxy.commands.install.accounts import Accounts, CreateUser, RemoveUser
+from registry_proxy.commands.install.accounts import CreateUser, RemoveUser
 from registry_proxy.commands.install.configuration import (
     Configuration,
     check_addresses,
     ignored_variables,
 )
+from registry_proxy.commands.install.places import CONFIG, PROGRAM, STATE, SYSUSERS, UNIT, USER, TargetSystem
 from registry_proxy.commands.install.processes import RunCommand
-from registry_proxy.commands.install.program import HIDDEN, Program, find_python
+from registry_proxy.commands.install.program import Program, find_python
 from registry_proxy.commands.install.systemctl import (
     CheckConfiguration,
     RestartService,
     RestoreService,
-    Systemd,
 )
 from registry_proxy.commands.install.templates import render
+from registry_proxy.commands.install.unit import check_visible, store_steps, unit_file
 from registry_proxy.config import ConfigError
 from registry_proxy.service.site import STORE_ENTRIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from registry_proxy.commands.changes.files import Owner
-
-USER = "registry-proxy"
-STATE = Path("/var/lib/registry-proxy")
-_PROGRAM = Path("/opt/registry-proxy")
-_CONFIG = Path("/etc/registry-proxy/registry-proxy.toml")
-_UNIT = Path("/etc/systemd/system/registry-proxy.service")
-_SYSUSERS = Path("/etc/sysusers.d/registry-proxy.conf")
-# Seconds beyond the grace period: the supervisor waits longer for its workers, and then stops itself.
-_STOP_MARGIN = 20
-
-
-@dataclass(frozen=True, slots=True)
-class TargetSystem:
-    """The system to install into: this one, or the one in the directory `root`."""
-
-    root: Path = Path("/")
-    systemd: Systemd = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "systemd", Systemd(self.root))
-
-    @property
-    def accounts(self) -> Accounts:
-        """The users of the system."""
-        return Accounts(self.root)
-
-    def path(self, path: Path) -> Path:
-        """Return where a path of the system is on this one."""
-        return self.root / path.relative_to("/")
-
-    def owner(self, user: str | None = None, group: str | None = None) -> Owner:
-        """Return the owner of a file there; the default is root."""
-        return lambda: self.accounts.ids(user, group)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +55,14 @@ def install(options: SystemdOptions) -> Plan:
     _check_machine()
     target = TargetSystem(options.root)
     configuration = Configuration.read(options.config)
-    _check_visible(configuration)
-    program = Program(_PROGRAM, find_python(options.python))
+    check_visible(configuration)
+    program = Program(PROGRAM, find_python(options.python))
     steps: list[Step] = [
         *_user(target),
-        BuildDirectory(target.path(_PROGRAM), program.fingerprint(), program.build),
+        BuildDirectory(target.path(PROGRAM), program.fingerprint(), program.build),
         *_configuration(configuration, target),
-        *_store(configuration.settings.storage.path, target),
-        WriteFile(target.path(_UNIT), _unit(configuration), owner=target.owner()),
+        *store_steps(configuration.settings.storage.path, target),
+        unit_file(configuration, target),
     ]
     live = target.systemd.live
     start = live and options.start and not target.systemd.active
@@ -116,31 +82,18 @@ def uninstall(root: Path, *, purge: bool) -> Plan:
     _check_machine()
     target = TargetSystem(root)
     steps: list[Step] = []
-    unit_file = target.path(_UNIT)
+    unit_file = target.path(UNIT)
     if unit_file.exists():
         steps += target.systemd.removal()
     steps += [RemoveFile(unit_file)]
     steps += (
         [RunCommand(["systemctl", "daemon-reload"])] if unit_file.exists() and target.systemd.live else []
     )
-    steps += [RemoveDirectory(target.path(_PROGRAM)), RemoveFile(target.path(_SYSUSERS))]
+    steps += [RemoveDirectory(target.path(PROGRAM)), RemoveFile(target.path(SYSUSERS))]
     if purge:
         return _purge(target, steps)
-    remark = f"{_CONFIG.parent}, the user {USER} and the cached content stay. --purge removes them."
+    remark = f"{CONFIG.parent}, the user {USER} and the cached content stay. --purge removes them."
     return Plan(steps, remarks=(remark,))
-
-
-def _unit(configuration: Configuration) -> bytes:
-    return render(
-        "registry-proxy.service.j2",
-        program=_PROGRAM,
-        config=_CONFIG,
-        user=USER,
-        state=STATE,
-        store=configuration.settings.storage.path,
-        low_ports=configuration.low_ports,
-        stop_seconds=round(configuration.settings.server.grace_period) + _STOP_MARGIN,
-    )
 
 
 def _check_machine() -> None:
@@ -154,31 +107,8 @@ def _check_machine() -> None:
             )
 
 
-def _check_visible(configuration: Configuration) -> None:
-    """Raise ChangeError for a path that the service could not see or write."""
-    directory = configuration.path.parent if configuration.path else None
-    store = configuration.settings.storage.path
-    if directory and store.is_relative_to(directory):
-        raise ChangeError(
-            f"storage.path is {store}, in the directory of the configuration, where the service can't write. "
-            f"Set it to an absolute path elsewhere, or omit it to use {STATE}."
-        )
-    paths = [("storage.path", store)]
-    paths += [
-        (key, path)
-        for key, path in configuration.files()
-        if not (directory and path.is_relative_to(directory))
-    ]
-    for key, path in paths:
-        if any(path.is_relative_to(hidden_directory) for hidden_directory in HIDDEN):
-            raise ChangeError(
-                f"{key} is {path}, which the service can't see. Move it into the directory of the configuration "
-                f"or below {_CONFIG.parent}, or, for storage.path, below /srv."
-            )
-
-
 def _user(target: TargetSystem) -> Iterator[Step]:
-    definition = target.path(_SYSUSERS)
+    definition = target.path(SYSUSERS)
     yield WriteFile(definition, render("sysusers.conf.j2", user=USER, state=STATE), owner=target.owner())
     yield CreateUser(USER, definition, target.accounts)
 
@@ -186,33 +116,27 @@ def _user(target: TargetSystem) -> Iterator[Step]:
 def _configuration(configuration: Configuration, target: TargetSystem) -> Iterator[Step]:
     """Yield the steps that copy the configuration, and its files in the same directory, readable by the service."""
     owner = target.owner(group=USER)
-    yield MakeDirectory(target.path(_CONFIG.parent), 0o750, owner)
+    yield MakeDirectory(target.path(CONFIG.parent), 0o750, owner)
     if configuration.path is None:
-        yield WriteFile(target.path(_CONFIG), render("registry-proxy.toml.j2"), 0o640, owner)
+        yield WriteFile(target.path(CONFIG), render("registry-proxy.toml.j2"), 0o640, owner)
         return
     directory = configuration.path.parent
     dotenv = directory / ".env"
     files = [path for _, path in configuration.files() if path.is_relative_to(directory)]
     for each in sorted({path.parent for path in files} - {directory}):
-        yield MakeDirectory(target.path(_CONFIG.parent / each.relative_to(directory)), 0o750, owner)
+        yield MakeDirectory(target.path(CONFIG.parent / each.relative_to(directory)), 0o750, owner)
     for path in dict.fromkeys([*([dotenv] if dotenv.is_file() else []), *files]):
-        copy = target.path(_CONFIG.parent / path.relative_to(directory))
+        copy = target.path(CONFIG.parent / path.relative_to(directory))
         yield WriteFile(copy, path.read_bytes(), 0o640, owner, hidden)
     content = configuration.path.read_bytes()
     mask = hidden if b"password" in content or b"hmac" in content else unmasked
-    yield WriteFile(target.path(_CONFIG), content, 0o640, owner, mask)
-
-
-def _store(store: Path, target: TargetSystem) -> Iterator[Step]:
-    # systemd creates its StateDirectory, and gives all files in it to the service's user.
-    if store != STATE:
-        yield MakeDirectory(target.path(store), 0o700, target.owner(USER, USER), deep=True)
+    yield WriteFile(target.path(CONFIG), content, 0o640, owner, mask)
 
 
 def _closing(target: TargetSystem, options: SystemdOptions) -> list[Step]:
     steps: list[Step] = []
     if target.root == Path("/"):
-        steps.append(CheckConfiguration(_PROGRAM, _CONFIG, USER, target.accounts))
+        steps.append(CheckConfiguration(PROGRAM, CONFIG, USER, target.accounts))
     if options.start:
         steps += target.systemd.enabling()
         if target.systemd.live:
@@ -235,13 +159,13 @@ def _remarks(target: TargetSystem, options: SystemdOptions) -> tuple[str, ...]:
 
 def _purge(target: TargetSystem, steps: list[Step]) -> Plan:
     remarks: tuple[str, ...] = ()
-    config = target.path(_CONFIG)
+    config = target.path(CONFIG)
     try:
         store = Configuration.read(config if config.is_file() else None).settings.storage.path
     except ConfigError:
         store = STATE
-        remarks = (f"{_CONFIG} is unusable. If storage.path is not {STATE}, remove that directory yourself.",)
+        remarks = (f"{CONFIG} is unusable. If storage.path is not {STATE}, remove that directory yourself.",)
     if store != STATE:
         steps.append(RemoveDirectory(target.path(store), only=STORE_ENTRIES))
-    steps += [RemoveDirectory(target.path(STATE)), RemoveDirectory(target.path(_CONFIG.parent))]
+    steps += [RemoveDirectory(target.path(STATE)), RemoveDirectory(target.path(CONFIG.parent))]
     return Plan([*steps, RemoveUser(USER, target.accounts)], remarks=remarks)
