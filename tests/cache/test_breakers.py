@@ -13,6 +13,7 @@ from tests.kit.waiting import until
 from registry_proxy.cache.results import Outcome
 from registry_proxy.oci.errors import ErrorCode, RegistryError
 from registry_proxy.oci.reference import Repository
+from registry_proxy.upstream.base import TagQuery
 
 IMAGE, NEWER = images.image(), images.image(seed=1)
 BAD = "acme/bad"
@@ -139,7 +140,7 @@ async def test_a_list_of_tags_that_fails_stops_no_tag_of_its_repository(site: Si
         await expire(site, worker)
         site.simulated.arm("tags", Answer(status=504))
         with pytest.raises(RegistryError) as caught:
-            await worker.cache.tags.get(site.upstream.repository(Repository(REPOSITORY)), None, None)
+            await worker.cache.tags.get(site.upstream.repository(Repository(REPOSITORY)), TagQuery())
         assert caught.value.code is ErrorCode.UPSTREAM_BROKEN
         assert (await worker.manifest("latest")).outcome is Outcome.MISS
 

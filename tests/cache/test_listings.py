@@ -13,6 +13,7 @@ from tests.kit.faults import Answer, Body, Hang
 from registry_proxy.cache.results import Outcome
 from registry_proxy.oci.errors import ErrorCode, RegistryError
 from registry_proxy.oci.reference import Digest, Repository, Source
+from registry_proxy.upstream.base import TagQuery
 
 IMAGE = images.image()
 SIGNATURE = images.artifact("application/vnd.example.signature", b"signed", subject=IMAGE.manifest)
@@ -27,12 +28,15 @@ async def pushed(site: Site) -> None:
 
 
 async def tags(
-    worker: Worker, limit: int | None = None, last: str | None = None, *, may_be_stale: bool = False
+    worker: Worker, n: int | None = None, last: str | None = None, *, may_be_stale: bool = False
 ) -> tuple[tuple[str, ...], bool, Outcome]:
+    fields = {"n": n, "last": last}
     page, outcome = await worker.cache.tags.get(
-        worker.site.upstream.repository(Repository(REPOSITORY)), limit, last, may_be_stale=may_be_stale
+        worker.site.upstream.repository(Repository(REPOSITORY)),
+        TagQuery(tuple((name, str(value)) for name, value in fields.items() if value is not None)),
+        may_be_stale=may_be_stale,
     )
-    return page.tags, page.more, outcome
+    return page.tags, page.following is not None, outcome
 
 
 async def referrers(worker: Worker, kind: str | None = None) -> tuple[list[str], Outcome]:
@@ -54,7 +58,7 @@ class TestTags:
             assert await tags(worker, 2) == (TAGS[:2], True, Outcome.UPSTREAM)
             assert await tags(worker, 2, "1.1") == (TAGS[2:], False, Outcome.UPSTREAM)
             assert await tags(worker, 2, "latest") == ((), False, Outcome.UPSTREAM)
-            assert (await tags(worker, 0))[0] == ()
+            assert await tags(worker, 0) == ((), False, Outcome.UPSTREAM)
 
     async def test_many_who_ask_cause_one_request(self, site: Site) -> None:
         async with site.worker() as worker:
@@ -116,14 +120,14 @@ class TestTags:
             await worker.manifest("latest")
             site.simulated.arm("tags", Answer(status=status))
             with pytest.raises(RegistryError) as caught:
-                await tags(worker)
+                await tags(worker, may_be_stale=True)
             assert caught.value.code is code
 
     async def test_an_outage_without_cached_tags_is_an_error(self, site: Site) -> None:
         site.simulated.arm("tags", Answer(status=503))
         async with site.worker() as worker:
             with pytest.raises(RegistryError) as caught:
-                await tags(worker)
+                await tags(worker, may_be_stale=True)
             assert caught.value.code is ErrorCode.UPSTREAM_BROKEN
 
 
@@ -150,6 +154,21 @@ class TestReferrers:
             assert (await referrers(worker))[1] is Outcome.HIT
             assert (await referrers(worker, images.IN_TOTO))[0] == [STATEMENT.digest]
             assert (await referrers(worker, "application/vnd.other"))[0] == []
+
+    async def test_many_on_many_pages_are_all_listed(self, site: Site) -> None:
+        simulated = await site.simulate(max_page=100)
+        simulated.push(REPOSITORY, IMAGE, "latest")
+        many = [
+            images.artifact("application/vnd.example", b"%d" % n, subject=IMAGE.manifest) for n in range(2501)
+        ]
+        for artifact in many:
+            simulated.push(REPOSITORY, artifact)
+        site.upstream = site.client(simulated)
+        async with site.worker() as worker:
+            assert (await referrers(worker))[0] == sorted(each.digest for each in many)
+            assert (await referrers(worker, "application/vnd.example"))[0] == sorted(
+                each.digest for each in many
+            )
 
     @pytest.mark.usefixtures("referred")
     async def test_those_listed_can_be_pulled(self, site: Site) -> None:

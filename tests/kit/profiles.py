@@ -48,6 +48,8 @@ class Profile:
     counts_pulls: bool = False
     referrers: Literal["api", "not-found", "astray"] = "api"
     absolute_links: bool = False
+    opaque_pages: bool = False  # a page of tags begins after a mark that only the registry understands
+    max_page: int = 0  # entries of a page of tags or referrers; 0: as many as were asked for
     ranges: bool = True
     head_blob_status: int = 200
     bare_manifest_head: bool = False  # no digest, no length
@@ -85,6 +87,7 @@ QUAY = Profile(
     token_tells_expiry=False,
     blob_redirect=302,
     storage_host="cdn01.quay.io",
+    opaque_pages=True,
     redirect_headers={"Cache-Control": "max-age=31536000"},
 )
 GCR = Profile(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from multidict import CIMultiDict
+from tests.kit.images import OCI_INDEX
 from tests.kit.wire import Call, Kind, Reply, Target, error, locate, redirect, reply
 
 if TYPE_CHECKING:
@@ -198,14 +200,18 @@ class Registry:
         return Reply(206, memoryview(blob.raw)[first : last + 1], whole.headers)
 
     def _tags(self, call: Call, repository: Repository) -> Reply:
-        names = sorted(name for name in repository.tags if name > call.query.get("last", ""))
-        wanted = int(call.query.get("n", len(names)))
+        query = call.query
+        # A registry with marks of its own takes no tag for where a page begins.
+        begin = _unmark(query.get("next_page", "")) if self.profile.opaque_pages else query.get("last", "")
+        names = sorted(name for name in repository.tags if name > begin)
+        wanted = min(int(query.get("n", len(names))), self.profile.max_page or len(names))
         page = names[:wanted]
         answer = reply(
             200, json.dumps({"name": repository.name, "tags": page}).encode(), content_type="application/json"
         )
         if wanted and len(names) > wanted:
-            more = f"/v2/{repository.name}/tags/list?{urlencode({'last': page[-1], 'n': wanted})}"
+            mark = ("next_page", _mark(page[-1])) if self.profile.opaque_pages else ("last", page[-1])
+            more = f"{call.path}?{urlencode({mark[0]: mark[1], 'n': wanted})}"
             base = self.base if self.profile.absolute_links else ""
             answer.headers["Link"] = f'<{base}{more}>; rel="next"'
         return answer
@@ -217,15 +223,20 @@ class Registry:
             case "astray":
                 return redirect(303, f"{self.base}/nowhere")
             case "api":
-                kind = call.query.get("artifactType")
-                answer = reply(
-                    200,
-                    repository.referrers(subject, kind),
-                    content_type="application/vnd.oci.image.index.v1+json",
-                )
-                if kind:
-                    answer.headers["OCI-Filters-Applied"] = "artifactType"
-                return answer
+                return self._listed_referrers(call, repository, subject)
+
+    def _listed_referrers(self, call: Call, repository: Repository, subject: str) -> Reply:
+        kind, begin = call.query.get("artifactType"), int(call.query.get("begin", "0"))
+        listed = json.loads(repository.referrers(subject, kind))
+        end = begin + (self.profile.max_page or len(listed["manifests"]))
+        more = end < len(listed["manifests"])
+        listed["manifests"] = listed["manifests"][begin:end]
+        answer = reply(200, json.dumps(listed).encode(), content_type=OCI_INDEX)
+        if kind:
+            answer.headers["OCI-Filters-Applied"] = "artifactType"
+        if more:
+            answer.headers["Link"] = f'<?begin={end}>; rel="next"'
+        return answer
 
     def _to_backend(self, call: Call) -> Reply:
         rest = call.path.removeprefix("/v2/")
@@ -249,6 +260,15 @@ class Registry:
         if not expires.isdecimal() or int(expires) < self.clock():
             return False
         return hmac.compare_digest(call.query.get("signature", ""), _signature(digest, int(expires)))
+
+
+def _mark(tag: str) -> str:
+    """Return where a page ends, as only this registry reads it."""
+    return base64.b64encode(f"{tag} \u00fe+/".encode()).decode()
+
+
+def _unmark(mark: str) -> str:
+    return base64.b64decode(mark).decode().partition(" ")[0]
 
 
 def _signature(digest: str, expires: int) -> str:

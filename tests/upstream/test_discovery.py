@@ -16,10 +16,12 @@ from tests.kit.faults import (
     too_many_requests,
 )
 from tests.kit.upstream import SimulatedUpstream
-from tests.upstream.connecting import REPOSITORY
+from tests.upstream.connecting import REPOSITORY, stored
 
 from registry_proxy.oci.reference import Digest, referrers_tag
 from registry_proxy.upstream.base import (
+    TagPage,
+    TagQuery,
     UpstreamBrokenError,
     UpstreamError,
     UpstreamLimitedError,
@@ -27,6 +29,8 @@ from registry_proxy.upstream.base import (
 )
 
 if TYPE_CHECKING:
+    from tests.upstream.connecting import Connector
+
     from registry_proxy.upstream.upstream import RegistryUpstream
 
 
@@ -35,13 +39,13 @@ async def test_a_tag_list_that_is_none_is_broken(
 ) -> None:
     plain.arm("tags", Body(b"<html>"))
     with pytest.raises(UpstreamBrokenError, match="not a list of tags"):
-        await upstream.repository(REPOSITORY).tags(None, None)
+        await upstream.repository(REPOSITORY).tags(TagQuery())
 
 
 async def test_a_tag_list_over_8_mib_is_refused(upstream: RegistryUpstream, plain: SimulatedUpstream) -> None:
     plain.arm("tags", Body(b" " * ((8 << 20) + 1)))
     with pytest.raises(UpstreamBrokenError, match="longer than"):
-        await upstream.repository(REPOSITORY).tags(None, None)
+        await upstream.repository(REPOSITORY).tags(TagQuery())
 
 
 ABSENT = [
@@ -106,24 +110,86 @@ async def test_referrers_of_all_pages_are_one_index(
     assert [each.query for each in plain.requests] == [{}, {"p": "2"}, {"p": "3"}]
 
 
-async def test_pages_of_referrers_have_an_end(
+@pytest.mark.parametrize("target", ["", "?", "?begin=1", "http://[", "#x", "http://elsewhere.test/v2/x"])
+async def test_a_link_that_leads_nowhere_is_an_error_and_no_end(
+    upstream: RegistryUpstream, plain: SimulatedUpstream, image: images.Image, target: str
+) -> None:
+    for kind in ("tags", "referrers"):
+        plain.arm(kind, Tamper(headers={"Link": f'<{target}>; rel="next"'}), times=None)
+    repository = upstream.repository(REPOSITORY)
+    for each in (
+        repository.tags(TagQuery((("begin", "1"),))),
+        repository.referrers(Digest.parse(image.digest)),
+    ):
+        with pytest.raises(UpstreamBrokenError, match=r"leads to no other page|form a loop"):
+            await each
+
+
+async def test_pages_without_end_are_an_error(
     upstream: RegistryUpstream, plain: SimulatedUpstream, image: images.Image
 ) -> None:
     subject = Digest.parse(image.digest)
-    path = f"/v2/{REPOSITORY}/referrers/{subject}"
-    plain.arm("referrers", Tamper(headers={"Link": f'<{path}?p=1>; rel="next"'}), times=None)
-    await upstream.repository(REPOSITORY).referrers(subject)
-    assert plain.count(kind="referrers") == 20
+    plain.arm("referrers", Tamper(headers={"Link": '<?p=1>; rel="next"'}))
+    plain.arm("referrers", Tamper(headers={"Link": '<?p=2>; rel="next"'}))
+    plain.arm("referrers", Tamper(headers={"Link": '<?p=1>; rel="next"'}))
+    with pytest.raises(UpstreamBrokenError, match="form a loop"):
+        await upstream.repository(REPOSITORY).referrers(subject)
+    large = b'{"manifests":["%s"]}' % (b"x" * (3 << 20))
+    plain.arm("referrers", Tamper(headers={"Link": '<?p=1>; rel="next"'}), Body(large))
+    plain.arm("referrers", Body(large))
+    with pytest.raises(UpstreamBrokenError, match="longer than"):
+        await upstream.repository(REPOSITORY).referrers(subject)
 
 
 async def test_the_next_page_is_on_the_upstream_itself(
     upstream: RegistryUpstream, plain: SimulatedUpstream, image: images.Image
 ) -> None:
+    """Registries behind a proxy link to names of their own, which lead nowhere from outside."""
     async with SimulatedUpstream("plain") as other:
-        link = Tamper(headers={"Link": f'<{other.url}/v2/page2>; rel="next"'})
-        plain.arm("referrers", link)
+        path = f"/v2/{REPOSITORY}/referrers/{image.digest}"
+        plain.arm("referrers", Tamper(headers={"Link": f'<{other.url}{path}?p=2>; rel="next"'}))
         await upstream.repository(REPOSITORY).referrers(Digest.parse(image.digest))
+        assert [each.query for each in plain.requests] == [{}, {"p": "2"}]
         assert other.requests == []
+
+
+async def test_a_link_in_a_second_header_counts(
+    upstream: RegistryUpstream, plain: SimulatedUpstream, image: images.Image
+) -> None:
+    path = f"/v2/{REPOSITORY}/referrers/{image.digest}"
+    # A dict can't have a name twice, except in two cases.
+    links = {"Link": "<https://docs.test>; rel=help", "LINK": f'<{path}?p=2>; rel="next"'}
+    plain.arm("referrers", Tamper(headers=links))
+    await upstream.repository(REPOSITORY).referrers(Digest.parse(image.digest))
+    assert [each.query for each in plain.requests] == [{}, {"p": "2"}]
+
+
+async def test_the_registrys_own_mark_leads_to_the_next_page(connect: Connector, image: images.Image) -> None:
+    async with SimulatedUpstream("plain", opaque_pages=True, max_page=2, absolute_links=True) as simulated:
+        stored(simulated, image)
+        for tag in "abcde":
+            simulated.push(REPOSITORY.name, image, tag)
+        query: TagQuery | None = TagQuery()
+        pages = []
+        while query is not None:
+            page = await connect(simulated.url).repository(REPOSITORY).tags(query)
+            pages.append(page.tags)
+            query = page.following
+        assert pages == [("a", "b"), ("c", "d"), ("e", "latest")]
+
+
+async def test_the_pages_behind_a_redirect_that_drops_the_query_are_one_list(
+    connect: Connector, image: images.Image
+) -> None:
+    async with SimulatedUpstream("k8s", opaque_pages=True, max_page=2) as simulated:
+        for tag in "abcde":
+            simulated.push(REPOSITORY.name, image, tag)
+        repository = connect(simulated.url).repository(REPOSITORY)
+        assert await repository.tags(TagQuery()) == TagPage(tuple("abcde"))
+        page = await repository.tags(TagQuery((("n", "3"),)))
+        assert page.tags == ("a", "b", "c")
+        assert page.following is not None
+        assert await repository.tags(page.following) == TagPage(("d", "e"))
 
 
 async def test_a_page_that_fails_fails_the_whole(
@@ -133,5 +199,15 @@ async def test_a_page_that_fails_fails_the_whole(
     link = Tamper(headers={"Link": f'</v2/{REPOSITORY}/referrers/{subject}?p=2>; rel="next"'})
     plain.arm("referrers", link)
     plain.arm("referrers", Answer(status=404))
-    with pytest.raises(UpstreamBrokenError):
+    with pytest.raises(UpstreamBrokenError, match="returned 404"):
+        await upstream.repository(REPOSITORY).referrers(subject)
+
+
+async def test_a_tag_that_holds_no_list_is_an_error(
+    upstream: RegistryUpstream, plain: SimulatedUpstream, image: images.Image
+) -> None:
+    subject = Digest.parse(image.digest)
+    plain.arm("referrers", Answer(status=404), times=None)
+    plain.push(REPOSITORY.name, image, referrers_tag(subject).name)
+    with pytest.raises(UpstreamBrokenError, match=f"by tag {referrers_tag(subject)}"):
         await upstream.repository(REPOSITORY).referrers(subject)

@@ -22,6 +22,7 @@ from tests.upstream.connecting import LATEST, REPOSITORY, content
 
 from registry_proxy.oci.reference import Digest
 from registry_proxy.upstream.base import (
+    TagQuery,
     UpstreamBrokenError,
     UpstreamDeniedError,
     UpstreamError,
@@ -65,7 +66,7 @@ async def test_every_status_is_the_same_failure_for_every_request(
         upstream.repository(REPOSITORY).resolve(LATEST),
         content(upstream, layer),
         upstream.repository(REPOSITORY).probe_blob(layer),
-        upstream.repository(REPOSITORY).tags(None, None),
+        upstream.repository(REPOSITORY).tags(TagQuery()),
     ):
         with pytest.raises(expected, match=f"returned {status}"):
             await question

@@ -15,6 +15,7 @@ from registry_proxy.oci.reference import Digest, Repository, Tag, referrers_tag
 from registry_proxy.upstream.auth.credentials import Credentials, StaticCredentials
 from registry_proxy.upstream.base import (
     TagPage,
+    TagQuery,
     Upstream,
     UpstreamDeniedError,
     UpstreamLimitedError,
@@ -303,10 +304,12 @@ async def test_tags_come_in_pages(connect: Connector, image: images.Image, profi
     async with SimulatedUpstream(profile) as simulated:
         for tag in ("1", "2", "3"):
             simulated.push(REPOSITORY.name, image, tag)
-        upstream = logged_in(connect, simulated)
-        assert await upstream.repository(REPOSITORY).tags(None, None) == TagPage(("1", "2", "3"), more=False)
-        assert await upstream.repository(REPOSITORY).tags(2, None) == TagPage(("1", "2"), more=True)
-        assert await upstream.repository(REPOSITORY).tags(2, "2") == TagPage(("3",), more=False)
+        repository = logged_in(connect, simulated).repository(REPOSITORY)
+        assert await repository.tags(TagQuery()) == TagPage(("1", "2", "3"))
+        first = await repository.tags(TagQuery((("n", "2"),)))
+        assert first.tags == ("1", "2")
+        assert first.following is not None
+        assert await repository.tags(first.following) == TagPage(("3",))
 
 
 @every

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from registry_proxy.cache.manifests.listings import MAX_PAGE, Catalog, Referrers, Tags
+from registry_proxy.cache.manifests.listings import MAX_CATALOG_PAGE, Catalog, Referrers, Tags
 from registry_proxy.cache.results import Outcome
 from registry_proxy.oci import media_types
 from registry_proxy.oci.errors import ErrorCode, RegistryError
-from registry_proxy.oci.reference import InvalidTagError, Tag
 from registry_proxy.server.responses import Headers, Response, json_response, outcome_headers
+from registry_proxy.upstream.base import TagQuery
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,12 +39,12 @@ class ListingEndpoint:
         extra: Headers,
     ) -> Response:
         """Return one page of tags. `name` is the repository as the client wrote it. Raise RegistryError."""
-        page, outcome = await self._tags.get(
-            remote, _page_size(query), _last_tag(query), may_be_stale=_accepts_stale(request)
-        )
+        _page_size(query)
+        asked = TagQuery(tuple((key, value) for key, value in query.items() if key != "ns"))
+        page, outcome = await self._tags.get(remote, asked, may_be_stale=_accepts_stale(request))
         headers = [*outcome_headers(outcome), *extra]
-        if page.more and page.tags:
-            headers.append(_next_page(f"/v2/{name}/tags/list", query, page.tags[-1]))
+        if page.following:
+            headers.append(_next_page(f"/v2/{name}/tags/list", query, dict(page.following.fields)))
         return json_response({"name": str(name), "tags": page.tags}, headers, outcome)
 
     async def referrers(
@@ -64,8 +64,8 @@ class ListingEndpoint:
 
     def catalog(self, registry: str | None, query: Mapping[str, str], extra: Headers) -> Response:
         """Return one page of the cached repositories: of one registry, or of all with the registry as prefix."""
-        limit = _page_size(query)
-        limit = _DEFAULT_CATALOG_PAGE if limit is None else limit
+        size = _page_size(query)
+        limit = _DEFAULT_CATALOG_PAGE if size is None else min(size, MAX_CATALOG_PAGE)
         last = query.get("last", "")
         sources, more = self._catalog.get(
             registry, limit, f"{registry}/{last}" if registry and last else last
@@ -73,7 +73,8 @@ class ListingEndpoint:
         names = [str(source.repository) if registry else str(source) for source in sources]
         headers = [*outcome_headers(Outcome.HIT), *extra]
         if more and names:
-            headers.append(_next_page("/v2/_catalog", query, names[-1]))
+            following = {"n": str(limit), "last": names[-1]}
+            headers.append(_next_page("/v2/_catalog", query, following))
         return json_response({"repositories": names}, headers)
 
 
@@ -89,21 +90,10 @@ def _page_size(query: Mapping[str, str]) -> int | None:
         return None
     if not text.isascii() or not text.isdecimal() or len(text) > 9:
         raise RegistryError(ErrorCode.PAGINATION_NUMBER_INVALID, "`n` is not a number")
-    return min(int(text), MAX_PAGE)
+    return int(text)
 
 
-def _last_tag(query: Mapping[str, str]) -> str | None:
-    last = query.get("last")
-    if not last:
-        return None
-    try:
-        return Tag(last).name
-    except InvalidTagError as error:
-        raise RegistryError(ErrorCode.TAG_INVALID, f"`last`: {error}") from None
-
-
-def _next_page(path: str, query: Mapping[str, str], last: str) -> tuple[str, str]:
+def _next_page(path: str, query: Mapping[str, str], following: Mapping[str, str]) -> tuple[str, str]:
     # Build the header from parsed values only, never from request text.
-    kept = {"n": str(size)} if (size := _page_size(query)) is not None else {}
     namespace = {"ns": query["ns"]} if "ns" in query else {}
-    return ("Link", f'<{path}?{urlencode({**kept, "last": last, **namespace})}>; rel="next"')
+    return ("Link", f'<{path}?{urlencode({**following, **namespace})}>; rel="next"')

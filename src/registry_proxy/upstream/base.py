@@ -70,11 +70,48 @@ class FetchedManifest:
 
 
 @dataclass(frozen=True, slots=True)
+class TagQuery:
+    """The query of a page of tags: `n`, `last`, and whatever else the registry uses to find the page."""
+
+    fields: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def limit(self) -> int | None:
+        """The maximum number of tags, if it is a number."""
+        n = dict(self.fields).get("n", "")
+        return int(n) if n.isascii() and n.isdecimal() else None
+
+    @property
+    def last(self) -> str | None:
+        """The tag, or the registry's own mark, after which the page begins."""
+        return dict(self.fields).get("last")
+
+    def after(self, tag: str) -> TagQuery:
+        """Return the query of the tags after `tag`."""
+        return TagQuery((*((name, value) for name, value in self.fields if name != "last"), ("last", tag)))
+
+
+@dataclass(frozen=True, slots=True)
 class TagPage:
-    """One page of a tag list, and whether the upstream has more after it."""
+    """One page of a tag list, and the query of the next one if there are more."""
 
     tags: tuple[str, ...]
-    more: bool
+    following: TagQuery | None = None
+
+
+def cut_page(tags: tuple[str, ...], query: TagQuery, following: TagQuery | None) -> TagPage:
+    """Return the requested page, even if the upstream ignored `n` and `last` (registry.k8s.io's redirect).
+
+    `following` is the upstream's query of the page after `tags`.
+    """
+    limit, last = query.limit, query.last
+    if limit == 0:
+        return TagPage((), None)  # without a link (distribution-spec, "Listing Tags")
+    if last in tags:
+        tags = tags[tags.index(last) + 1 :]
+    if limit is not None and len(tags) > limit:
+        return TagPage(tags[:limit], query.after(tags[limit - 1]))
+    return TagPage(tags, following)
 
 
 class BlobStream(Protocol):
@@ -123,7 +160,10 @@ class RemoteRepository(Protocol):
         """Return the bytes of the blob from `start` to `stop`, as the registry sends them."""
         ...
 
-    async def tags(self, limit: int | None, last: str | None) -> TagPage: ...
+    async def tags(self, query: TagQuery) -> TagPage:
+        """Return one page of tags."""
+        ...
+
     async def referrers(self, subject: Digest) -> bytes:
         """Return an image index of all manifests that refer to `subject`: unfiltered, all pages, possibly empty."""
         ...

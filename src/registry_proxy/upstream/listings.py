@@ -9,15 +9,14 @@ import msgspec
 
 from registry_proxy.oci import media_types
 from registry_proxy.oci.reference import InvalidTagError, Tag
-from registry_proxy.upstream.base import TagPage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# RFC 8288, section 3, as far as registries use it.
-_NEXT_LINK = re.compile(
-    r'<([^<>]*)>(?:\s*;\s*[a-z]+=(?:"[^"]*"|[^\s,;]+))*?\s*;\s*rel="?next"?', re.IGNORECASE
-)
+# RFC 8288, section 3. The quantifiers are possessive: the upstream controls the header.
+_PARAMETER = r'\s*+;\s*+([^\s;,="<>]++)\s*+(?:=\s*+(?:"([^"]*+)"|([^\s;,"]*+)))?+'
+_LINK = re.compile(rf"<([^<>]*+)>((?:{_PARAMETER})*+)")
+_PARAMETERS = re.compile(_PARAMETER)
 
 
 class InvalidListingError(ValueError):
@@ -34,8 +33,11 @@ class _Index(msgspec.Struct):
 
 def next_link(header: str) -> str | None:
     """Return the target of the next page in a `Link` header."""
-    match = _NEXT_LINK.search(header)
-    return match[1] if match else None
+    for link in _LINK.finditer(header):
+        for name, quoted, token in _PARAMETERS.findall(link[2]):
+            if name.lower() == "rel" and "next" in (quoted or token).lower().split():
+                return str(link[1])
+    return None
 
 
 def parse_tags(raw: bytes) -> tuple[str, ...]:
@@ -53,15 +55,6 @@ def _is_tag(text: str) -> bool:
     except InvalidTagError:
         return False
     return True
-
-
-def cut_page(tags: tuple[str, ...], limit: int | None, last: str | None, *, more: bool) -> TagPage:
-    """Return the requested page, even if the upstream ignored `n` and `last` (registry.k8s.io's redirect)."""
-    if last in tags:
-        tags = tags[tags.index(last) + 1 :]
-    if limit is not None and len(tags) > limit:
-        return TagPage(tags[:limit], more=True)
-    return TagPage(tags, more)
 
 
 def parse_referrers(raw: bytes) -> list[bytes]:

@@ -14,20 +14,13 @@ from registry_proxy.oci.reference import Digest, InvalidDigestError, referrers_t
 from registry_proxy.upstream.base import (
     FetchedManifest,
     TagPage,
+    TagQuery,
     UpstreamBrokenError,
     UpstreamError,
     UpstreamNotFoundError,
 )
-from registry_proxy.upstream.failures import RedirectRefusedError
-from registry_proxy.upstream.listings import (
-    InvalidListingError,
-    cut_page,
-    next_link,
-    parse_referrers,
-    parse_tags,
-    referrers_index,
-)
-from registry_proxy.upstream.redirects import next_url
+from registry_proxy.upstream.discovery import Lists, NoReferrersError
+from registry_proxy.upstream.listings import InvalidListingError, parse_referrers, referrers_index
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -39,16 +32,9 @@ if TYPE_CHECKING:
     from registry_proxy.upstream.base import Chunk
     from registry_proxy.upstream.response import UpstreamResponse
 
-_MAX_TAG_PAGE = 8 * 1024 * 1024
-_MAX_REFERRER_PAGES = 20
 _ACCEPT_MANIFEST = {"Accept": media_types.ACCEPT}
-_ACCEPT_INDEX = {"Accept": media_types.OCI_INDEX}
 # The `Content-Range` of a 416 (RFC 9110, section 14.4).
 _UNSATISFIED = re.compile(r"bytes \*/(\d{1,19})", re.ASCII | re.IGNORECASE)
-
-
-class NoReferrersError(UpstreamBrokenError):
-    """The response shows that the registry has no referrers API."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,69 +128,37 @@ class RegistryRepository:
                     break
             return bytes(sample)
 
-    async def tags(self, limit: int | None, last: str | None) -> TagPage:
-        query = {name: str(value) for name, value in {"n": limit, "last": last}.items() if value is not None}
-        async with self._open("GET", "tags/list", {}, query) as response:
-            if response.status != 200:
-                raise await self._refusal(response)
-            try:
-                tags = parse_tags(await response.read(_MAX_TAG_PAGE))
-            except InvalidListingError as error:
-                raise UpstreamBrokenError(f"{response.request}: {error}") from None
-            more = next_link(response.headers.get("Link", "")) is not None
-            return cut_page(tags, limit, last, more=more)
+    async def tags(self, query: TagQuery) -> TagPage:
+        return await self._lists.tags(query)
 
     async def referrers(self, subject: Digest) -> bytes:
-        descriptors = await self._listed_referrers(subject)
-        if descriptors is None:
+        try:
+            descriptors = await self._lists.referrers(subject)
+        except NoReferrersError:
             descriptors = await self._tagged_referrers(subject)
         return referrers_index(descriptors)
 
-    async def _listed_referrers(self, subject: Digest) -> list[bytes] | None:
-        """Return the descriptors of the referrers API, up to a limit; None if the registry has no such API."""
-        try:
-            found, page = await self._referrers_page(
-                self._client.home.with_path(f"/v2/{self.source.repository}/referrers/{subject}")
-            )
-        except (NoReferrersError, RedirectRefusedError):
-            return None
-        for _ in range(_MAX_REFERRER_PAGES - 1):
-            if page is None or sum(map(len, found)) > MAX_MANIFEST_SIZE:
-                break
-            more, page = await self._referrers_page(page)
-            found += more
-        return found
-
-    async def _referrers_page(self, url: URL) -> tuple[list[bytes], URL | None]:
-        async with self._client.open("GET", url, self.source.repository, _ACCEPT_INDEX) as response:
-            if lacks_referrers(response, url):
-                await response.discard()
-                raise NoReferrersError(f"{response.request}: no referrers API, status {response.status}")
-            if response.status != 200:
-                raise await self._refusal(response)
-            try:
-                return parse_referrers(await response.read(MAX_MANIFEST_SIZE)), self._next_page(response)
-            except InvalidListingError as error:
-                raise NoReferrersError(f"{response.request}: {error}") from None
-
-    def _next_page(self, response: UpstreamResponse) -> URL | None:
-        link = next_link(response.headers.get("Link", ""))
-        target = next_url(response.url, link) if link else None
-        return target if target and target.origin() == self._client.home else None
+    @property
+    def _lists(self) -> Lists:
+        return Lists(self._client, self.source.repository)
 
     async def _tagged_referrers(self, subject: Digest) -> list[bytes]:
         """Return the descriptors of the tag that replaces the API (distribution-spec, "Referrers Tag Schema")."""
+        tag = referrers_tag(subject)
         try:
-            fetched = await self.manifest(referrers_tag(subject))
-            return parse_referrers(fetched.raw)
-        except (UpstreamNotFoundError, InvalidListingError):
+            fetched = await self.manifest(tag)
+        except UpstreamNotFoundError:
             return []
+        try:
+            return parse_referrers(fetched.raw)
+        except InvalidListingError as error:
+            raise UpstreamBrokenError(f"referrers of {self.source}@{subject} by tag {tag}: {error}") from None
 
     def _open(
-        self, method: str, path: str, headers: Mapping[str, str], query: Mapping[str, str] | None = None
+        self, method: str, path: str, headers: Mapping[str, str]
     ) -> AbstractAsyncContextManager[UpstreamResponse]:
         repository = self.source.repository
-        url = self._client.home.with_path(f"/v2/{repository}/{path}").with_query(query)
+        url = self._client.home.with_path(f"/v2/{repository}/{path}")
         return self._client.open(method, url, repository, headers)
 
     async def _refusal(self, response: UpstreamResponse) -> UpstreamError:
@@ -245,10 +199,3 @@ def digest_header(response: UpstreamResponse) -> Digest | None:
         return Digest.parse(response.headers.get("Docker-Content-Digest", ""))
     except InvalidDigestError:
         return None
-
-
-def lacks_referrers(response: UpstreamResponse, requested: URL) -> bool:
-    """Return whether the response shows that the registry has no referrers API."""
-    if response.status in (200, 408, 429):
-        return False
-    return 300 <= response.status < 500 or response.status == 501 or response.url != requested

@@ -13,7 +13,7 @@ from registry_proxy.oci import media_types
 from registry_proxy.oci.errors import ErrorCode, RegistryError
 from registry_proxy.oci.manifest import parse_manifest
 from registry_proxy.policy.freshness import UpstreamFailure
-from registry_proxy.upstream.base import FetchedManifest, TagPage, UpstreamError
+from registry_proxy.upstream.base import FetchedManifest, TagPage, TagQuery, UpstreamError, cut_page
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # The maximum length of a page, also if the client requests more (CVE-2023-2253, distribution).
-MAX_PAGE = 1000
+MAX_CATALOG_PAGE = 1000
 
 
 class Tags:
@@ -41,9 +41,9 @@ class Tags:
         self._single_flight = single_flight
 
     async def get(
-        self, remote: RemoteRepository, limit: int | None, last: str | None, *, may_be_stale: bool = False
+        self, remote: RemoteRepository, query: TagQuery, *, may_be_stale: bool = False
     ) -> tuple[TagPage, Outcome]:
-        """Return one page of at most `limit` tags after the tag `last`. Raise RegistryError.
+        """Return one page of tags. Raise RegistryError.
 
         The cached tags are not all tags, and most clients do not notice it. In an outage they are listed only if the
         list `may_be_stale`.
@@ -52,32 +52,29 @@ class Tags:
         if (
             may_be_stale
             and not self._breakers.may_ask(source)
-            and (cached := self._cached(source, limit, last)) is not None
+            and (cached := self._cached(source, query)) is not None
         ):
             return cached, Outcome.STALE
 
         def request() -> Awaitable[TagPage]:
-            return self._breakers.ask(source, remote.tags(limit, last), for_cached=False)
+            return self._breakers.ask(source, remote.tags(query), for_cached=False)
 
         try:
-            page = await self._single_flight.do((source, limit, last), request)
+            return await self._single_flight.do((source, query), request), Outcome.UPSTREAM
         except UpstreamError as error:
             is_outage = classify_failure(error) is UpstreamFailure.OUTAGE
-            cached = self._cached(source, limit, last) if is_outage else None
+            cached = self._cached(source, query) if is_outage else None
             if cached is None or not may_be_stale:
                 failure = to_registry_error(error, source.registry, ErrorCode.NAME_UNKNOWN)
                 raise (_with_hint(failure) if cached else failure) from error
             log.warning("tag list of %s served from the cache: %s", source, error)
             return cached, Outcome.STALE
-        return page, Outcome.UPSTREAM
 
-    def _cached(self, source: Source, limit: int | None, last: str | None) -> TagPage | None:
+    def _cached(self, source: Source, query: TagQuery) -> TagPage | None:
         known = self._index.tags(source)
         if not known:
             return None
-        rest = [tag for tag in known if last is None or tag > last]
-        page = rest if limit is None else rest[:limit]
-        return TagPage(tuple(page), more=len(page) < len(rest) and bool(page))
+        return cut_page(tuple(tag for tag in known if query.last is None or tag > query.last), query, None)
 
 
 class ReferrersList:
