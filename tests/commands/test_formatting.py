@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from registry_proxy.commands.formatting import ago, count_text, percent, size_text, timestamp
+from registry_proxy.commands.formatting import ago, count_text, local_time, percent, size_text, timestamp
 
 
 @pytest.mark.parametrize(
@@ -47,6 +49,16 @@ def test_times_are_told_by_their_distance(at: float | None, text: str) -> None:
 
 def test_shares_of_nothing_are_none() -> None:
     assert (percent(1, 3), percent(0, 0)) == ("33 %", "-")
+
+
+def test_times_for_people_name_their_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        assert local_time(86400.0) == "1970-01-02 05:30 IST"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_programs_get_times_in_utc() -> None:

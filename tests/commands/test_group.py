@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.commands.program import PROGRAM
 from tests.kit.certificates import Authority
 
 from registry_proxy import __version__
@@ -15,8 +17,45 @@ if TYPE_CHECKING:
     from tests.commands.program import Program
 
 
-def test_the_version_is_shown(program: Program) -> None:
-    assert program("--version").stdout == f"registry-proxy {__version__}\n"
+@pytest.mark.parametrize("argument", ["--version", "version"])
+def test_the_version_is_shown(program: Program, argument: str) -> None:
+    assert program(argument).stdout == f"registry-proxy {__version__}\n"
+
+
+def test_help_shows_what_the_option_of_the_command_shows(program: Program) -> None:
+    assert program("help", "ls").stdout == program("ls", "--help").stdout
+    assert program("help").stdout == program("--help").stdout
+    assert "Did you mean 'ls'?" in program("help", "lss", code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("registry-proxy check-", ["check-config"]),
+        ("registry-proxy help stat", ["status"]),
+        ("registry-proxy ls --so", ["--sort"]),
+        ("registry-proxy ls --sort u", ["used"]),
+        ("registry-proxy ls --bogus x", []),
+        ("registry-proxy bogus --", ["--debug", "--version", "--install-completion", "--show-completion"]),
+    ],
+)
+def test_commands_options_and_values_are_completed(
+    program: Program, words: str, completed: list[str]
+) -> None:
+    script = program("version", _REGISTRY_PROXY_COMPLETE="source_bash").stdout
+    # As bash calls the function that the script defines.
+    typed = " ".join(words.split())
+    ask = f"COMP_WORDS=({typed}); COMP_CWORD={len(typed.split()) - 1}; _registry_proxy_completion {PROGRAM}"
+    done = subprocess.run(
+        ["bash", "-c", f'{script}\n{ask}; printf "%s\\n" "${{COMPREPLY[@]}}"'],
+        env=program.environ,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stderr == ""
+    assert done.stdout.split()[: len(completed)] == completed
 
 
 @pytest.mark.parametrize("command", COMMANDS)

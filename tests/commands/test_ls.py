@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import json
+import resource
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.kit import images
+from tests.kit.many_images import fill
 
 from registry_proxy.commands.image_patterns import Names
 from registry_proxy.config import load
@@ -14,6 +17,7 @@ from registry_proxy.upstream.presets import PRESETS
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.commands.program import Program
     from tests.commands.server import Site
     from tests.kit.remote import RemoteUpstream
 
@@ -90,3 +94,36 @@ def test_what_fits_nothing_is_told(site: Site) -> None:
     assert site.json("ls", "nothing*", code=1) == []
     assert site.json("ls") == []
     assert "the cache is empty" in site.run("ls").stderr
+
+
+def test_the_largest_or_latest_images_are_listed_first_and_no_more_than_asked_for(program: Program) -> None:
+    fill(program.folder / "store", 30)
+    listed = json.loads(program("ls", "--json", "--sort", "used", "--limit", "2").stdout)
+    assert [(each["image"], each["tag"]) for each in listed] == [
+        ("docker.io/acme/app2", "v9"),
+        ("docker.io/acme/app2", "v8"),
+    ]
+    by_size = [each["bytes"] for each in json.loads(program("ls", "--json", "--sort", "size").stdout)]
+    assert by_size == sorted(by_size, reverse=True)
+    shown = program("ls", "acme/app1", "--limit", "3")
+    assert [line.split()[:2] for line in shown.stdout.splitlines()[2:]] == [
+        ["docker.io/acme/app1", f"v{number}"] for number in range(3)
+    ]
+    assert shown.stderr == "3 of 10 images\n"
+    assert "--limit" in program("ls", "--limit", "0", code=2).stderr
+
+
+def test_two_thousand_images_take_no_longer_than_the_start_of_the_program(program: Program) -> None:
+    fill(program.folder / "store", 2000)
+
+    def seconds(command: str) -> float:
+        """Processor time: other programs on this machine do not count."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        output = program(command).stdout
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert command != "ls" or output.count("docker.io/acme/app") == 2000
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    start = min(seconds("--version") for _ in range(3))
+    for command in ("ls", "status"):
+        assert min(seconds(command) for _ in range(3)) < 2.4 * start

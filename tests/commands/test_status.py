@@ -76,6 +76,25 @@ def test_stale_and_passed_answers_are_told_apart(site: Site, hub: RemoteUpstream
     assert site.json("status")["bytes_allowed"] == 50_000
 
 
+def test_the_first_pull_saves_nothing_and_the_second_one_its_size(site: Site, hub: RemoteUpstream) -> None:
+    pushed = images.image(layers=1, layer_size=100_000)
+    [layer] = pushed.layers
+    hub.push("library/alpine", pushed, "latest")
+    with site.serving() as server:
+        server.get("library/alpine/manifests/latest")
+        # The whole layer is downloaded, and the client receives one byte of it.
+        server.get(f"library/alpine/blobs/{layer.digest}", Range="bytes=0-0")
+        server.until(lambda: site.file(layer.digest).exists())
+    first = of_hub(site.json("status"))
+    assert first["bytes_fetched"] > first["bytes_served"] + 90_000
+    assert first["bytes_saved"] == 0
+    assert " 0 B" in next(line for line in site.run("status").stdout.splitlines() if "docker.io" in line)
+    with site.serving() as server:
+        for _ in range(2):
+            server.blob(layer)
+    assert 90_000 < of_hub(site.json("status"))["bytes_saved"] <= layer.size
+
+
 def test_counts_outlive_the_server_and_add_up(site: Site, hub: RemoteUpstream) -> None:
     hub.push("library/alpine", images.image(), "latest")
     for _ in range(2):

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
         ("[server]\ngrace_period = '1 min'", "server.grace_period", '"1 min" is not a duration', '"5m"'),
         ("[server]\ngrace_period = true", "server.grace_period", "true is not a duration", '"5m"'),
         ("[server]\nheader_timeout = 0", "server.header_timeout", "0 is out of range", "greater than 0"),
-        ("[storage]\nmax_size = '1G'", "storage.max_size", '"1G" is not a size', '"100GiB"'),
+        ("[storage]\nmax_size = '1X'", "storage.max_size", '"1X" is not a size', '"100GiB"'),
         ("[storage]\nmax_size = 1.5", "storage.max_size", "1.5 is not a size", '"100GiB"'),
         ("[storage]\npath = ''", "storage.path", "is not a path", "/var/lib/registry-proxy"),
         ("[storage]\npath = 1", "storage.path", "1 must be a string", "quotes"),

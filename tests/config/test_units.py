@@ -66,13 +66,20 @@ def test_a_formatted_duration_reads_back(milliseconds: int) -> None:
         ("2TiB", 2_199_023_255_552),
         ("1.5 GiB", 1_610_612_736),
         ("1gib", 1_073_741_824),
+        ("100G", 100_000_000_000),
+        ("100Gi", 107_374_182_400),
+        ("1.5T", 1_500_000_000_000),
+        ("64k", 64_000),
+        ("500m", 500_000_000),
     ],
 )
 def test_sizes_are_read(text: str | int, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "GiB", "1 G B", "-1", -1, "1G", "1.5.5GB", "1XB", "1e9", "ten GB"])
+@pytest.mark.parametrize(
+    "text", ["", "GiB", "1 G B", "-1", -1, "1I", "1bg", "1.5.5GB", "1XB", "1e9", "ten GB"]
+)
 def test_what_is_not_a_size_is_refused(text: str | int) -> None:
     with pytest.raises(InvalidValueError, match="is not a size"):
         parse_size(text)

@@ -35,7 +35,7 @@ from registry_proxy.maintenance.importing import (
     RepositoryDone,
 )
 from registry_proxy.service.site import open_distribution, open_site
-from registry_proxy.service.wiring.upstreams import preset_of
+from registry_proxy.service.wiring.presets import preset_of
 
 if TYPE_CHECKING:
     from rich.console import Console

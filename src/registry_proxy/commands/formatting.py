@@ -42,6 +42,11 @@ def ago(at: float | None, now: float) -> str:
     return "just now"
 
 
+def local_time(at: float) -> str:
+    """Return a time for people, in this machine's time zone, which it names."""
+    return f"{datetime.fromtimestamp(at, UTC).astimezone():%Y-%m-%d %H:%M %Z}"
+
+
 def timestamp(at: float | None) -> str | None:
     """Return a time for programs (RFC 3339, in UTC), or None for never."""
     if not at:

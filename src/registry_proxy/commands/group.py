@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typer._click import Command, Context
 
 _PACKAGE = "registry_proxy.commands"
+VERSION = f"registry-proxy {__version__}"
 # The object of each command, as MODULE:NAME in this package, and its line in the list of commands.
 COMMANDS = {
     "serve": ("serve:serve", "Run the server."),
@@ -37,6 +38,8 @@ COMMANDS = {
     "verify": ("verify:verify", "Check all cached content."),
     "install": ("install.command:install", "Install the server as a service."),
     "uninstall": ("install.command:uninstall", "Remove the service, and keep the cached content."),
+    "help": ("help:help_", "Print the help of a command."),
+    "version": ("version:version", "Print the version."),
 }
 
 
@@ -52,7 +55,9 @@ class LazyGroup(TyperGroup):
 
     def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
         name, _, rest = super().resolve_command(ctx, args)
-        place, _ = COMMANDS[name or args[0]]
+        if name is None:  # only during the completion of a command line
+            return None, None, rest
+        place, _ = COMMANDS[name]
         return name, typer.main.get_command(resolve_name(f"{_PACKAGE}.{place}")), rest
 
 
@@ -94,7 +99,6 @@ def _program(options: _Options) -> typer.Typer:
         help="Read-only pull-through cache for container images.",
         epilog="Example: registry-proxy serve",
         no_args_is_help=True,
-        add_completion=False,
         # Plain text: rich's help would cost a worker memory.
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
@@ -115,5 +119,5 @@ def _program(options: _Options) -> typer.Typer:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"registry-proxy {__version__}")
+        typer.echo(VERSION)
         raise typer.Exit

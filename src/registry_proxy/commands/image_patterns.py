@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from registry_proxy.commands.common import UsageError
 from registry_proxy.oci.image_name import parse_image_name
 from registry_proxy.oci.reference import InvalidDigestError, InvalidNameError, InvalidTagError, Source
-from registry_proxy.service.wiring.upstreams import preset_of
+from registry_proxy.service.wiring.presets import preset_of
 from registry_proxy.upstream.presets import PRESETS
 
 if TYPE_CHECKING:

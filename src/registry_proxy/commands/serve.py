@@ -5,8 +5,8 @@ from __future__ import annotations
 import typer
 
 from registry_proxy.commands.common import ConfigOption, FailedError, command, settings_loader
-from registry_proxy.service import run
 from registry_proxy.service.errors import StartError
+from registry_proxy.service.supervisor import run
 
 
 @command("Example: registry-proxy serve --config registry-proxy.toml")

@@ -19,7 +19,7 @@ from registry_proxy.cache.results import Outcome
 from registry_proxy.commands.common import ConfigOption, JsonOption, command, settings_loader
 from registry_proxy.commands.compose_file import require_store
 from registry_proxy.commands.console import make_console, make_table
-from registry_proxy.commands.formatting import ago, count_text, percent, size_text, timestamp
+from registry_proxy.commands.formatting import ago, count_text, local_time, percent, size_text, timestamp
 from registry_proxy.maintenance.status import StatusReader
 from registry_proxy.service.site import read_site
 
@@ -130,8 +130,7 @@ def _summary(state: Status, settings: Settings) -> Table:
     else:
         table.add_row("Budget", f"{size_text(state.used)}, no limit")
     if state.since:
-        moment = time.strftime("%Y-%m-%d %H:%M", time.localtime(state.since))
-        table.add_row("Counted", f"since {moment}")
+        table.add_row("Counted", f"since {local_time(state.since)}")
     return table
 
 

@@ -7,11 +7,12 @@ import re
 from dataclasses import dataclass
 
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+# With and without the unit "B": 100G is 100GB, as 100Gi is 100GiB (the notation of Kubernetes).
 _BYTES: dict[str, int] = {
     "": 1,
     "b": 1,
-    **{f"{prefix}b": 1000**power for power, prefix in enumerate("kmgtp", 1)},
-    **{f"{prefix}ib": 1024**power for power, prefix in enumerate("kmgtp", 1)},
+    **{f"{prefix}{b}": 1000**power for power, prefix in enumerate("kmgtp", 1) for b in ("", "b")},
+    **{f"{prefix}i{b}": 1024**power for power, prefix in enumerate("kmgtp", 1) for b in ("", "b")},
 }
 _DURATION_PART = re.compile(r"(\d{1,9})(ms|[smhdw])", re.ASCII)
 _DURATION = re.compile(rf"(?:{_DURATION_PART.pattern})+", re.ASCII)
@@ -50,7 +51,7 @@ def format_duration(seconds: float) -> str:
 
 
 def parse_size(text: str | int) -> int:
-    """Return the bytes in `100GiB`, `1.5 TB` or a plain number of bytes. Raise InvalidValueError."""
+    """Return the bytes in `100GiB`, `1.5 TB`, `100G` or a plain number of bytes. Raise InvalidValueError."""
     match = _SIZE.fullmatch(str(text).strip())
     unit = _BYTES.get(match[2].lower()) if match else None
     if match is None or unit is None:

@@ -65,22 +65,29 @@ _USAGE = """
     FROM held LEFT JOIN content USING (digest) GROUP BY registry ORDER BY registry
 """
 # Tags, and manifests without a reference in their repository: pulled by digest, or left behind by a changed tag.
+# SQLite keeps the order of a CROSS JOIN: there are few manifests, and the planner would begin with the many links.
 _IMAGES = """
     WITH image (repository, name, digest, checked_at) AS (
         SELECT repository, name, digest, checked_at FROM tag WHERE instr(name, ':') = 0
         UNION ALL
-        SELECT repository, NULL, digest, confirmed_at FROM link AS mine JOIN content USING (digest)
+        SELECT repository, NULL, digest, confirmed_at FROM content CROSS JOIN link AS mine USING (digest)
         WHERE media_type IS NOT NULL
         AND NOT EXISTS (SELECT 1 FROM tag WHERE repository = mine.repository AND digest = mine.digest)
         AND NOT EXISTS (
-            SELECT 1 FROM child JOIN link AS parent ON parent.digest = child.manifest
+            SELECT 1 FROM child CROSS JOIN link AS parent ON parent.digest = child.manifest
             WHERE child.digest = mine.digest AND parent.repository = mine.repository
         )
     )
     SELECT registry, full_name, image.name, image.digest, checked_at, content.used_at, (
-        WITH RECURSIVE part (digest) AS (
-            SELECT image.digest UNION SELECT child.digest FROM part JOIN child ON child.manifest = part.digest
-        ) SELECT coalesce(sum(size), 0) FROM part JOIN content USING (digest)
+        WITH RECURSIVE part (digest, size, media_type) AS (
+            SELECT digest, size, media_type FROM content WHERE digest = image.digest
+            UNION
+            SELECT below.digest, below.size, below.media_type
+            FROM part
+            CROSS JOIN child ON manifest = part.digest
+            CROSS JOIN content AS below ON below.digest = child.digest
+            WHERE part.media_type IS NOT NULL
+        ) SELECT coalesce(sum(size), 0) FROM part
     )
     FROM image JOIN repository ON repository.id = image.repository LEFT JOIN content USING (digest)
     WHERE ?1 IS NULL OR registry = ?1 ORDER BY full_name, image.name IS NULL, image.name, image.digest

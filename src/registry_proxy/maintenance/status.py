@@ -33,8 +33,12 @@ class RegistryStatus:
 
     @property
     def saved(self) -> int:
-        """Bytes that the upstream did not have to send. Negative while clients have pulled less than was fetched."""
-        return self.served - self.fetched
+        """Bytes that the upstream did not have to send.
+
+        More bytes are fetched than served as long as nothing is pulled twice: requests for tokens and confirmations,
+        and transfers that a client did not wait for. Then nothing was saved.
+        """
+        return max(0, self.served - self.fetched)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from registry_proxy.commands.password_input import (
 )
 from registry_proxy.config.settings import UpstreamSettings
 from registry_proxy.config.types import Username
-from registry_proxy.service.wiring.upstreams import preset_of
+from registry_proxy.service.wiring.presets import preset_of
 from registry_proxy.upstream.auth.credentials import Credentials
 from registry_proxy.upstream.presets import PRESETS
 

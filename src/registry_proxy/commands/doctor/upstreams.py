@@ -14,7 +14,8 @@ from registry_proxy.commands.config.credential_check import try_credentials
 from registry_proxy.commands.doctor.findings import Check, Finding, fail, ok, warn
 from registry_proxy.oci.reference import Repository, Tag
 from registry_proxy.service.wiring.credentials import build_provider
-from registry_proxy.service.wiring.upstreams import DEFAULT_REGISTRY, open_upstream, preset_of
+from registry_proxy.service.wiring.presets import DEFAULT_REGISTRY, preset_of
+from registry_proxy.service.wiring.upstreams import open_upstream
 from registry_proxy.upstream.base import UpstreamDeniedError, UpstreamError, UpstreamLimitedError
 
 if TYPE_CHECKING:

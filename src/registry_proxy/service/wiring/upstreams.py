@@ -12,7 +12,7 @@ from yarl import URL
 from registry_proxy.aio.tasks import background_tasks
 from registry_proxy.server.routes import Router
 from registry_proxy.service.wiring.credentials import build_provider
-from registry_proxy.upstream.presets import PRESETS, Preset
+from registry_proxy.service.wiring.presets import DEFAULT_REGISTRY, preset_of
 from registry_proxy.upstream.transport import Transport
 from registry_proxy.upstream.upstream import RegistryUpstream
 
@@ -20,26 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
     from registry_proxy.aio.tasks import BackgroundTasks
-    from registry_proxy.config import Settings, UpstreamSettings
+    from registry_proxy.config import Settings
     from registry_proxy.observe.observer import Observer
     from registry_proxy.upstream.auth.credentials import CredentialProvider
     from registry_proxy.upstream.base import Upstream
-
-# The registry of an image name without one, for every client.
-DEFAULT_REGISTRY = "docker.io"
-
-
-def preset_of(name: str, settings: UpstreamSettings) -> Preset:
-    """Return the preset of the registry, with the configured values."""
-    known = next((preset for preset in PRESETS if preset.name == name), None)
-    return Preset(
-        name,
-        settings.registry,
-        settings.url,
-        aliases=known.aliases if known else (),
-        realm_hosts=frozenset(settings.realms) | (known.realm_hosts if known else frozenset()),
-        library=known.library if known else settings.registry == DEFAULT_REGISTRY,
-    )
+    from registry_proxy.upstream.presets import Preset
 
 
 def build_upstreams(
