@@ -1,8 +1,10 @@
 # `make help` lists the targets. Variables: PYTHON (which Python makes the environment), ARGS (for the
-# program that runs), KIND (of installation), WORKERS (processes that run tests side by side).
+# program that runs), KIND (of installation), WORKERS (processes that run tests side by side), PARSER and SECONDS (to fuzz).
 
 PYTHON ?= python3
 WORKERS ?= 2
+PARSER ?= request
+SECONDS ?= 60
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -15,7 +17,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help config run install uninstall test test-quick check bench lock clean
+.PHONY: help config run install uninstall test test-quick check bench fuzz lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +52,9 @@ bench: $(VENV)/.dev ## Measure side by side with Debian's docker-registry
 	$(BIN)/python -m tests.kit.debian
 	$(BIN)/python -m bench $(ARGS)
 
+fuzz: $(VENV)/.fuzz ## Fuzz one parser for longer than the tests do: PARSER=link SECONDS=600
+	$(BIN)/python -m tests.fuzz $(PARSER) --seconds $(SECONDS) --corpus .fuzz/$(PARSER) $(ARGS)
+
 # The oldest Python that is supported needs the most packages, so its lock serves all.
 lock: $(VENV)/.dev ## Lock the newest dependencies that pyproject.toml allows
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
@@ -61,7 +66,7 @@ lock: $(VENV)/.dev ## Lock the newest dependencies that pyproject.toml allows
 		--constraint requirements/build.txt --output-file requirements/dev.txt -
 
 clean: ## Delete the environment and all built files, and keep the cached content
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz .import_linter_cache
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # A changed lock creates a new environment, so that nothing of the old one is left.
@@ -83,4 +88,10 @@ $(VENV)/.project: $(VENV)/.runtime pyproject.toml
 $(VENV)/.dev: $(VENV)/.project requirements/dev.txt
 	@echo "Installing the packages for the tests ..."
 	@$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# Not locked: nothing else uses it, and it exists for few versions of Python.
+$(VENV)/.fuzz: $(VENV)/.dev
+	@echo "Installing atheris ..."
+	@$(PIP_INSTALL) atheris==3.0.0
 	@touch $@

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from tests.cache.blobs import MIB, blob, fetch, hold, stored
 from tests.cache.harness import REPOSITORY, Reading, Site, read
 from tests.kit import images
 from tests.kit.faults import Corrupt, Tamper
+from tests.kit.waiting import TIMEOUT
 from tests.storage.disks import broken, small_disk
 
 from registry_proxy.cache.results import Outcome
@@ -274,3 +276,35 @@ class TestDamage:
         assert manifest.kind == "manifest"
         assert [request.kind for request in samples] == ["blob"] * len(image.blobs)
         assert all(request.sent <= 64 * 1024 for request in samples)
+
+
+class TestSlowDisk:
+    async def test_syncs_that_hang_delay_no_read(self, tmp_path: Path) -> None:
+        image, blobs = images.image(), [blob(seed) for seed in range(24)]
+        ends, sync = threading.Event(), os.fdatasync
+
+        def hang(descriptor: int) -> None:
+            ends.wait(TIMEOUT)
+            sync(descriptor)
+
+        async with Site(tmp_path) as site:
+            await site.simulate()
+            site.simulated.push(REPOSITORY, image, "latest")
+            hold(site, *blobs)
+            async with site.worker() as worker:
+                await worker.manifest("latest")
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(os, "fdatasync", hang)
+                async with site.worker() as worker, asyncio.timeout(TIMEOUT):
+                    try:
+                        # The clients have their bytes; the commits wait for the disk.
+                        assert [await worker.pull(each.digest) for each in blobs] == [
+                            each.raw for each in blobs
+                        ]
+                        assert (await worker.manifest("latest")).outcome is Outcome.HIT
+                        assert not ends.is_set()
+                    finally:
+                        ends.set()
+                    for each in blobs:
+                        await worker.settled(each.digest)
+                        assert worker.is_stored(each.digest)

@@ -16,7 +16,7 @@ from tests.kit.processes import Daemon, Local
 from tests.kit.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 PROGRAM = str(Path(sys.executable).with_name("registry-proxy"))
 _LISTENING = re.compile(r"listening on (?:127\.0\.0\.1:|\('127\.0\.0\.1', )(\d+)")
@@ -31,9 +31,12 @@ class Program:
         settings: Mapping[str, Mapping[str, object]],
         *,
         container: bool = False,
+        wrapper: Sequence[str] = (),
     ) -> None:
         # As in a container: its first process, which inherits all orphans.
         self._prefix = ["unshare", "--pid", "--fork", "--kill-child", "--"] if container else []
+        # A program that becomes the server.
+        self._wrapper = wrapper
         self.folder = folder
         self.store = folder / "store"
         self.config = folder / "registry-proxy.toml"
@@ -61,7 +64,10 @@ class Program:
         self.log.write_bytes(b"")
         env = {"HOME": str(self.folder)}
         self.daemon = Daemon(
-            Local(), [*self._prefix, PROGRAM, "serve", "--config", str(self.config)], self.log, env=env
+            Local(),
+            [*self._prefix, *self._wrapper, PROGRAM, "serve", "--config", str(self.config)],
+            self.log,
+            env=env,
         )
         self.daemon.wait_until(lambda: _LISTENING.search(self.said()) is not None)
         found = _LISTENING.search(self.said())

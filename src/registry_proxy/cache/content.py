@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from registry_proxy.aio.pools import HOUSEKEEPING
 from registry_proxy.index.base import IndexFailedError
 from registry_proxy.storage.base import StoreError
 
@@ -77,7 +77,7 @@ class ContentStore:
         with log_index_errors(f"recording the loss of {digest}"):
             await self._index.forget([digest])
         try:
-            await asyncio.to_thread(self._store.delete, digest)
+            await HOUSEKEEPING.run(self._store.delete, digest)
         except StoreError as error:
             log.error("cannot delete damaged %s: %s. Check the disk.", digest, error)  # noqa: TRY400
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from registry_proxy.aio.pools import HOUSEKEEPING
 from registry_proxy.policy.eviction import Candidate, Excess, excess, select_victims
 from registry_proxy.storage.base import StoreError
 
@@ -130,7 +131,7 @@ class Evictor:
         now = self._clock()
         await asyncio.gather(*(self._index.reserve(victim.digest, victim.size, now) for victim in victims))
         await self._index.forget(digests)
-        await asyncio.to_thread(self._delete_all, digests)
+        await HOUSEKEEPING.run(self._delete_all, digests)
         await asyncio.gather(*(self._index.release(digest) for digest in digests))
 
     def _delete_all(self, digests: list[Digest]) -> None:
@@ -143,7 +144,7 @@ class Evictor:
     async def _remove_abandoned(self, age: float) -> None:
         """Delete ingests that no process has resumed for `age` seconds."""
         older_than = self._clock() - age
-        removed = await asyncio.to_thread(self._store.remove_abandoned_ingests, older_than)
+        removed = await HOUSEKEEPING.run(self._store.remove_abandoned_ingests, older_than)
         for digest in removed:
             await self._index.release(digest)
 

@@ -8,6 +8,7 @@ import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from registry_proxy.aio.pools import READING
 from registry_proxy.cache.content import log_index_errors
 from registry_proxy.cache.failures import classify_failure, to_registry_error
 from registry_proxy.cache.results import Outcome
@@ -147,7 +148,7 @@ class Links:
             stop = min(start + _SAMPLE, stored.size)
             if stop == start:
                 return await remote.probe_blob(digest)  # an empty blob has nothing to hide
-            expected = await asyncio.to_thread(os.pread, stored.file.fileno(), stop - start, start)
+            expected = await READING.run(os.pread, stored.file.fileno(), stop - start, start)
             if await remote.sample(digest, start, stop) != expected:
                 text = (
                     f"the bytes of {remote.source}@{digest} do not match the digest, or it does not have them"

@@ -6,12 +6,12 @@ batched in a thread.
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+from registry_proxy.aio.pools import SURVEYS
 from registry_proxy.index import writes
 from registry_proxy.index.base import Content, Count, Image, IndexFailedError, Link, RegistryUsage, TagRecord
 from registry_proxy.index.database import connect_reader, open_database, open_for_reading
@@ -150,12 +150,12 @@ class SqliteReader:
         return {from_key(key): size for key, size in self._rows("SELECT digest, size FROM reservation")}
 
     async def usage(self) -> list[RegistryUsage]:
-        return [RegistryUsage(*row) for row in await asyncio.to_thread(self._survey, _USAGE)]
+        return [RegistryUsage(*row) for row in await SURVEYS.run(self._survey, _USAGE)]
 
     async def images(self, registry: str | None) -> list[Image]:
         return [
             Image(to_source(of, full_name), tag, from_key(key), size, checked_at, used_at)
-            for of, full_name, tag, key, checked_at, used_at, size in await asyncio.to_thread(
+            for of, full_name, tag, key, checked_at, used_at, size in await SURVEYS.run(
                 self._survey, _IMAGES, registry
             )
         ]

@@ -10,6 +10,7 @@ from itertools import groupby
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from registry_proxy.aio.pools import SURVEYS
 from registry_proxy.index.base import IndexFailedError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class BatchingWriter:
         if not self._closed:
             self._closed = True
             self._queue.put(None)
-        await asyncio.to_thread(self._thread.join)
+        await SURVEYS.run(self._thread.join)
 
     def _run(self) -> None:
         more = True

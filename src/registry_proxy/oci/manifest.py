@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from registry_proxy.oci import media_types
+from registry_proxy.oci.documents import InvalidDocumentError, decode_document
 from registry_proxy.oci.reference import Digest, InvalidDigestError
 
 # The limit of registries (distribution: 4 MiB). Larger manifests are an attack on memory.
@@ -64,9 +65,6 @@ class _Document(msgspec.Struct, rename="camel"):
     subject: _Descriptor | None = None
 
 
-_decoder = msgspec.json.Decoder(_Document)
-
-
 def parse_manifest(raw: bytes, content_type: str, expected: Digest | None = None) -> Manifest:
     """Parse a manifest that a registry sent as `content_type` (a `Content-Type` value).
 
@@ -79,8 +77,8 @@ def parse_manifest(raw: bytes, content_type: str, expected: Digest | None = None
     if expected and digest != expected:
         raise InvalidManifestError(f"the bytes have the digest {digest}, not {expected}")
     try:
-        document = _decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        document = decode_document(raw, _Document)
+    except InvalidDocumentError as error:
         raise InvalidManifestError(f"the document is not a manifest: {error}") from None
     media_type = _media_type(document, content_type)
     try:

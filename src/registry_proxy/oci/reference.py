@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 REPOSITORY_NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
-_TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}", re.ASCII)
+TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}", re.ASCII)
 
 # Clients limit the full name, including the registry, to 255 characters.
 MAX_REPOSITORY_LENGTH = 255
@@ -50,7 +50,7 @@ class Tag:
     name: str
 
     def __post_init__(self) -> None:
-        if not _TAG.fullmatch(self.name):
+        if not TAG.fullmatch(self.name):
             raise InvalidTagError(f"{self.name[:80]!r} is not a tag")
 
     def __str__(self) -> str:

@@ -69,13 +69,22 @@ class NamePatterns:
     """Patterns for names. `*` matches any characters, and case is ignored."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
-        expressions = [".*".join(map(re.escape, pattern.split("*"))) for pattern in patterns]
         never = "(?!)"
-        self._expression = re.compile("|".join(expressions or [never]), re.IGNORECASE | re.DOTALL)
+        expressions = [*map(_expression, patterns)] or [never]
+        self._expression = re.compile("|".join(expressions), re.IGNORECASE | re.DOTALL)
 
     def allow(self, names: Iterable[str]) -> bool:
         """Return whether one of a certificate's names matches a pattern."""
         return any(self._expression.fullmatch(name) for name in names)
+
+
+def _expression(pattern: str) -> str:
+    """Return the regular expression of a pattern. It never tries another place for a piece that it has found."""
+    first, *rest = map(re.escape, pattern.split("*"))
+    if not rest:
+        return first
+    *middle, last = rest
+    return first + "".join(f"(?>.*?{piece})" for piece in middle) + f".*{last}"
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from registry_proxy.aio.pools import finish_storing
 from registry_proxy.aio.tasks import BackgroundTasks
 from registry_proxy.cache.cache import Cache, Timing
 from registry_proxy.config import ConfigError
@@ -100,6 +101,7 @@ class Worker:
             finally:
                 for upstream in self._upstreams.values():
                     await upstream.close()
+                await finish_storing()
 
     async def _serve(self, site: Site[Index], executor: ThreadPoolExecutor) -> None:
         async with asyncio.TaskGroup() as tasks:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from registry_proxy.atomic_files import write_private
+from registry_proxy.oci.documents import InvalidDocumentError, decode_document
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,8 +30,8 @@ class LastFailure(msgspec.Struct, frozen=True):
     def load(cls, path: Path) -> LastFailure | None:
         """Return the failure recorded in a file, or None if the file is missing or unreadable."""
         try:
-            return msgspec.json.decode(path.read_bytes(), type=cls)
-        except (OSError, msgspec.DecodeError):
+            return decode_document(path.read_bytes(), cls)
+        except (OSError, InvalidDocumentError):
             return None
 
     def save(self, path: Path) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from yarl import URL
-
+from registry_proxy.aio.pools import parse
 from registry_proxy.oci import media_types
 from registry_proxy.oci.manifest import MAX_MANIFEST_SIZE
 from registry_proxy.upstream.base import (
@@ -23,9 +22,12 @@ from registry_proxy.upstream.listings import (
     parse_referrers,
     parse_tags,
 )
+from registry_proxy.upstream.urls import parse_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
+
+    from yarl import URL
 
     from registry_proxy.oci.reference import Digest, Repository
     from registry_proxy.upstream.repository import RegistryClient
@@ -61,21 +63,21 @@ class Lists:
         """Return one page of tags, see `RemoteRepository.tags`."""
         asked = self._url("tags/list")
         first = await self._page(asked.with_query(query.fields), {}, _MAX_TAG_LIST)
-        tags, following = _tags(first), None
+        tags, following = await _tags(first), None
         if first.following is not None and first.following.with_query(None) == asked:
             following = TagQuery(tuple(first.following.query.items()))
         else:
             # Pages of another host, to which the registry redirects. A redirect may drop the query of the next page.
             async for page in self._after(first, {}, _MAX_TAG_LIST):
-                tags += _tags(page)
+                tags += await _tags(page)
         return cut_page(tags, query, following)
 
     async def referrers(self, subject: Digest) -> list[bytes]:
         """Return the descriptors of all referrers, unparsed. Raise NoReferrersError if there is no such API."""
         first = await self._first_referrers(self._url(f"referrers/{subject}"))
-        found = _referrers(first)
+        found = await _referrers(first)
         async for page in self._after(first, _ACCEPT_INDEX, MAX_MANIFEST_SIZE):
-            found += _referrers(page)
+            found += await _referrers(page)
         return found
 
     async def _first_referrers(self, url: URL) -> Page:
@@ -88,7 +90,7 @@ class Lists:
         except RedirectRefusedError as error:
             raise NoReferrersError(str(error)) from error
         try:
-            parse_referrers(page.raw)
+            await parse(parse_referrers, page.raw)
         except InvalidListingError as error:
             raise NoReferrersError(f"GET {page.url}: {error}") from None
         return page
@@ -131,7 +133,7 @@ def next_page(response: UpstreamResponse) -> URL | None:
         return None
     here = response.url
     try:
-        target = here.join(URL(link)).with_fragment(None)
+        target = here.join(parse_url(link)).with_fragment(None)
         if target.origin() != here.origin():
             # Behind a proxy, registries often do not know their own host name or scheme.
             target = here.with_query(target.query)
@@ -149,15 +151,15 @@ def lacks_referrers(response: UpstreamResponse, requested: URL) -> bool:
     return 300 <= response.status < 500 or response.status == 501 or response.url != requested
 
 
-def _tags(page: Page) -> tuple[str, ...]:
+async def _tags(page: Page) -> tuple[str, ...]:
     try:
-        return parse_tags(page.raw)
+        return await parse(parse_tags, page.raw)
     except InvalidListingError as error:
         raise UpstreamBrokenError(f"GET {page.url.with_query(None)}: {error}") from None
 
 
-def _referrers(page: Page) -> list[bytes]:
+async def _referrers(page: Page) -> list[bytes]:
     try:
-        return parse_referrers(page.raw)
+        return await parse(parse_referrers, page.raw)
     except InvalidListingError as error:
         raise UpstreamBrokenError(f"GET {page.url.with_query(None)}: {error}") from None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import msgspec
 
+from registry_proxy.oci.documents import InvalidDocumentError, decode_document
 from registry_proxy.upstream.base import (
     UpstreamBrokenError,
     UpstreamDeniedError,
@@ -56,8 +57,8 @@ def without_secrets(url: URL) -> URL:
 def error_code(body: bytes) -> str:
     """Return the first error code of a body (distribution-spec, "Error Codes"), or an empty text."""
     try:
-        response = msgspec.json.decode(body, type=_ErrorDocument)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        response = decode_document(body, _ErrorDocument)
+    except InvalidDocumentError:
         return ""
     return response.errors[0].code if response.errors else ""
 
@@ -65,8 +66,8 @@ def error_code(body: bytes) -> str:
 def excerpt(body: bytes) -> str:
     """Return the first error message of a body, or its plain text: printable, at most 200 characters."""
     try:
-        response = msgspec.json.decode(body, type=_ErrorDocument)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        response = decode_document(body, _ErrorDocument)
+    except InvalidDocumentError:
         text = body.decode(errors="replace")
         text = "" if text.lstrip().startswith("<") else text
     else:
@@ -86,9 +87,9 @@ def retry_after(header: str | None, now: float) -> int | None:
         return min(int(text[:9]), _MAX_RETRY_AFTER)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now
+    except (ValueError, OverflowError):
         return None
-    seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now
     return min(max(0, round(seconds)), _MAX_RETRY_AFTER)
 
 

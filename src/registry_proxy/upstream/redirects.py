@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from yarl import URL
-
 from registry_proxy.upstream.failures import RedirectRefusedError, without_secrets
+from registry_proxy.upstream.urls import parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from yarl import URL
 
     from registry_proxy.upstream.response import UpstreamResponse
 
@@ -41,9 +42,8 @@ def next_url(url: URL, location: str) -> URL:
     here = without_secrets(url)
     try:
         # A signature covers the exact spelling: keep it, unless a request line can't contain it.
-        target = url.join(URL(location, encoded=bool(_URL_CHARACTERS.fullmatch(location)))).with_fragment(
-            None
-        )
+        encoded = bool(_URL_CHARACTERS.fullmatch(location))
+        target = url.join(parse_url(location, encoded=encoded)).with_fragment(None)
         target = target.with_host(target.host or "")  # normalised, for comparisons
         valid = target.scheme in ("http", "https") and bool(_HOST.fullmatch(target.raw_host or ""))
     except ValueError:

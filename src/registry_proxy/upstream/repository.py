@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from registry_proxy.aio.pools import parse
 from registry_proxy.oci import media_types
 from registry_proxy.oci.manifest import MAX_MANIFEST_SIZE
 from registry_proxy.oci.ranges import parse_content_range
@@ -150,7 +151,7 @@ class RegistryRepository:
         except UpstreamNotFoundError:
             return []
         try:
-            return parse_referrers(fetched.raw)
+            return await parse(parse_referrers, fetched.raw)
         except InvalidListingError as error:
             raise UpstreamBrokenError(f"referrers of {self.source}@{subject} by tag {tag}: {error}") from None
 

@@ -12,6 +12,7 @@ from registry_proxy import __version__
 from registry_proxy.upstream.addresses import AddressClass, classify
 from registry_proxy.upstream.base import UpstreamBrokenError, UpstreamError, UpstreamTimeoutError
 from registry_proxy.upstream.failures import RedirectRefusedError, describe, reason
+from registry_proxy.upstream.names import NameResolver
 from registry_proxy.upstream.response import Timeouts, UpstreamResponse
 
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ USER_AGENT = f"registry-proxy/{__version__}"
 _MAX_HEADER = 128 * 1024  # bytes; gcr.io sends very large headers
 # In bytes. asyncio receives at most this much at once; aiohttp pauses the socket when twice as much is unread.
 _READ_SIZE = 256 * 1024
+
+# Threads for look-ups of the registry's own name, and of the names in its redirects and challenges. aiohttp has one
+# look-up of a name in progress at a time.
+_OWN_LOOK_UPS = 1
+_OTHER_LOOK_UPS = 4
 
 
 class _AddressRefusedError(OSError):
@@ -75,8 +81,10 @@ class Transport:
         # True: aiohttp's shared context, with the CAs of the operating system or SSL_CERT_FILE. Each further context
         # would cost 1 MB and 35 ms.
         trust = ssl_context or True
-        self._own = self._session(trust, resolver, guarded=False)
-        self._others = self._session(trust, resolver, guarded=True)
+        # Names that redirects lead to must not delay the look-up of the registry itself.
+        self._resolvers = [resolver or NameResolver(threads) for threads in (_OWN_LOOK_UPS, _OTHER_LOOK_UPS)]
+        self._own = self._session(trust, self._resolvers[0], guarded=False)
+        self._others = self._session(trust, self._resolvers[1], guarded=True)
 
     async def send(self, method: str, url: URL, headers: Mapping[str, str]) -> UpstreamResponse:
         """Send a request and return the response after its head, of any status. Redirects are not followed.
@@ -98,9 +106,11 @@ class Transport:
         """Drop all connections."""
         await self._own.close()
         await self._others.close()
+        for resolver in self._resolvers:
+            await resolver.close()
 
     def _session(
-        self, trust: ssl.SSLContext | bool, resolver: AbstractResolver | None, *, guarded: bool
+        self, trust: ssl.SSLContext | bool, resolver: AbstractResolver, *, guarded: bool
     ) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
             ssl=trust,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from registry_proxy.aio.pools import STORING
 from registry_proxy.cache.blobs.fill import StoreStopped
 from registry_proxy.cache.blobs.follow import WrongBytesError, follow
 from registry_proxy.cache.blobs.ingest_writer import IngestWriter
@@ -142,7 +142,7 @@ class Download:
         if size is None or ingest.size > size or not is_own:
             if self._fill.started:
                 raise WrongBytesError(self._source)
-            await asyncio.to_thread(ingest.truncate)
+            await STORING.run(ingest.truncate)
             self._fill.advance(0)
 
     async def _download(self, ingest: Ingest, writer: IngestWriter) -> None:
@@ -171,7 +171,7 @@ class Download:
 
     async def _discard(self, ingest: Ingest) -> None:
         try:
-            await asyncio.to_thread(ingest.discard)
+            await STORING.run(ingest.discard)
         except StoreError as error:
             log.error("%s. Check the disk.", error)  # noqa: TRY400
         with log_index_errors(f"ending the fill of {ingest.digest}"):

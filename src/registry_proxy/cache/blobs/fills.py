@@ -7,6 +7,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
+from registry_proxy.aio.pools import STORING
 from registry_proxy.cache.blobs.download import Download
 from registry_proxy.cache.blobs.fill import Fill
 from registry_proxy.cache.blobs.resumable import ResumableDownload
@@ -90,7 +91,7 @@ class Fills:
 
     async def _commit(self, fill: Fill, ingest: Ingest) -> None:
         assert fill.size is not None, "the size of a verified fill is known"
-        commit = asyncio.get_running_loop().run_in_executor(None, ingest.commit)
+        commit = STORING.submit(ingest.commit)
         # A cancelled wait, as when the service stops, leaves the thread to complete its work.
         commit.add_done_callback(lambda done: done.cancelled() or done.exception())
         await asyncio.wait([commit])

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from registry_proxy.aio.pools import READING
 from registry_proxy.cache.blobs.fill import StoreStopped, duplicate
 from registry_proxy.cache.blobs.ingest_writer import hash_beginning
 from registry_proxy.upstream.base import UpstreamBrokenError
@@ -107,7 +108,7 @@ class _Follower:
         if followed.size() < available:
             raise self._wrong_bytes()
         hasher = self._fill.digest.hasher()
-        await asyncio.to_thread(hash_beginning, followed.file, available, hasher)
+        await READING.run(hash_beginning, followed.file, available, hasher)
         return StoreStopped(available, hasher)
 
     def _take_over(self, ingest: Ingest) -> Ingest:

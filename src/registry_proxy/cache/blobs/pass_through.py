@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
+from registry_proxy.aio.pools import PARSING
 from registry_proxy.upstream.base import UpstreamBrokenError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ async def pass_through(
     async with download.open(position) as chunks:
         async for chunk in chunks:
             if to_the_end:
-                await asyncio.to_thread(hasher.update, chunk)
+                await PARSING.run(hasher.update, chunk)
             part = chunk[max(0, start - position) : stop - position]
             position += len(chunk)
             if position >= size:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from registry_proxy.aio.pools import parse
 from registry_proxy.cache.content import log_index_errors
 from registry_proxy.cache.results import Outcome, ServedManifest
 from registry_proxy.oci.manifest import InvalidManifestError, parse_manifest
@@ -38,7 +39,9 @@ class Intake:
     ) -> ServedManifest:
         """Verify, store and link a manifest that the upstream sent. Raise UpstreamBrokenError if it is wrong."""
         try:
-            manifest = parse_manifest(fetched.raw, fetched.content_type, expected or fetched.digest)
+            manifest = await parse(
+                parse_manifest, fetched.raw, fetched.content_type, expected or fetched.digest
+            )
         except InvalidManifestError as error:
             text = f"manifest {key or expected} of {source} is invalid: {error}"
             raise UpstreamBrokenError(text) from None

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from registry_proxy.aio.pools import parse
 from registry_proxy.cache.failures import classify_failure, to_registry_error
 from registry_proxy.cache.results import Outcome, ServedManifest
 from registry_proxy.oci import media_types
+from registry_proxy.oci.documents import decode_document
 from registry_proxy.oci.errors import ErrorCode, RegistryError
 from registry_proxy.oci.manifest import parse_manifest
 from registry_proxy.policy.freshness import UpstreamFailure
@@ -98,7 +100,7 @@ class ReferrersList:
 
     async def request(self, known: TagRecord | None) -> ServedManifest:  # noqa: ARG002
         raw = await self._breakers.ask(self.source, self._remote.referrers(self._subject))
-        if _is_empty(raw) and self._index.link(self.source, self._subject) is None:
+        if await parse(_is_empty, raw) and self._index.link(self.source, self._subject) is None:
             # No upstream has confirmed that the repository exists: requests alone must not fill the index.
             return ServedManifest(parse_manifest(raw, media_types.OCI_INDEX), Outcome.UPSTREAM)
         return await self._intake.accept(self.source, FetchedManifest(raw, media_types.OCI_INDEX), self.key)
@@ -122,7 +124,7 @@ class Referrers:
         referrers = ReferrersList(remote, subject, self._index, self._breakers, self._intake)
         served = await self._revalidator.get(referrers)
         raw = served.manifest.raw
-        return (_of_type(raw, artifact_type) if artifact_type else raw), served.outcome
+        return (await parse(_of_type, raw, artifact_type) if artifact_type else raw), served.outcome
 
 
 class Catalog:
@@ -142,13 +144,25 @@ def _with_hint(error: RegistryError) -> RegistryError:
     return RegistryError(error.code, f"{error.message}. {hint}", error.detail, retry_after=error.retry_after)
 
 
+class _Referrers(msgspec.Struct, rename="camel"):
+    schema_version: int
+    media_type: str
+    manifests: list[msgspec.Raw]
+
+
+class _Typed(msgspec.Struct, rename="camel"):
+    artifact_type: object = None
+
+
 def _is_empty(raw: bytes) -> bool:
-    return not msgspec.json.decode(raw, type=dict[str, object]).get("manifests")
+    return not decode_document(raw, _Referrers).manifests
 
 
 def _of_type(raw: bytes, artifact_type: str) -> bytes:
-    document = msgspec.json.decode(raw, type=dict[str, object])
-    manifests = document.get("manifests")
-    if isinstance(manifests, list):
-        document["manifests"] = [entry for entry in manifests if entry.get("artifactType") == artifact_type]
+    document = decode_document(raw, _Referrers)
+    document.manifests = [
+        entry
+        for entry in document.manifests
+        if decode_document(bytes(entry), _Typed).artifact_type == artifact_type
+    ]
     return msgspec.json.encode(document)

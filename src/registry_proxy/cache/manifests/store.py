@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING
 
 from cachetools import LRUCache
 
+from registry_proxy.aio.pools import READING, STORING, parse
 from registry_proxy.index.base import IndexFailedError
 from registry_proxy.oci.manifest import MAX_MANIFEST_SIZE, InvalidManifestError, Manifest, parse_manifest
 from registry_proxy.storage.base import StoreError, StoreFullError
@@ -56,11 +56,11 @@ class ManifestStore:
             if not await self._evictor.reserve(manifest.digest, len(manifest.raw)):
                 return False
             try:
-                await asyncio.to_thread(self._write, manifest)
+                await STORING.run(self._write, manifest)
             except StoreFullError:
                 if not await self._evictor.free(len(manifest.raw)):
                     raise
-                await asyncio.to_thread(self._write, manifest)
+                await STORING.run(self._write, manifest)
         except (StoreError, IndexFailedError) as error:
             log.warning("manifest %s not stored: %s. Check the disk.", manifest.digest, error)
             await self._content.end_reservation(manifest.digest)
@@ -87,19 +87,19 @@ class ManifestStore:
         try:
             if stored.size > MAX_MANIFEST_SIZE:
                 return None
-            raw = await asyncio.to_thread(_read_all, stored)
+            raw = await READING.run(_read_all, stored)
         except OSError as error:
             log.error("cannot read manifest %s, downloading it again: %s", digest, error)  # noqa: TRY400
             return None
         finally:
             stored.close()
-        if not digest.matches(raw):
+        if not await parse(digest.matches, raw):
             log.error("manifest %s is damaged on disk, downloading it again", digest)
             await self._content.remove(digest)
             return None
         known = self._content.known(digest)
         try:
-            manifest = parse_manifest(raw, (known and known.media_type) or "", digest)
+            manifest = await parse(parse_manifest, raw, (known and known.media_type) or "", digest)
         except InvalidManifestError:
             return None  # a blob that was requested as a manifest
         self._recent[manifest.digest] = manifest

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING
 
+from registry_proxy.aio.pools import HOUSEKEEPING
 from registry_proxy.service.site import open_site
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ async def prepare(settings: Settings) -> None:
     async with open_site(settings.storage.path, create=True) as site:
         if not site.index.is_new:
             return
-        found = await asyncio.to_thread(lambda: list(site.store.walk()))
+        found = await HOUSEKEEPING.run(lambda: list(site.store.walk()))
         if found:
             await site.index.adopt(found, time.time())
             log.warning(

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from cachetools import LRUCache
-from yarl import URL
 
 from registry_proxy.oci.challenge import parse_challenges
 from registry_proxy.upstream.auth.tokens import TokenCache, TokenRequest
 from registry_proxy.upstream.base import UpstreamBrokenError, UpstreamDeniedError
+from registry_proxy.upstream.urls import parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from yarl import URL
 
     from registry_proxy.oci.challenge import Challenge
     from registry_proxy.oci.reference import Repository
@@ -78,7 +80,7 @@ def choose_scheme(www_authenticate: str, repository: Repository) -> Scheme | Non
 
 def _bearer(challenge: Challenge, repository: Repository) -> BearerScheme | None:
     try:
-        realm = URL(challenge.parameters.get("realm", ""))
+        realm = parse_url(challenge.parameters.get("realm", ""))
         usable = realm.scheme in ("http", "https") and bool(realm.host) and realm.user is None
     except ValueError:
         return None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from registry_proxy.oci.documents import InvalidDocumentError, decode_document
 from registry_proxy.upstream.auth.credentials import Credentials
 from registry_proxy.upstream.failures import excerpt
 
@@ -83,8 +84,8 @@ class CredentialHelper:
             cause = _exit_cause(output.status)
             raise CommandError(f"{self._program} {cause} for {self._server}{_quoted(message)}")
         try:
-            response = msgspec.json.decode(output.stdout, type=_HelperOutput)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            response = decode_document(output.stdout, _HelperOutput)
+        except InvalidDocumentError:
             raise CommandError(f"the output of {self._program} is not a credential helper's JSON") from None
         if response.username == "<token>":
             raise CommandError(

@@ -14,6 +14,7 @@ import msgspec
 from cachetools import LRUCache
 
 from registry_proxy.aio.tasks import SingleFlight
+from registry_proxy.oci.documents import InvalidDocumentError, decode_document
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -76,8 +77,8 @@ class _TokenResponse(msgspec.Struct):
 def parse_token(raw: bytes, now: float) -> Token:
     """Return the token in a response received at `now` (Unix seconds). Raise InvalidTokenResponseError."""
     try:
-        response = msgspec.json.decode(raw, type=_TokenResponse)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        response = decode_document(raw, _TokenResponse)
+    except InvalidDocumentError as error:
         raise InvalidTokenResponseError(f"the response is not a token document: {error}") from None
     value = response.token or response.access_token
     if not value or not _TOKEN.fullmatch(value):
@@ -89,7 +90,7 @@ def parse_token(raw: bytes, now: float) -> Token:
 def _lifetime(expires_in: float | str | None) -> float:
     try:
         seconds = float(expires_in) if expires_in is not None else _DEFAULT_LIFETIME
-    except ValueError:
+    except (ValueError, OverflowError):
         return _DEFAULT_LIFETIME
     return min(seconds, _MAX_LIFETIME) if seconds > 0 else _DEFAULT_LIFETIME
 
