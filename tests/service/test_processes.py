@@ -63,6 +63,11 @@ def test_it_serves_and_shares_what_it_has_between_workers(program: Program, upst
     assert ranges(upstream) == [None]
 
 
+def test_the_supervisor_has_no_thread_that_a_signal_could_reach(program: Program) -> None:
+    """A signal that one thread blocks ends the process if another one does not."""
+    assert len(list(Path(f"/proc/{program.supervisor}/task").iterdir())) == 1
+
+
 class TestStop:
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     def test_a_running_transfer_is_completed(

@@ -134,7 +134,7 @@ async def test_pages_without_end_are_an_error(
     plain.arm("referrers", Tamper(headers={"Link": '<?p=1>; rel="next"'}))
     with pytest.raises(UpstreamBrokenError, match="form a loop"):
         await upstream.repository(REPOSITORY).referrers(subject)
-    large = b'{"manifests":["%s"]}' % (b"x" * (3 << 20))
+    large = b'{"manifests":[{"a":"%s"}]}' % (b"x" * (3 << 20))
     plain.arm("referrers", Tamper(headers={"Link": '<?p=1>; rel="next"'}), Body(large))
     plain.arm("referrers", Body(large))
     with pytest.raises(UpstreamBrokenError, match="longer than"):

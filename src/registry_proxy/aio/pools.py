@@ -46,12 +46,17 @@ class Pool:
         """Wait until everything that was submitted has ended."""
         self._executor.shutdown()
 
+    def end_threads(self) -> None:
+        """Wait until everything that was submitted has ended, and end the threads until others are needed."""
+        self.close()
+        self._open()
+
 
 # Reads of the store: a slow sync of a large blob must not delay a manifest.
 READING = Pool("read", 8)
 # Writes and syncs of the store.
 STORING = Pool("store", 8)
-# Deletions and listings of the store: their number is large, and nobody waits for them.
+# Deletions and listings of the store: their number is large, and no client waits for them.
 HOUSEKEEPING = Pool("housekeeping", 2)
 # Long queries of the index.
 SURVEYS = Pool("survey", 2)
@@ -75,3 +80,9 @@ async def parse(
 async def finish_storing() -> None:
     """Wait until content that is complete is stored. Afterwards, nothing more can be stored in this process."""
     await HOUSEKEEPING.run(STORING.close)
+
+
+def end_threads() -> None:
+    """End the threads of all pools. A process that forks, or waits for signals, must have none."""
+    for pool in (READING, STORING, HOUSEKEEPING, SURVEYS, PARSING):
+        pool.end_threads()

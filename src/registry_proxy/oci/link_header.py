@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _TARGET = re.compile(r"<([^<>]*+)>")
-# A parameter without a name is an empty one, as in `;;`. Registries also send values that are no tokens.
+# A parameter without a name is an empty one, as in `;;`. Registries also send values that are not tokens.
 _PARAMETER = re.compile(rf"\s*+;\s*+(?:({WORD})\s*+(?:=\s*+(?:{QUOTED}|([^\s,;\"]*+)))?)?", re.ASCII)
 
 

@@ -12,6 +12,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
+from registry_proxy.aio.pools import end_threads
 from registry_proxy.config import ConfigError
 from registry_proxy.observe.logs import configure_logs
 from registry_proxy.service.memory import keep_freed_buffers
@@ -56,6 +57,7 @@ def run(load: Callable[[], Settings]) -> int:
     tls = prepare_tls(settings)
     shares = bind(settings, settings.server.workers or len(os.sched_getaffinity(0)), os.environ)
     asyncio.run(prepare(settings))
+    end_threads()
     signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
     # The workers share this process's memory until they write to it: the collector must not touch its objects.
     gc.collect()

@@ -1,4 +1,4 @@
-"""Look-ups of host names in threads of their own."""
+"""Look-ups of host names, in separate threads."""
 
 from __future__ import annotations
 

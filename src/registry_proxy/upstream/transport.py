@@ -28,8 +28,8 @@ _MAX_HEADER = 128 * 1024  # bytes; gcr.io sends very large headers
 # In bytes. asyncio receives at most this much at once; aiohttp pauses the socket when twice as much is unread.
 _READ_SIZE = 256 * 1024
 
-# Threads for look-ups of the registry's own name, and of the names in its redirects and challenges. aiohttp has one
-# look-up of a name in progress at a time.
+# Threads that look up the registry's host, and the hosts in its redirects and challenges. aiohttp has one look-up of a
+# host in progress at a time.
 _OWN_LOOK_UPS = 1
 _OTHER_LOOK_UPS = 4
 
