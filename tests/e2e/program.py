@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from tests.kit.processes import Daemon
+from tests.kit.processes import Daemon, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,6 +75,11 @@ class RegistryProxy:
     def reload(self) -> None:
         """Have it read its configuration again."""
         self._daemon.process.send_signal(signal.SIGHUP)
+
+    def output_of(self, *arguments: str) -> str:
+        """Run another command with the server's configuration; return its standard output, whatever its exit code."""
+        command = ["sh", "-c", '"$@" || true', "sh", str(PROGRAM), *arguments]
+        return run(self._network, command, env=self._env)
 
     def workers(self) -> list[int]:
         """The processes that serve."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 NAME, ADDRESS = "acme.example.com", "127.30.0.1"
 DIRECTORY = f"https://{NAME}:14000/dir"
+LIMITED_DIRECTORY = f"https://{NAME}:14001/dir"
 KEY_IDENTIFIER, HMAC_KEY = "kid-1", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
 
 
@@ -85,6 +86,42 @@ class Pebble:
 
     def _get(self, path: str) -> str:
         return run(self._network, ["curl", "-fsS", f"https://{NAME}:15000/{path}"])
+
+
+def limited(network: SealedNetwork, folder: Path, missing: str) -> Daemon:
+    """Start nginx as a front of a started pebble at LIMITED_DIRECTORY, which does not offer the challenge `missing`."""
+    temporary = "".join(
+        f"{module}_temp_path {folder}/{module};\n"
+        for module in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (folder / "limited.conf").write_text(f"""\
+user root; daemon off; pid {folder}/limited.pid; events {{}}
+http {{
+access_log off;
+{temporary}
+server {{
+    listen {ADDRESS}:14001 ssl;
+    ssl_certificate {folder}/pebble.pem;
+    ssl_certificate_key {folder}/pebble.key;
+    location / {{
+        proxy_pass https://{ADDRESS}:14000;
+        proxy_set_header Host $http_host;
+        sub_filter_types *;
+        sub_filter '"{missing}"' '"not-offered-01"';
+    }}
+}}
+}}
+""")
+    command = ["/usr/sbin/nginx", "-e", "stderr", "-c", str(folder / "limited.conf")]
+
+    def responds() -> bool:
+        try:
+            run(network, ["curl", "-fsS", LIMITED_DIRECTORY])
+        except CommandError:
+            return False
+        return True
+
+    return Daemon.started(network, command, folder / "limited.log", responds)
 
 
 def _write(certificate: trustme.LeafCert, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -14,7 +15,7 @@ import pytest
 from tests.e2e.program import PROGRAM
 from tests.kit.certificates import Authority
 from tests.kit.processes import Daemon, run, running
-from tests.tls.pebble import DIRECTORY, HMAC_KEY, KEY_IDENTIFIER, Pebble
+from tests.tls.pebble import DIRECTORY, HMAC_KEY, KEY_IDENTIFIER, LIMITED_DIRECTORY, Pebble, limited
 from tests.tls.place import ADDRESS, ASTRAY, GHCR, HUB, ONE, TlsServer
 
 if TYPE_CHECKING:
@@ -155,6 +156,61 @@ def test_a_hostname_that_fails_is_explained_and_keeps_no_other_one_waiting(
         server.wait_until(lambda: server.logged("attempt 2") == 1)
         assert "(http-01, attempt 2)" in server.log.read_text()
         assert server.secure(HUB).status == 200
+
+
+@pytest.mark.parametrize(("missing", "used"), [("tls-alpn-01", "http-01"), ("http-01", "tls-alpn-01")])
+def test_the_one_challenge_that_the_authority_offers_is_used_at_once(
+    missing: str, used: str, network: SealedNetwork, tmp_path: Path, authority: Authority
+) -> None:
+    settings = {**ACME, "tls_acme": LIMITED_DIRECTORY, "tls_hostnames": ONE}
+    excluded = {"tls_challenges": missing, "tls_hostnames": HUB}
+    with (
+        Pebble(network, tmp_path, authority) as pebble,
+        running(limited(network, tmp_path, missing)),
+        TlsServer(network, tmp_path, pebble.root, **settings) as server,
+    ):
+        server.wait_for(ONE)
+        assert server.logged(f"({used})") == pebble.orders == 1
+        assert "no certificate for" not in server.log.read_text()
+    # A setting that excludes it is an error with the fix.
+    with (
+        Pebble(network, tmp_path, authority) as pebble,
+        running(limited(network, tmp_path, missing)),
+        TlsServer(network, tmp_path, pebble.root, **settings | excluded) as server,
+    ):
+        server.wait_until(lambda: server.logged("attempt 1") == 1)
+        line = next(line for line in server.log.read_text().splitlines() if "attempt 1" in line)
+        assert used in line
+        assert f"this server responds to {missing}. Change tls.challenges" in line
+
+
+def test_a_corrected_configuration_is_tried_at_once_after_a_restart(
+    network: SealedNetwork, tmp_path: Path, authority: Authority
+) -> None:
+    wrong = {**ACME, "tls_agree_tos": "false", "tls_hostnames": ONE}
+    with Pebble(network, tmp_path, authority) as pebble:
+        with TlsServer(network, tmp_path, pebble.root, **wrong) as server:
+            server.wait_until(lambda: server.logged("attempt 1") == 1)
+        with TlsServer(network, tmp_path, pebble.root, **wrong | ACME) as server:
+            server.wait_for(ONE)
+            assert server.logged("no certificate for") == 1
+
+
+def test_doctor_repeats_the_authoritys_words(
+    network: SealedNetwork, tmp_path: Path, authority: Authority
+) -> None:
+    settings = {**ACME, "tls_hostnames": ASTRAY}
+    with (
+        Pebble(network, tmp_path, authority) as pebble,
+        TlsServer(network, tmp_path, pebble.root, **settings) as server,
+    ):
+        server.wait_until(lambda: server.logged("attempt 1") == 1)
+        findings = json.loads(server.output_of("doctor", "--json"))["findings"]
+    [none] = [each for each in findings if each["subject"] == f"certificate {ASTRAY}"]
+    assert none["verdict"] == "fail"
+    assert "Attempt 1 to obtain one failed" in none["remedy"]
+    assert '"Failed to connect to 127.20.0.9:443' in none["remedy"]
+    assert "that no other server uses port 443. The next attempt is due at " in none["remedy"]
 
 
 def test_a_failure_is_remembered_over_a_restart(

@@ -17,11 +17,11 @@ from registry_proxy.policy.renewal import Span
 from registry_proxy.storage.locks import FileLocks
 from registry_proxy.tls.challenges import Challenges
 from registry_proxy.tls.issued import IssuedCertificates
-from registry_proxy.tls.issuer import IssueError, RenewalSuggestion
+from registry_proxy.tls.issuer import Issued, IssueError, RenewalSuggestion
 from registry_proxy.tls.manager import CertificateConfig, CertificateManager, Timing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
     from cryptography import x509
@@ -46,7 +46,8 @@ class Simulated:
         self.other_name = ""
         self.now = NOW.timestamp()
 
-    def issue(self, hostname: str, challenge: str) -> bytes:
+    def issue(self, hostname: str, challenge_types: Sequence[str]) -> Issued:
+        challenge = challenge_types[0]
         self.orders.append((hostname, challenge))
         if hostname in self.hanging:
             self.hanging[hostname].wait(20)
@@ -55,7 +56,7 @@ class Simulated:
         passed = (self.now - NOW.timestamp()) / DAY
         name = self.other_name or hostname
         files = issue(self._authority.ca, self._folder, name, days=passed + 90, age=-passed)
-        return files.key.read_bytes() + files.cert.read_bytes()
+        return Issued(files.key.read_bytes() + files.cert.read_bytes(), challenge)
 
     def renewal_suggestion(self, certificate: x509.Certificate) -> RenewalSuggestion:  # noqa: ARG002
         return self.suggested
@@ -91,9 +92,11 @@ class Bench:
         return bool(self.folder.read(hostname)) and managed is not None and not managed.busy
 
     @asynccontextmanager
-    async def running(self, *hostnames: str) -> AsyncIterator[CertificateManager]:
+    async def running(
+        self, *hostnames: str, fingerprint: str = "as configured"
+    ) -> AsyncIterator[CertificateManager]:
         """Run one process's manager."""
-        task = CertificateConfig("the authority", hostnames, ("tls-alpn-01", "http-01"))
+        task = CertificateConfig("the authority", hostnames, ("tls-alpn-01", "http-01"), fingerprint)
         self.manager = manager = CertificateManager(
             task,
             self.folder,
@@ -198,6 +201,22 @@ async def test_a_failure_outlives_its_process(bench: Bench) -> None:
         assert bench.issuer.orders == [(A, "tls-alpn-01"), (B, "tls-alpn-01")]
         manager.reconfigure([A, B])
         await until(lambda: bench.issuer.orders[2:] == [(A, "http-01")])
+
+
+async def test_a_corrected_configuration_is_tried_at_once_by_the_next_process(bench: Bench) -> None:
+    bench.issuer.failing[A] = IssueError("rate limited", 7200.0)
+    async with bench.running(A):
+        await until(lambda: bench.folder.failure(A).exists())
+    async with bench.running(A):
+        await bench.at_rest()
+        assert bench.issuer.orders == [(A, "tls-alpn-01")]
+    async with bench.running(A, fingerprint="corrected"):
+        await until(lambda: bench.issuer.orders[1:] == [(A, "tls-alpn-01")])
+        await bench.at_rest()
+    # It failed again: another restart is no reason for another attempt.
+    async with bench.running(A, fingerprint="corrected"):
+        await bench.at_rest()
+        assert len(bench.issuer.orders) == 2
 
 
 async def test_a_certificate_is_renewed_in_the_last_third_of_its_life(bench: Bench) -> None:

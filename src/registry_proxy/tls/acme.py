@@ -21,10 +21,10 @@ from registry_proxy.policy.renewal import Span
 from registry_proxy.tls.account import Account
 from registry_proxy.tls.acme_problems import explain
 from registry_proxy.tls.challenges import private_pem
-from registry_proxy.tls.issuer import CertificateAuthority, IssueError, RenewalSuggestion
+from registry_proxy.tls.issuer import CertificateAuthority, Issued, IssueError, RenewalSuggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from josepy.jwk import JWK, JWKEC
@@ -49,9 +49,9 @@ class AcmeClient:
         self._pending = pending
         self._account_lock = threading.Lock()
 
-    def issue(self, hostname: str, challenge: str) -> bytes:
-        """Return key, certificate and intermediates in PEM. `challenge` validates the host name. Raise IssueError."""
-        with self._connected(challenge) as network:
+    def issue(self, hostname: str, challenge_types: Sequence[str]) -> Issued:
+        """Return a new key and its certificate (see `Issuer`). Raise IssueError."""
+        with self._connected(challenge_types[0]) as network:
             key = ec.generate_private_key(ec.SECP256R1())
             session = self._session(network)
             order = self._order(session, _request_for(hostname, key))
@@ -59,12 +59,12 @@ class AcmeClient:
                 for authorization in order.authorizations:
                     # The CA may reuse an earlier validation of the host name.
                     if authorization.body.status == messages.STATUS_PENDING:
-                        answers.callback(
-                            self._answer(session, authorization.body, hostname, challenge).unlink
-                        )
+                        body = _select(authorization.body, challenge_types)
+                        network.challenge = body.chall.typ
+                        answers.callback(self._answer(session, body, hostname).unlink)
                 deadline = datetime.datetime.now() + datetime.timedelta(seconds=_ORDER_TIMEOUT)  # noqa: DTZ005
                 order = session.poll_and_finalize(order, deadline)
-            return private_pem(key) + order.fullchain_pem.encode()
+            return Issued(private_pem(key) + order.fullchain_pem.encode(), network.challenge)
 
     def renewal_suggestion(self, certificate: x509.Certificate) -> RenewalSuggestion:
         """Return when the CA suggests renewing `certificate`, if it supports that. Raise IssueError."""
@@ -82,11 +82,11 @@ class AcmeClient:
     @contextlib.contextmanager
     def _connected(self, challenge: str) -> Iterator[_Network]:
         """Open a connection for one operation, and translate errors into IssueError."""
-        network = _Network(self._ca.root)
+        network = _Network(self._ca.root, challenge)
         try:
             yield network
         except (errors.Error, JoseError, OSError, *_MALFORMED) as error:
-            raise explain(error, self._ca.directory, challenge, network.retry_after) from error
+            raise explain(error, self._ca.directory, network.challenge, network.retry_after) from error
         finally:
             network.session.close()
 
@@ -137,16 +137,11 @@ class AcmeClient:
             self._register(session, Account.load(self._account_file).key)
         return session.new_order(request)
 
-    def _answer(
-        self, session: client.ClientV2, authorization: messages.Authorization, hostname: str, kind: str
-    ) -> Path:
+    def _answer(self, session: client.ClientV2, body: messages.ChallengeBody, hostname: str) -> Path:
         """Answer the challenge and return its file."""
-        body = next((each for each in authorization.challenges if each.chall.typ == kind), None)
-        if body is None:
-            raise IssueError(f"the CA does not offer {kind} for this host name. Change tls.challenges.")
         key = session.net.key
         text = body.chall.key_authorization(key)
-        if kind == "http-01":
+        if body.chall.typ == "http-01":
             path = self._pending.put_http(body.chall.encode("token"), text)
         else:
             path = self._pending.put_tls(hostname, text)
@@ -175,12 +170,16 @@ class _TlsAlpn01(challenges.KeyAuthorizationChallenge):
 
 
 class _Network(client.ClientNetwork):
-    """HTTP client that signs with ES256, which every CA supports (RFC 8555, section 6.2), and records `Retry-After`."""
+    """HTTP client that signs with ES256, which every CA supports (RFC 8555, section 6.2), and records `Retry-After`.
 
-    def __init__(self, ca_root: Path | None) -> None:
+    `challenge` is the type of the challenge in progress, or of the preferred one.
+    """
+
+    def __init__(self, ca_root: Path | None, challenge: str) -> None:
         super().__init__(alg=ES256, user_agent=f"registry-proxy/{__version__}", timeout=_REQUEST_TIMEOUT)
         self.verify_ssl: Any = str(ca_root) if ca_root else _system_trust()
         self.retry_after: float | None = None
+        self.challenge = challenge
 
     def _send_request(self, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
         response = super()._send_request(method, url, *args, **kwargs)
@@ -196,6 +195,19 @@ class _Network(client.ClientNetwork):
                 if error.code != "badNonce":
                     raise
         return self._post_once(*args, **kwargs)
+
+
+def _select(authorization: messages.Authorization, challenge_types: Sequence[str]) -> messages.ChallengeBody:
+    """Return the first challenge of these types that the CA offers. Raise IssueError."""
+    # Not `chall.typ`, which challenges that the library does not know lack.
+    offered = {str(body.chall.to_partial_json()["type"]): body for body in authorization.challenges}
+    for name in challenge_types:
+        if name in offered:
+            return offered[name]
+    raise IssueError(
+        f"the CA offers only {', '.join(sorted(offered)) or 'no challenge'} for this host name, and this server"
+        f" responds to {', '.join(challenge_types)}. Change tls.challenges, or use another CA."
+    )
 
 
 def _system_trust() -> str | bool:

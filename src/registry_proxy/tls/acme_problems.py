@@ -35,18 +35,18 @@ def explain(error: Exception, directory: str, challenge: str, retry_after: float
     """Return the error of an attempt at the CA's `directory` with `challenge`, including a fix."""
     match error:
         case messages.Error():
-            return IssueError(_of_server(error, challenge), retry_after)
+            text = _of_server(error, challenge)
         case errors.IssuanceError():
-            return IssueError(_of_server(error.error, challenge), retry_after)
+            text = _of_server(error.error, challenge)
         case errors.ValidationError():
-            return IssueError("; ".join(_of_validation(error, challenge)), retry_after)
+            text = "; ".join(_of_validation(error, challenge))
         case errors.TimeoutError():
             text = "the CA did not finish the validation in time. No action is required here."
         case OSError():
             text = _of_network(error, directory)
         case _:
             text = f"the CA's response is unusable: {error!r}. Check that {directory} is an ACME directory."
-    return IssueError(text, retry_after)
+    return IssueError(text, retry_after, challenge)
 
 
 def _of_server(error: messages.Error, challenge: str) -> str:

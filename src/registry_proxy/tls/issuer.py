@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from cryptography import x509
@@ -14,11 +15,23 @@ if TYPE_CHECKING:
 
 
 class IssueError(Exception):
-    """Issuance failed. The text has the CA's error message and a fix. `retry_after` is the CA's, in seconds."""
+    """Issuance failed. The text has the CA's error message and a fix. `retry_after` is the CA's, in seconds.
 
-    def __init__(self, text: str, retry_after: float | None = None) -> None:
+    `challenge` is the type of the challenge, None if the attempt failed before one was selected.
+    """
+
+    def __init__(self, text: str, retry_after: float | None = None, challenge: str | None = None) -> None:
         super().__init__(text)
         self.retry_after = retry_after
+        self.challenge = challenge
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """Key, certificate and intermediates in PEM, and the type of the challenge that validated the host name."""
+
+    pem: bytes = field(repr=False)
+    challenge: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +61,11 @@ class RenewalSuggestion:
 class Issuer(Protocol):
     """Client of a CA. Methods block, and several threads may call them at once."""
 
-    def issue(self, hostname: str, challenge: str) -> bytes:
-        """Return a new key, its certificate and the intermediates in PEM. Raise IssueError."""
+    def issue(self, hostname: str, challenge_types: Sequence[str]) -> Issued:
+        """Return a new key and its certificate. Raise IssueError.
+
+        The CA may offer only some challenges: the first of `challenge_types` that it offers is used.
+        """
         ...
 
     def renewal_suggestion(self, certificate: x509.Certificate) -> RenewalSuggestion:

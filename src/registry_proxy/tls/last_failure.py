@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class LastFailure(msgspec.Struct, frozen=True):
     """Number of consecutive failed attempts, time and reason of the last one, and time of the next attempt.
 
-    Times are seconds since the epoch.
+    Times are seconds since the epoch. `configuration` is that of the attempt (`CertificateConfig.fingerprint`).
     """
 
     failures: int
@@ -25,6 +25,7 @@ class LastFailure(msgspec.Struct, frozen=True):
     # Files of earlier versions have this name.
     retry_at: float = msgspec.field(name="try_again_at")
     problem: str
+    configuration: str = ""
 
     @classmethod
     def load(cls, path: Path) -> LastFailure | None:

@@ -51,11 +51,15 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class CertificateConfig:
-    """Host names that need a certificate, the name of their CA for the log, and the challenge types in order."""
+    """Host names that need a certificate, the name of their CA for the log, and the challenge types in order.
+
+    `fingerprint` identifies everything that the CA's response depends on.
+    """
 
     ca_name: str
     hostnames: Sequence[str]
     challenge_types: Sequence[str]
+    fingerprint: str
 
 
 @dataclass(slots=True)
@@ -136,6 +140,8 @@ class CertificateManager:
 
     def _add(self, hostname: str) -> _ManagedCertificate:
         failure = LastFailure.load(self._issued.failure(hostname))
+        if failure is not None and failure.configuration != self._config.fingerprint:
+            failure = None  # the configuration was corrected since then
         if failure is not None:
             due = retry_at_after_start(failure.failed_at, failure.retry_at)
             failure = msgspec.structs.replace(failure, retry_at=due)
@@ -193,15 +199,17 @@ class CertificateManager:
     def _obtain(self, managed: _ManagedCertificate, current: Certificate | None) -> Certificate | None:
         """Return a new certificate. If issuance fails, record why and return the current one."""
         failures = managed.failure.failures if managed.failure else 0
-        # Alternate the challenge type: the server cannot check which port is reachable from outside.
-        challenge = self._config.challenge_types[failures % len(self._config.challenge_types)]
+        # Alternate the preferred challenge type: the server cannot check which port is reachable from outside.
+        types = self._config.challenge_types
+        first = failures % len(types)
+        preferred = [*types[first:], *types[:first]]
         try:
-            pem = self._client().issue(managed.hostname, challenge)
-            certificate = self._issued.write(managed.hostname, pem)
+            issued = self._client().issue(managed.hostname, preferred)
+            certificate = self._issued.write(managed.hostname, issued.pem)
         except Exception as error:  # noqa: BLE001 - no error may stop the other host names
-            self._record_failure(managed, current, challenge, error)
+            self._record_failure(managed, current, preferred[0], error)
             return current
-        log.info("obtained %s, from %s (%s)", certificate, self._config.ca_name, challenge)
+        log.info("obtained %s, from %s (%s)", certificate, self._config.ca_name, issued.challenge)
         self._issued.failure(managed.hostname).unlink(missing_ok=True)
         managed.failure = managed.window = None
         # Without a minimum age, a CA that suggests immediate renewal would get order after order.
@@ -209,15 +217,16 @@ class CertificateManager:
         return certificate
 
     def _record_failure(
-        self, managed: _ManagedCertificate, current: Certificate | None, challenge: str, error: Exception
+        self, managed: _ManagedCertificate, current: Certificate | None, preferred: str, error: Exception
     ) -> None:
         now = self._timing.clock()
+        challenge = (isinstance(error, IssueError) and error.challenge) or preferred
         failures = managed.failure.failures + 1 if managed.failure else 1
         retry_after = error.retry_after if isinstance(error, IssueError) else None
         due = retry_at(now, failures, retry_after, self._timing.jitter())
         expected = isinstance(error, IssueError | CertificateError | OSError)
         problem = str(error) if expected else f"unexpected {error!r}; please report this."
-        managed.failure = LastFailure(failures, now, due, problem)
+        managed.failure = LastFailure(failures, now, due, problem, self._config.fingerprint)
         managed.failure.save(self._issued.failure(managed.hostname))
         log.error(
             "no certificate for %s from %s (%s, attempt %d): %s Next attempt at %s, serving %s until then."

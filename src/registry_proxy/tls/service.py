@@ -32,10 +32,14 @@ _LOG_LOCK = "the log of certificates"
 
 @dataclass(frozen=True, slots=True)
 class Issuance:
-    """The CA that issues the certificates, the challenge types in order, and the directory of issued certificates."""
+    """The CA that issues the certificates, the challenge types in order, and the directory of issued certificates.
+
+    `fingerprint` is as in `CertificateConfig`.
+    """
 
     ca_name: str
     challenge_types: Sequence[str]
+    fingerprint: str
     issued: IssuedCertificates
     connect: Callable[[], Issuer]
 
@@ -81,7 +85,12 @@ class CertificateService:
         if self._issuance is None:
             return
         self._manager = CertificateManager(
-            CertificateConfig(self._issuance.ca_name, self._hostnames, self._issuance.challenge_types),
+            CertificateConfig(
+                self._issuance.ca_name,
+                self._hostnames,
+                self._issuance.challenge_types,
+                self._issuance.fingerprint,
+            ),
             self._issuance.issued,
             self.challenges,
             self._issuance.connect,

@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from registry_proxy.commands.doctor.findings import Check, Finding, fail, ok, warn
+from registry_proxy.commands.formatting import local_time
 from registry_proxy.commands.probe import ProbeError, probe_listener, unverified_context
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _DAY = 86400.0
 # Less than before any renewal: an ACME certificate is renewed in the last third of its lifetime.
 _LATE = 14 * _DAY
-_LOG = "The server's log contains the reason: `journalctl -u registry-proxy`"
+_LOG = "The server's log contains the reason: `journalctl -u registry-proxy`."
 
 
 def certificate_checks(settings: Settings) -> Iterator[Check]:
@@ -35,30 +36,45 @@ def certificate_checks(settings: Settings) -> Iterator[Check]:
 
 async def check_certificate(name: str, settings: Settings, tls: TlsSettings) -> AsyncIterator[Finding]:
     """Check the certificate that a client receives for this host name."""
-    subject = f"certificate {name}"
+    subject, reason = f"certificate {name}", _reason(name, settings)
     try:
         certificate = await _fetch(name, settings, tls, unverified_context())
     except ssl.SSLError as error:
-        yield fail(subject, f"the server sends none: {error.reason or error}", f"{_LOG}.")
+        yield fail(subject, f"the server sends none: {error.reason or error}", reason)
         return
     except ProbeError as error:
         yield fail(subject, f"there is no connection to the server: {error}", "Start the server first.")
         return
     leaf = x509.load_der_x509_certificate(certificate)
-    yield _judge(subject, name, leaf, time.time())
+    yield _judge(subject, name, leaf, time.time(), reason)
     yield await _trust(subject, name, settings, tls)
 
 
-def _judge(subject: str, name: str, leaf: x509.Certificate, now: float) -> Finding:
+def _reason(name: str, settings: Settings) -> str:
+    """Return why the server has no new certificate: the CA's error message and a fix, or where to find them."""
+    # Imports the server's TLS, which most configurations do not use.
+    from registry_proxy.service.wiring.tls import last_failure  # noqa: PLC0415
+
+    failure = last_failure(settings, name)
+    if failure is None:
+        return _LOG
+    return (
+        f"Attempt {failure.failures} to obtain one failed ({local_time(failure.failed_at)}): {failure.problem}"
+        f" The next attempt is due at {local_time(failure.retry_at)};"
+        " `systemctl reload registry-proxy` retries at once."
+    )
+
+
+def _judge(subject: str, name: str, leaf: x509.Certificate, now: float, reason: str) -> Finding:
     start, stop = leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
     left = f"{(stop - now) / _DAY:.0f} days left"
     names = _names(leaf)
     if not any(_covers(each, name) for each in names):
         return fail(
-            subject, f"issued for {', '.join(names) or 'no host name'}", f"Get one for {name}. {_LOG}."
+            subject, f"issued for {', '.join(names) or 'no host name'}", f"Get one for {name}. {reason}"
         )
     if now >= stop:
-        return fail(subject, f"expired on {leaf.not_valid_after_utc:%Y-%m-%d}", f"Replace it. {_LOG}.")
+        return fail(subject, f"expired on {leaf.not_valid_after_utc:%Y-%m-%d}", f"Replace it. {reason}")
     if now < start:
         text = f"not valid before {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
         return fail(subject, text, "Check this machine's clock.")
@@ -66,7 +82,7 @@ def _judge(subject: str, name: str, leaf: x509.Certificate, now: float) -> Findi
         return warn(
             subject,
             f"{left}; it should have been renewed",
-            f"Renew it. {_LOG}.",
+            f"Renew it. {reason}",
         )
     return ok(subject, f"{left}, from {_issuer(leaf)}")
 
@@ -82,7 +98,7 @@ async def _trust(subject: str, name: str, settings: Settings, tls: TlsSettings) 
     except ssl.SSLCertVerificationError as error:
         return _untrusted(subject, tls, error.verify_message)
     except (ssl.SSLError, ProbeError) as error:
-        return fail(subject, f"a client that verifies it gets no response: {error}", f"{_LOG}.")
+        return fail(subject, f"a client that verifies it gets no response: {error}", _LOG)
     return ok(subject, "trusted, with its chain")
 
 

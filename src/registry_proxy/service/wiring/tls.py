@@ -17,10 +17,12 @@ from registry_proxy.tls.challenges import Challenges
 from registry_proxy.tls.contexts import ListenerContext
 from registry_proxy.tls.issued import IssuedCertificates
 from registry_proxy.tls.issuer import CertificateAuthority
+from registry_proxy.tls.last_failure import LastFailure
 from registry_proxy.tls.manager import Timing
 from registry_proxy.tls.service import CertificateService, Issuance
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from registry_proxy.config import Settings
@@ -81,7 +83,30 @@ def _issuance(tls: TlsSettings, directory: Path, challenges: Challenges) -> Issu
 
         return AcmeClient(ca, home / "account.json", challenges)
 
-    return Issuance(ca.name, _challenge_types(tls), IssuedCertificates(home / "certificates"), connect)
+    types = _challenge_types(tls)
+    return Issuance(ca.name, types, _fingerprint(ca, types), _issued(home), connect)
+
+
+def last_failure(settings: Settings, hostname: str) -> LastFailure | None:
+    """Return the last attempt to obtain a certificate for a host name, None if it succeeded or there was none."""
+    if settings.tls is None or settings.tls.acme is None:
+        return None
+    home = settings.storage.path / "tls" / _directory_name(_authority(settings.tls))
+    return LastFailure.load(_issued(home).failure(hostname))
+
+
+def _issued(home: Path) -> IssuedCertificates:
+    return IssuedCertificates(home / "certificates")
+
+
+def _fingerprint(ca: CertificateAuthority, challenge_types: Sequence[str]) -> str:
+    """Return a hash of the values, and of the content of the file, that the CA's response depends on."""
+    values = (ca.directory, ca.email, ca.agree_tos, ca.eab_kid, ca.eab_hmac_key, *challenge_types)
+    try:
+        root = ca.root.read_bytes() if ca.root else b""
+    except OSError:
+        root = b"unreadable"
+    return hashlib.sha256(repr(values).encode() + root).hexdigest()
 
 
 def _authority(tls: TlsSettings) -> CertificateAuthority:
