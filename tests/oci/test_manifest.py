@@ -16,12 +16,15 @@ from registry_proxy.oci.manifest import (
 )
 from registry_proxy.oci.media_types import (
     ACCEPT,
+    ARTIFACTS,
+    DOCKER_CONFIG,
     DOCKER_LIST,
     DOCKER_MANIFEST,
     DOCKER_SCHEMA1,
     IMAGES,
     INDEXES,
     MANIFESTS,
+    OCI_ARTIFACT,
     OCI_INDEX,
     OCI_MANIFEST,
 )
@@ -29,7 +32,6 @@ from registry_proxy.oci.reference import Digest
 
 CONFIG, LAYER, CHILD, SUBJECT = (Digest.of(name) for name in (b"config", b"layer", b"child", b"subject"))
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
-ARTIFACT = "application/vnd.oci.artifact.manifest.v1+json"
 IMAGE_FIELDS = {"config": {"digest": str(CONFIG), "size": 2}, "layers": []}
 
 
@@ -64,9 +66,9 @@ class TestChildren:
         assert parse_manifest(raw, OCI_INDEX).children == (Descriptor(CHILD, 5, OCI_MANIFEST),)
 
     def test_of_an_artifact_are_its_blobs(self) -> None:
-        raw = document(mediaType=ARTIFACT, blobs=[descriptor(LAYER)], subject=descriptor(SUBJECT))
-        artifact = parse_manifest(raw, ARTIFACT)
-        assert artifact.media_type == ARTIFACT
+        raw = document(mediaType=OCI_ARTIFACT, blobs=[descriptor(LAYER)], subject=descriptor(SUBJECT))
+        artifact = parse_manifest(raw, OCI_ARTIFACT)
+        assert artifact.media_type == OCI_ARTIFACT
         assert artifact.children == (Descriptor(LAYER, 7, LAYER_TYPE),)
         assert artifact.subject == SUBJECT
 
@@ -87,31 +89,65 @@ class TestChildren:
         assert parse_manifest(document(**fields), "").children == ()
 
 
+def fields_of(media_type: str) -> dict[str, Any]:
+    if media_type in ARTIFACTS:
+        return {"blobs": [descriptor(LAYER)]}
+    return {"manifests": []} if media_type in INDEXES else IMAGE_FIELDS
+
+
 class TestMediaType:
     @pytest.mark.parametrize("media_type", sorted(MANIFESTS))
     @pytest.mark.parametrize("is_sent", [True, False])
-    @pytest.mark.parametrize("is_stated", [True, False])
-    def test_is_what_is_sent_and_stated(self, media_type: str, is_sent: bool, is_stated: bool) -> None:
-        fields = {"manifests": []} if media_type in INDEXES else IMAGE_FIELDS
-        stated = {"mediaType": media_type} if is_stated else {}
-        parsed = parse_manifest(document(**fields, **stated), media_type if is_sent else "text/plain")
-        if is_sent or is_stated:
-            assert parsed.media_type == media_type
-        else:
-            assert parsed.media_type == (OCI_INDEX if media_type in INDEXES else OCI_MANIFEST)
+    def test_is_what_is_stated(self, media_type: str, is_sent: bool) -> None:
+        raw = document(**fields_of(media_type), mediaType=media_type)
+        assert parse_manifest(raw, media_type if is_sent else "text/plain").media_type == media_type
+
+    @pytest.mark.parametrize(
+        ("fields", "expected"),
+        [
+            ({}, OCI_MANIFEST),
+            (IMAGE_FIELDS, OCI_MANIFEST),
+            ({"config": descriptor(CONFIG, mediaType=DOCKER_CONFIG)}, DOCKER_MANIFEST),
+            ({"config": descriptor(CONFIG, mediaType="application/vnd.example")}, OCI_MANIFEST),
+            ({"manifests": []}, OCI_INDEX),
+            ({"manifests": [descriptor(CHILD, mediaType=OCI_MANIFEST)]}, OCI_INDEX),
+            ({"manifests": [descriptor(CHILD, mediaType=DOCKER_MANIFEST)]}, DOCKER_LIST),
+            (
+                {
+                    "manifests": [
+                        descriptor(CHILD, mediaType=DOCKER_MANIFEST),
+                        descriptor(CHILD, mediaType=OCI_MANIFEST),
+                    ]
+                },
+                OCI_INDEX,
+            ),
+        ],
+    )
+    @pytest.mark.parametrize("empty", [{}, {"mediaType": None}, {"mediaType": ""}])
+    def test_follows_from_the_types_inside_where_none_is_stated(
+        self, fields: dict[str, Any], expected: str, empty: dict[str, Any]
+    ) -> None:
+        kind = INDEXES if expected in INDEXES else IMAGES
+        for sent in ("", "text/plain", *kind):
+            assert parse_manifest(document(**fields, **empty), sent).media_type == expected
+
+    @pytest.mark.parametrize("media_type", sorted(IMAGES | INDEXES))
+    def test_is_the_documents_even_if_another_of_its_kind_was_sent(self, media_type: str) -> None:
+        raw = document(**fields_of(media_type), mediaType=media_type)
+        for sent in INDEXES if media_type in INDEXES else IMAGES:
+            assert parse_manifest(raw, sent).media_type == media_type
 
     @pytest.mark.parametrize(
         "sent", [f"{DOCKER_LIST}; charset=utf-8", f" {DOCKER_LIST} ", DOCKER_LIST.upper(), f"{DOCKER_LIST};x"]
     )
-    def test_is_read_from_all_of_a_content_type_s_forms(self, sent: str) -> None:
-        assert parse_manifest(document(manifests=[]), sent).media_type == DOCKER_LIST
+    def test_is_checked_against_all_of_a_content_type_s_forms(self, sent: str) -> None:
+        with pytest.raises(InvalidManifestError, match="contradicts"):
+            parse_manifest(document(**IMAGE_FIELDS), sent)
 
-    @pytest.mark.parametrize("empty", [None, ""])
-    def test_stated_as_nothing_is_not_stated(self, empty: str | None) -> None:
-        assert (
-            parse_manifest(document(**IMAGE_FIELDS, mediaType=empty), DOCKER_MANIFEST).media_type
-            == DOCKER_MANIFEST
-        )
+    @pytest.mark.parametrize("media_type", sorted(ARTIFACTS))
+    def test_of_an_artifact_needs_no_schema_version(self, media_type: str) -> None:
+        raw = json.dumps({"mediaType": media_type, "artifactType": "application/x"}).encode()
+        assert parse_manifest(raw, media_type).media_type == media_type
 
     @pytest.mark.parametrize("media_type", sorted(INDEXES))
     def test_of_an_index_holds_for_one_that_lists_nothing(self, media_type: str) -> None:
@@ -150,15 +186,14 @@ class TestMediaType:
             OCI_MANIFEST,
             "the Content-Type .* contradicts the media type",
         ),
-        (
-            document(mediaType=DOCKER_MANIFEST, **IMAGE_FIELDS),
-            OCI_MANIFEST,
-            "the Content-Type .* contradicts the media type",
-        ),
-        (document(mediaType=ARTIFACT), OCI_MANIFEST, "the Content-Type .* contradicts the media type"),
-        (document(manifests=[]), OCI_MANIFEST, "the fields do not match the media type"),
+        (document(mediaType=OCI_ARTIFACT), OCI_MANIFEST, "the Content-Type .* contradicts the media type"),
+        (document(mediaType=OCI_ARTIFACT, manifests=[]), "", "the fields do not match the media type"),
+        (document(mediaType=OCI_ARTIFACT, layers=[]), OCI_ARTIFACT, "the fields do not match the media type"),
+        (document(mediaType="application/x"), OCI_MANIFEST, "the Content-Type .* contradicts the media type"),
+        (b'{"mediaType":"application/x","blobs":[]}', "", "schemaVersion"),
+        (document(manifests=[]), OCI_MANIFEST, "the Content-Type .* contradicts the media type"),
         (document(mediaType=DOCKER_LIST, **IMAGE_FIELDS), "", "the fields do not match the media type"),
-        (document(**IMAGE_FIELDS), OCI_INDEX, "the fields do not match the media type"),
+        (document(**IMAGE_FIELDS), OCI_INDEX, "the Content-Type .* contradicts the media type"),
         (document(mediaType="text/html\r\nSet-Cookie: a=b"), "", "the media type .* is invalid"),
         (document(mediaType="html"), "", "the media type 'html' is invalid"),
         (document(mediaType="a/b/c"), "", "the media type 'a/b/c' is invalid"),
@@ -220,9 +255,8 @@ def test_any_document_is_refused_or_is_what_it_says(fields: dict[str, Any], cont
     except InvalidManifestError:
         return
     assert parsed.digest == Digest.of(raw)
-    assert parsed.media_type == (fields.get("mediaType") or content_type) or not content_type.startswith(
-        "app"
-    )
+    assert parsed == parse_manifest(raw, "")
+    assert parsed.media_type == fields.get("mediaType") or not fields.get("mediaType")
     assert not (fields.get("manifests") is not None and parsed.media_type in IMAGES)
 
 

@@ -20,6 +20,10 @@ _MAX_SIZE = 2**63 - 1
 _NAME = r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}"
 _MEDIA_TYPE = re.compile(rf"{_NAME}/{_NAME}", re.ASCII | re.IGNORECASE)
 
+# Kinds of documents, of which an index and an image must not be one.
+_NO_INDEX = (media_types.IMAGES, media_types.ARTIFACTS)
+_NO_IMAGE = (media_types.INDEXES, media_types.ARTIFACTS)
+
 
 class InvalidManifestError(ValueError):
     """The document is not a manifest that can be served."""
@@ -56,7 +60,7 @@ class _Descriptor(msgspec.Struct, rename="camel"):
 
 
 class _Document(msgspec.Struct, rename="camel"):
-    schema_version: int
+    schema_version: int | None = None
     media_type: str | None = None
     config: _Descriptor | None = None
     layers: list[_Descriptor] | None = None
@@ -68,8 +72,10 @@ class _Document(msgspec.Struct, rename="camel"):
 def parse_manifest(raw: bytes, content_type: str, expected: Digest | None = None) -> Manifest:
     """Parse a manifest that a registry sent as `content_type` (a `Content-Type` value).
 
-    With `expected`, the bytes must have that digest. Raise InvalidManifestError, also for a document that is both
-    manifest and index, or whose types contradict each other: clients would interpret it differently (CVE-2021-41190).
+    The media type follows from the bytes alone: registries share content, and one of them must not change the responses
+    of another one. With `expected`, the bytes must have that digest. Raise InvalidManifestError, also for a document
+    that is both manifest and index, or was sent as another kind of document: clients would interpret it differently
+    (CVE-2021-41190).
     """
     if len(raw) > MAX_MANIFEST_SIZE:
         raise InvalidManifestError(f"{len(raw)} bytes are more than the {MAX_MANIFEST_SIZE} allowed")
@@ -82,7 +88,7 @@ def parse_manifest(raw: bytes, content_type: str, expected: Digest | None = None
         raise InvalidManifestError(f"the document is not a manifest: {error}") from None
     media_type = _media_type(document, content_type)
     try:
-        children = tuple(_descriptor(child) for child in _children(document))
+        children = tuple(_descriptor(child) for child in _children(document, media_type))
         subject = Digest.parse(document.subject.digest) if document.subject else None
     except InvalidDigestError as error:
         raise InvalidManifestError(str(error)) from None
@@ -97,21 +103,39 @@ def _media_type(document: _Document, content_type: str) -> str:
     is_image = document.layers is not None or document.config is not None
     if is_index and is_image:
         raise InvalidManifestError("the document is both a manifest and an index")
-    stated = document.media_type or (sent if sent in media_types.MANIFESTS else None)
-    if stated is None:
-        return media_types.OCI_INDEX if is_index else media_types.OCI_MANIFEST
-    if not _MEDIA_TYPE.fullmatch(stated):
-        raise InvalidManifestError(f"the media type {stated[:80]!r} is invalid")
-    if sent in media_types.MANIFESTS and sent != stated:
-        raise InvalidManifestError(f"the Content-Type {sent} contradicts the media type {stated}")
-    if (is_index and stated in media_types.IMAGES) or (is_image and stated in media_types.INDEXES):
-        raise InvalidManifestError(f"the fields do not match the media type {stated}")
-    return stated
+    media_type = document.media_type or _inferred(document)
+    if not _MEDIA_TYPE.fullmatch(media_type):
+        raise InvalidManifestError(f"the media type {media_type[:80]!r} is invalid")
+    kind, sent_kind = _kind(media_type), _kind(sent)
+    if document.schema_version is None and kind is not media_types.ARTIFACTS:
+        raise InvalidManifestError("the document is not a manifest: it has no schemaVersion")
+    if sent_kind is not None and sent_kind is not kind:
+        raise InvalidManifestError(f"the Content-Type {sent} contradicts the media type {media_type}")
+    if (is_index and kind in _NO_INDEX) or (is_image and kind in _NO_IMAGE):
+        raise InvalidManifestError(f"the fields do not match the media type {media_type}")
+    return media_type
 
 
-def _children(document: _Document) -> list[_Descriptor]:
+def _inferred(document: _Document) -> str:
+    """Return the media type of a document that does not state it, as clients guess it from the types inside."""
+    if document.manifests is not None:
+        types = {child.media_type for child in document.manifests}
+        is_docker = bool(types) and types <= {media_types.DOCKER_MANIFEST, media_types.DOCKER_LIST}
+        return media_types.DOCKER_LIST if is_docker else media_types.OCI_INDEX
+    is_docker = document.config is not None and document.config.media_type == media_types.DOCKER_CONFIG
+    return media_types.DOCKER_MANIFEST if is_docker else media_types.OCI_MANIFEST
+
+
+def _kind(media_type: str) -> frozenset[str] | None:
+    kinds = (media_types.IMAGES, media_types.INDEXES, media_types.ARTIFACTS)
+    return next((kind for kind in kinds if media_type in kind), None)
+
+
+def _children(document: _Document, media_type: str) -> list[_Descriptor]:
+    if media_type in media_types.ARTIFACTS:
+        return document.blobs or []
     config = [document.config] if document.config else []
-    return config + (document.layers or []) + (document.manifests or []) + (document.blobs or [])
+    return config + (document.layers or []) + (document.manifests or [])
 
 
 def _descriptor(child: _Descriptor) -> Descriptor:

@@ -97,9 +97,8 @@ class ManifestStore:
             log.error("manifest %s is damaged on disk, downloading it again", digest)
             await self._content.remove(digest)
             return None
-        known = self._content.known(digest)
         try:
-            manifest = await parse(parse_manifest, raw, (known and known.media_type) or "", digest)
+            manifest = await parse(parse_manifest, raw, "", digest)
         except InvalidManifestError:
             return None  # a blob that was requested as a manifest
         self._recent[manifest.digest] = manifest
