@@ -112,13 +112,10 @@ class Links:
         if not self.is_trusted(self.get(remote.source, digest)):
             await asyncio.shield(self.probe(remote, digest))
 
-    async def add(self, source: Source, digest: Digest) -> None:
-        """Link content that the upstream delivers or confirms through the repository.
-
-        A size that the upstream announces is not recorded, since nothing has proved it yet.
-        """
+    async def add(self, source: Source, digest: Digest, size: int | None = None) -> None:
+        """Link content that the upstream delivers or confirms through the repository, with the size that it reports."""
         with log_index_errors(f"linking {source}@{digest}"):
-            await self._index.record_link(source, digest, None, self._clock())
+            await self._index.record_link(source, digest, size, self._clock())
 
     async def withdraw_if_refused(self, source: Source, error: UpstreamError) -> None:
         """Remove the confirmations older than `access_ttl` if the error is a refusal.
@@ -131,7 +128,7 @@ class Links:
 
     async def _probe(self, remote: RemoteRepository, digest: Digest) -> int | None:
         size = await self._breakers.ask(remote.source, self._confirm(remote, digest))
-        await self.add(remote.source, digest)
+        await self.add(remote.source, digest, size)
         return size
 
     async def _confirm(self, remote: RemoteRepository, digest: Digest) -> int | None:

@@ -60,21 +60,23 @@ class Blobs:
 
     async def head(self, remote: RemoteRepository, digest: Digest) -> ServedSize:
         """Return the blob's size without downloading it. Raise RegistryError."""
-        link = self._links.get(remote.source, digest)
         content = self._content.known(digest)
-        size = content.size if content else link.size if link else None
-        if size is not None:
-            outcome = await self._check_access(remote, digest)
-            return ServedSize(digest, size, outcome)
+        if content is not None:
+            return ServedSize(digest, content.size, await self._check_access(remote, digest))
+        link = self._links.get(remote.source, digest)
+        if link is not None and link.size is not None and self._links.is_trusted(link):
+            return ServedSize(digest, link.size, Outcome.HIT)
         try:
             size = await asyncio.shield(self._links.probe(remote, digest))
         except UpstreamError as error:
             raise to_registry_error(error, remote.source.registry, ErrorCode.BLOB_UNKNOWN) from error
+        if size is None and link is not None:
+            size = link.size
         if size is None:
             served = await self.get(remote, digest)
             served.body.close()
             size = served.body.size
-        return ServedSize(digest, size, Outcome.UPSTREAM)
+        return ServedSize(digest, size, Outcome.REVALIDATED if link else Outcome.UPSTREAM)
 
     async def _check_access(self, remote: RemoteRepository, digest: Digest) -> Outcome:
         probe = partial(self._links.probe, remote, digest)
@@ -96,16 +98,29 @@ class Blobs:
             await fill.wait_started(_HEADERS_TIMEOUT)
         except RegistryError:
             fill.release()
-            if fill.source == remote.source or self._fills.running(digest) is fill:
+            if self._fills.running(digest) is fill:
+                # It failed for the readers to whom a wrong size was announced, and continues.
+                await fill.ended.wait()
+            elif fill.source == remote.source:
                 raise
             # Another repository's upstream has failed, which says nothing about this one.
             return await self.get(remote, digest)
         except BaseException:
             fill.release()
             raise
+        if not self._is_of_size(fill, remote):
+            # The size by another repository's manifest is announced; only the digest shows which one is right.
+            fill.release()
+            await fill.ended.wait()
+            return await self.get(remote, digest)
         body = FillBody(fill, partial(ResumableDownload, remote, digest, self._sleep))
         outcome = Outcome.PASS_THROUGH if fill.stopped else Outcome.MISS if is_new else Outcome.COLLAPSED
         return ServedBlob(digest, body, outcome)
+
+    def _is_of_size(self, fill: Fill, remote: RemoteRepository) -> bool:
+        """Return whether the announced size is that of this repository's manifests, as far as they state it."""
+        link = self._links.get(remote.source, fill.digest)
+        return fill.verified or fill.source == remote.source or link is None or link.size in (None, fill.size)
 
 
 class StoredBody:

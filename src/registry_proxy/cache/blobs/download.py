@@ -54,7 +54,7 @@ class Download:
         Raise UpstreamError if the upstream does not deliver. A failure of the store turns the fill into a pass-through.
         """
         link = self._tools.links.get(self._fill.source, self._fill.digest)
-        self._fill.size = self._source.size = link.size if link else None
+        self._fill.expected = self._source.stated = link.size if link else None
         try:
             ingest = await self._acquire()
         except StoreError as error:
@@ -102,22 +102,23 @@ class Download:
         return None
 
     def _known_size(self) -> int | None:
-        return self._source.size or self._tools.index.reserved().get(self._fill.digest)
+        """Return the size by the upstream, by the process that began to store the blob, or by a manifest."""
+        return self._source.size or self._tools.index.reserved().get(self._fill.digest) or self._source.stated
 
     async def _fill_ingest(self, ingest: Ingest) -> Ingest | None:
         links, remote = self._tools.links, self._source.remote
-        self._source.size = self._known_size()
+        self._source.stated = self._known_size()
         if ingest.size:
             await self._trim(ingest)
         self._fill.attach(ingest.view())
         if ingest.size and links.is_trusted(links.get(remote.source, ingest.digest)):
             # Hashing a large leftover takes a while; its readers can begin.
-            self._fill.start(self._source.size)
+            self._fill.start(self._source.stated)
         writer = IngestWriter(ingest, self._tools.executor, self._fill.advance)
         try:
             if ingest.size:
                 await writer.hash_existing()
-            if ingest.size and ingest.size == self._source.size:
+            if ingest.size and ingest.size == self._source.stated:
                 # A crash came after the last byte: only access has to be confirmed.
                 await links.ensure(remote, ingest.digest)
             else:
@@ -137,7 +138,7 @@ class Download:
 
     async def _trim(self, ingest: Ingest) -> None:
         """Drop a leftover that cannot be the beginning of this blob, or that may come from another registry."""
-        size = self._source.size
+        size = self._source.stated
         is_own = self._tools.links.is_known_to(self._source.remote, ingest.digest)
         if size is None or ingest.size > size or not is_own:
             if self._fill.started:
@@ -154,11 +155,14 @@ class Download:
 
     async def _begin(self, ingest: Ingest) -> None:
         """Link the blob, since the upstream delivers it, and reserve its size."""
-        size = self._source.size
+        size = self._source.expected
         await self._tools.links.add(self._fill.source, ingest.digest)
         if not await self._tools.evictor.reserve(ingest.digest, size or 0):
             raise StoreFullError(f"the blob's {size} bytes do not fit into the budget max_size")
-        self._fill.start(size)
+        if self._source.is_misstated and not self._fill.started:
+            self._fill.expected = size  # the digest shows whether the upstream or the manifest is right
+        else:
+            self._fill.start(size)
 
     async def _with_room(self, write: Awaitable[None], ingest: Ingest, writer: IngestWriter) -> None:
         try:
@@ -184,15 +188,15 @@ class Download:
             self._source,
             error,
         )
-        if self._source.size is None:
+        if self._source.expected is None:
             await self._request_size()
         self._fill.stop_storing(stopped)
-        self._fill.start(self._source.size)
+        self._fill.start(self._source.expected)
 
     async def _request_size(self) -> None:
         async with self._source.open(0):
             pass
-        if self._source.size is None:
+        if self._source.expected is None:
             raise UpstreamBrokenError(
                 f"the upstream does not report the size of {self._source}, and the blob cannot be stored to find out"
             )

@@ -38,13 +38,15 @@ class StoreStopped:
 class Fill:
     """State of one blob download. One task writes it (`Download`), any number of bodies read it.
 
-    `available` is the number of bytes in the file. The last byte is not readable until the digest is verified.
+    `available` is the number of bytes in the file. The last byte is not readable until the digest is verified. `size`
+    is announced to readers, so it cannot change. `expected` is a size that could still be wrong.
     """
 
     def __init__(self, digest: Digest, source: Source) -> None:
         self.digest = digest
         self.source = source
         self.size: int | None = None
+        self.expected: int | None = None
         self.available = 0
         self.started = False
         self.verified = False
@@ -65,7 +67,7 @@ class Fill:
     async def wait_started(self, wait_limit: float) -> None:
         """Wait until the upstream has responded and the size is known. Raise the error if the fill has failed.
 
-        After `wait_limit` seconds a size that is known by the manifest is enough.
+        After `wait_limit` seconds the expected size is enough.
         """
         try:
             async with asyncio.timeout(wait_limit):
@@ -73,7 +75,9 @@ class Fill:
                     await self._change()
         except TimeoutError:
             while self.size is None:
-                await self._change()
+                self.size = self.expected
+                if self.size is None:
+                    await self._change()
             log.warning("%s: the upstream is slow, sending the headers before its response", self)
         if self._error is not None:
             raise self._error

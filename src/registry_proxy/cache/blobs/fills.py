@@ -90,7 +90,7 @@ class Fills:
             fill.release()
 
     async def _commit(self, fill: Fill, ingest: Ingest) -> None:
-        assert fill.size is not None, "the size of a verified fill is known"
+        size = ingest.size  # another one may have been announced to readers
         commit = STORING.submit(ingest.commit)
         # A cancelled wait, as when the service stops, leaves the thread to complete its work.
         commit.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -104,6 +104,4 @@ class Fills:
                 await self._tools.index.release(fill.digest)
             return
         with log_index_errors(f"recording {fill.digest} of {fill.source}"):
-            await self._tools.index.record_blob(
-                fill.source, Descriptor(fill.digest, fill.size), self._clock()
-            )
+            await self._tools.index.record_blob(fill.source, Descriptor(fill.digest, size), self._clock())

@@ -22,21 +22,36 @@ _RETRIED = (UpstreamBrokenError, UpstreamTimeoutError, UpstreamLimitedError)
 
 
 class WrongSizeError(UpstreamBrokenError):
-    """The upstream announces or sends another length than the blob's: a retry cannot help."""
+    """The upstream announces or sends another length than it announced before: a retry cannot help."""
 
 
 @dataclass(slots=True)
 class ResumableDownload:
-    """One blob of a remote repository. `size` is the blob's size in bytes as soon as it is known."""
+    """One blob of a remote repository.
+
+    `size` is the blob's size in bytes as soon as the upstream announces it. `stated` is the size by a manifest, which
+    can be wrong: the digest decides, as for docker and skopeo.
+    """
 
     remote: RemoteRepository
     digest: Digest
     sleep: Callable[[float], Awaitable[None]]
     size: int | None = None
+    stated: int | None = None
     _retries: RetryState = RetryState()  # noqa: RUF009 - immutable
 
     def __str__(self) -> str:
         return f"{self.remote.source}@{self.digest}"
+
+    @property
+    def expected(self) -> int | None:
+        """The size that the upstream announced, otherwise the one that a manifest states."""
+        return self.stated if self.size is None else self.size
+
+    @property
+    def is_misstated(self) -> bool:
+        """True if the upstream announced another size than the manifest states."""
+        return None not in (self.size, self.stated) and self.size != self.stated
 
     @asynccontextmanager
     async def open(self, offset: int) -> AsyncIterator[AsyncGenerator[Chunk]]:
@@ -76,9 +91,9 @@ class ResumableDownload:
                         raise WrongSizeError(f"the upstream sent more than the {self.size} bytes of {self}")
                     if chunk:
                         yield chunk
-                if self.size is not None and offset < self.size:
+                if self.expected is not None and offset < self.expected:
                     raise UpstreamBrokenError(
-                        f"the transfer of {self} ended after {offset} of {self.size} bytes"
+                        f"the transfer of {self} ended after {offset} of {self.expected} bytes"
                     )
             except _RETRIED as error:
                 await self._pause(connection, offset, error, progressed=offset > begin)
@@ -89,9 +104,17 @@ class ResumableDownload:
     def _check_size(self, stream: BlobStream) -> None:
         if self.size is None:
             self.size = stream.size
+            if self.is_misstated:
+                log.warning(
+                    "%s has %d bytes at the registry, but %d by its manifest. It is served if its digest is right; "
+                    "build and push the image again.",
+                    self,
+                    self.size,
+                    self.stated,
+                )
         elif stream.size is not None and stream.size != self.size:
             raise WrongSizeError(
-                f"the upstream announces {stream.size} bytes for {self}, which has {self.size} bytes by its manifest"
+                f"the upstream announces {stream.size} bytes for {self}, and announced {self.size} before"
             )
 
     async def _pause(
