@@ -34,7 +34,7 @@ from registry_proxy.maintenance.importing import (
     Progress,
     RepositoryDone,
 )
-from registry_proxy.service.site import open_distribution, open_site
+from registry_proxy.service.site import borrow_site, open_distribution
 from registry_proxy.service.wiring.presets import preset_of
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ async def _import(
     settings: Settings, archive: Archive, target: ImportTarget, console: Console, *, copy: bool
 ) -> _Report:
     limit = settings.storage.max_size
-    async with open_site(settings.storage.path, create=True) as site:
+    async with borrow_site(settings.storage.path, create=True) as site:
         with byte_progress(console) as bar:
             report = _Report(bar)
             importer = Importer(site.store, site.index, NamedLocks(site.locks), limit, time.time, report.add)

@@ -26,7 +26,7 @@ from registry_proxy.commands.image_patterns import Names
 from registry_proxy.maintenance.removal import Remover, plan_removal
 from registry_proxy.maintenance.workers import count_workers
 from registry_proxy.oci.reference import Source, Tag
-from registry_proxy.service.site import open_site, read_site
+from registry_proxy.service.site import borrow_site, read_site
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -126,7 +126,7 @@ def _confirm(*, yes: bool, as_json: bool) -> None:
 
 
 async def _remove(root: Path, plan: RemovalPlan) -> None:
-    async with open_site(root, create=False) as site:
+    async with borrow_site(root, create=False) as site:
         locks = site.locks
         await Remover(site.store, site.index, NamedLocks(locks), lambda: count_workers(locks) > 0).run(plan)
 

@@ -17,7 +17,7 @@ from registry_proxy.commands.compose_file import require_store
 from registry_proxy.commands.console import byte_progress, report_console
 from registry_proxy.commands.formatting import size_text
 from registry_proxy.maintenance.verify import Checked, Defect, DefectKind, Extent, Verifier
-from registry_proxy.service.site import open_site
+from registry_proxy.service.site import borrow_site
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,7 +78,7 @@ def verify(
 
 
 async def _verify(root: Path, console: Console, *, repair: bool) -> _Report:
-    async with open_site(root, create=False) as site:
+    async with borrow_site(root, create=False) as site:
         with byte_progress(console) as bar:
             report = _Report(bar)
             verifier = Verifier(site.store, site.index, NamedLocks(site.locks), time.time, report.add)

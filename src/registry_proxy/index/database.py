@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import os
 import sqlite3
+import stat
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from importlib import resources
@@ -22,6 +24,8 @@ log = logging.getLogger(__name__)
 # "RgPx": distinguishes this program's files from other SQLite databases.
 _APPLICATION_ID = 0x52675078
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+# Names of private repositories are in the index.
+_PRIVATE = 0o600
 _COMPANIONS = ("", "-wal", "-shm")
 # Seconds that a write waits for other processes' transactions.
 _WRITE_TIMEOUT = 30.0
@@ -57,7 +61,7 @@ def open_database(path: Path) -> Database:
     """
     try:
         with ExitStack() as on_failure:
-            lock = on_failure.enter_context(path.with_name(f"{path.name}.lock").open("ab"))
+            lock = on_failure.enter_context(_open_private(path.with_name(f"{path.name}.lock")))
             ballast = Ballast(lock)
             try:
                 database = _open_locked(path, lock, ballast)
@@ -70,6 +74,16 @@ def open_database(path: Path) -> Database:
             return database
     except (sqlite3.Error, OSError) as error:
         raise IndexFailedError(f"can't open the index {path}: {error}") from error
+
+
+def _open_private(path: Path) -> BinaryIO:
+    """Open a file for writing, which only its owner can read. Raise OSError."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    file = os.fdopen(os.open(path, flags, _PRIVATE), "ab")
+    status = os.fstat(file.fileno())
+    if stat.S_IMODE(status.st_mode) != _PRIVATE and status.st_uid == os.geteuid():
+        os.fchmod(file.fileno(), _PRIVATE)
+    return file
 
 
 def _open_locked(path: Path, lock: BinaryIO, ballast: Ballast) -> Database:
@@ -153,6 +167,7 @@ def _prepare(path: Path) -> bool:
             damage,
             _move_aside(path),
         )
+    _open_private(path).close()  # SQLite gives its companions the same mode
     with closing(_connect(path, _WRITE_TIMEOUT)) as db:
         db.execute("PRAGMA journal_mode = WAL")
         _migrate(path, db)

@@ -1,14 +1,18 @@
 """The files of a store: their names, and the adapters that open them.
 
+Commands that root runs write to the store as its owner. Root then follows no link that the server's user has planted,
+and leaves no file that the server cannot use.
+
 No other module names these files or constructs a store, its locks or its index.
 """
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from registry_proxy.identity import as_owner_of
 from registry_proxy.index import database
 from registry_proxy.index.sqlite import SqliteIndex, SqliteReader
 from registry_proxy.maintenance.workers import count_workers
@@ -48,9 +52,18 @@ def read_site(root: Path) -> Iterator[Site[IndexReads]]:
 
     Raise StoreError if there is no store or it belongs to another user, IndexFailedError if the index is unusable.
     """
-    _require(root, _INDEX)
-    with closing(FileLocks(root / _LOCKS)) as locks, SqliteReader.open(root / _INDEX) as index:
-        yield Site(FilesystemStore(root), index, locks)
+    with _as_owner(root):
+        _require(root, _INDEX)
+        with closing(FileLocks(root / _LOCKS)) as locks, SqliteReader.open(root / _INDEX) as index:
+            yield Site(FilesystemStore(root), index, locks)
+
+
+@asynccontextmanager
+async def borrow_site(root: Path, *, create: bool) -> AsyncIterator[Site[Index]]:
+    """Open the store in `root` like `open_site`, for a command."""
+    with _as_owner(root):
+        async with open_site(root, create=create) as site:
+            yield site
 
 
 @asynccontextmanager
@@ -73,25 +86,38 @@ async def open_site(root: Path, *, create: bool) -> AsyncIterator[Site[Index]]:
 
 def has_index(root: Path) -> bool:
     """Return whether there is an index in `root`. Raise OSError if `root` is unreadable."""
-    return (root / _INDEX).is_file()
+    with _as_owner(root):
+        return (root / _INDEX).is_file()
 
 
 def damage_of_index(root: Path) -> str | None:
     """Return the damage of the index in `root`, None if it is intact. Reads all of it. Raise IndexFailedError."""
-    return database.damage_of(root / _INDEX)
+    with _as_owner(root):
+        return database.damage_of(root / _INDEX)
 
 
 def running_workers(root: Path) -> int:
     """Return the number of workers that serve from the store in `root`. Raise OSError or StoreError."""
-    if not (root / _LOCKS).is_file():
-        return 0
-    with closing(FileLocks(root / _LOCKS)) as locks:
-        return count_workers(locks)
+    with _as_owner(root):
+        if not (root / _LOCKS).is_file():
+            return 0
+        with closing(FileLocks(root / _LOCKS)) as locks:
+            return count_workers(locks)
 
 
 def open_distribution(path: Path) -> Archive:
     """Return the content of a registry:2 or registry:3 in its storage directory. Raise StoreError if it is none."""
     return DistributionDirectory(path)
+
+
+@contextmanager
+def _as_owner(root: Path) -> Iterator[None]:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(as_owner_of(root))
+        except PermissionError:
+            raise StoreError(f"{root} belongs to another user; run this as that user") from None
+        yield
 
 
 def _require(root: Path, name: str) -> None:

@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry_proxy.atomic_files import sync_directory
+from registry_proxy.identity import with_rights_of_owners
 from registry_proxy.oci.reference import Digest, InvalidDigestError
 from registry_proxy.storage.ingest import (
     NEW_SUFFIX,
     FileIngest,
     FollowedIngestFile,
     Paths,
+    close_directory,
     lock_ingest,
     make_directory,
     store_error,
@@ -64,13 +66,14 @@ class FilesystemStore:
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
             for directory in (self._ingests, self._blobs, *(self._blobs / name for name in _ALGORITHMS)):
                 make_directory(directory)
+                close_directory(directory)
         except OSError as error:
             raise store_error(f"create the directory {directory}", error) from error
 
     def open(self, digest: Digest) -> OpenBlob | None:
         path = self._paths(digest).content
         try:
-            return OpenBlob(FileIO(path))
+            return OpenBlob(FileIO(path, opener=_open_unfollowed))
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -87,7 +90,7 @@ class FilesystemStore:
     def follow(self, digest: Digest) -> FollowedIngestFile | None:
         path = self._paths(digest).ingest
         try:
-            return FollowedIngestFile(FileIO(path))
+            return FollowedIngestFile(FileIO(path, opener=_open_unfollowed))
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -152,13 +155,18 @@ class FilesystemStore:
         )
 
 
+def _open_unfollowed(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW)
+
+
 def _link_open_file(file: FileIO, path: Path) -> None:
     """Hard-link an open file, even if another file has replaced it at its old path. Raise OSError."""
     source = Path(f"/proc/self/fd/{file.fileno()}")
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         # Only with a directory descriptor Python calls linkat(2), which follows the symbolic link to the open file.
-        os.link(source, path.name, dst_dir_fd=directory, follow_symlinks=True)
+        with with_rights_of_owners():  # proc(5), protected_hardlinks
+            os.link(source, path.name, dst_dir_fd=directory, follow_symlinks=True)
     finally:
         os.close(directory)
 
@@ -190,7 +198,7 @@ def _size(entry: os.DirEntry[str]) -> int | None:
 
 def _remove_abandoned(path: Path, older_than: float) -> bool:
     try:
-        if path.stat().st_mtime >= older_than:
+        if path.lstat().st_mtime >= older_than:
             return False
         fd = lock_ingest(path, create=False)
         if fd is None:

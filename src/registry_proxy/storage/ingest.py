@@ -30,6 +30,7 @@ NEW_SUFFIX = ".new"
 
 _UNVERIFIED = stat.S_IRUSR | stat.S_IWUSR
 _VERIFIED = _UNVERIFIED | stat.S_IRGRP
+_DIRECTORY = stat.S_IRWXU
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _MAX_BUFFERS = os.sysconf("SC_IOV_MAX")
 
@@ -42,12 +43,9 @@ def store_error(task: str, error: OSError) -> StoreError:
 
 def lock_ingest(path: Path, *, create: bool) -> int | None:
     """Return a descriptor of the file that holds its lock, or None while another one does. Raise OSError."""
-    flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
     while True:
-        fd = os.open(path, flags, _UNVERIFIED)
+        fd = _open_ingest(path, create=create)
         try:
-            if create:
-                chown_like(path.parent, fd)
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Between open and flock the owner may have renamed or deleted the file: then this lock guards nothing.
             if _is_same_file(path, fd):
@@ -61,10 +59,25 @@ def lock_ingest(path: Path, *, create: bool) -> int | None:
         os.close(fd)
 
 
+def _open_ingest(path: Path, *, create: bool) -> int:
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+    while True:
+        try:
+            return os.open(path, flags)
+        except FileNotFoundError:
+            if not create:
+                raise
+        # The owner of the last one may have renamed it, or another process may just have created the next one.
+        with contextlib.suppress(FileExistsError):
+            fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, _UNVERIFIED)
+            chown_like(path.parent, fd)
+            return fd
+
+
 def _is_same_file(path: Path, fd: int) -> bool:
     """Return whether the path still refers to the open file."""
     try:
-        return os.path.samestat(path.stat(), os.fstat(fd))
+        return os.path.samestat(path.lstat(), os.fstat(fd))
     except FileNotFoundError:
         return False
 
@@ -226,12 +239,23 @@ def chown_like(directory: Path, created: Path | int) -> None:
     """Give a file that root creates to the directory's owner, so that the server can use it. Raise OSError."""
     if os.geteuid() == 0:
         owner = directory.stat()
-        os.chown(created, owner.st_uid, owner.st_gid)
+        os.chown(created, owner.st_uid, owner.st_gid, follow_symlinks=isinstance(created, int))
 
 
 def make_directory(path: Path) -> None:
     """Create a directory durably, unless it exists. Its parent must exist. Raise OSError."""
     with contextlib.suppress(FileExistsError):
-        path.mkdir(0o700)
+        path.mkdir(_DIRECTORY)
         chown_like(path.parent, path)
         sync_directory(path.parent)
+
+
+def close_directory(path: Path) -> None:
+    """Close a directory to all other users. Raise OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if stat.S_IMODE(status.st_mode) != _DIRECTORY and status.st_uid == os.geteuid():
+            os.fchmod(descriptor, _DIRECTORY)
+    finally:
+        os.close(descriptor)

@@ -55,16 +55,26 @@ def not_permitted(subject: str, path: object) -> Finding:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A check. `subject` is the subject of the finding if the check itself fails."""
+    """A check. `subject` is the subject of the finding if the check itself fails.
+
+    A check that is `alone` changes this process while it runs.
+    """
 
     subject: str
     run: Callable[[], AsyncIterator[Finding]]
+    alone: bool = False
 
 
 async def run_checks(checks: Iterable[Check], limit: float = _TIMEOUT) -> list[Finding]:
-    """Run all checks concurrently and return their findings, in the order of the checks. `limit` is in seconds."""
-    found = await asyncio.gather(*(_run(check, limit) for check in checks))
-    return [finding for findings in found for finding in findings]
+    """Return the findings of all checks, in the order of the checks. `limit` is in seconds.
+
+    The checks run concurrently, after those that run alone.
+    """
+    checks = list(checks)
+    found = {check: await _run(check, limit) for check in checks if check.alone}
+    others = [check for check in checks if not check.alone]
+    found |= zip(others, await asyncio.gather(*(_run(check, limit) for check in others)), strict=True)
+    return [finding for check in checks for finding in found[check]]
 
 
 async def _run(check: Check, limit: float) -> list[Finding]:

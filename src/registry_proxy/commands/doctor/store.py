@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from registry_proxy.commands.doctor.findings import Check, Finding, fail, not_permitted, ok, warn
 from registry_proxy.commands.formatting import size_text
+from registry_proxy.identity import as_owner_of
 from registry_proxy.index.base import IndexFailedError
 from registry_proxy.service.site import STORE_ENTRIES, damage_of_index, has_index, read_site, running_workers
 from registry_proxy.storage.base import StoreError
@@ -24,9 +25,9 @@ _FEW_BYTES, _FEW_FILES = 1000**3, 10_000
 
 
 def store_checks(settings: Settings) -> Iterator[Check]:
-    """Yield the checks of the disk and the index."""
-    yield Check("disk", partial(check_disk, settings))
-    yield Check("index", partial(check_index, settings))
+    """Yield the checks of the disk and the index. Root carries them out as the store's owner."""
+    yield Check("disk", partial(check_disk, settings), alone=True)
+    yield Check("index", partial(check_index, settings), alone=True)
 
 
 def count_running(root: Path) -> int | None:
@@ -61,7 +62,7 @@ async def check_disk(settings: Settings) -> AsyncIterator[Finding]:
 
 def _writable(root: Path, directory: Path) -> Finding:
     try:
-        with tempfile.TemporaryFile(dir=directory) as file:
+        with as_owner_of(directory), tempfile.TemporaryFile(dir=directory) as file:
             file.write(b"\0" * 4096)
             file.flush()
     except OSError as error:
@@ -77,7 +78,7 @@ def _owner(root: Path) -> Finding:
     """Check for files that root has created: the server's user cannot write them."""
     owner = root.stat().st_uid
     entries = (path for pattern in STORE_ENTRIES for path in sorted(root.glob(pattern)))
-    foreign = [path.name for path in entries if path.stat().st_uid != owner]
+    foreign = [path.name for path in entries if path.lstat().st_uid != owner]
     if foreign:
         text = f"{', '.join(foreign)} in {root} belong to another user than the directory"
         return fail("disk", text, f"chown -R --reference={root} {root}/{foreign[0]} (and the others)")
