@@ -27,7 +27,7 @@ from registry_proxy.server.proxy_protocol import InvalidProxyHeaderError, parse_
 from registry_proxy.server.request import Client, RefusedRequestError, Request, RequestReader
 from registry_proxy.server.responses import matches_etag
 from registry_proxy.server.routes import parse_target
-from registry_proxy.upstream.auth.authenticator import choose_scheme
+from registry_proxy.upstream.auth.schemes import choose_scheme
 from registry_proxy.upstream.auth.tokens import InvalidTokenResponseError, parse_token
 from registry_proxy.upstream.failures import RedirectRefusedError, excerpt, retry_after
 from registry_proxy.upstream.listings import (
@@ -113,7 +113,7 @@ def _request(data: bytes) -> None:
 def _challenges(data: bytes) -> None:
     header = data.decode("latin-1")
     parse_challenges(header)
-    choose_scheme(header, Repository("library/alpine"))
+    choose_scheme(header, "library/alpine")
 
 
 def _range(data: bytes) -> None:

@@ -41,6 +41,7 @@ class Gatekeeper:
     clock: Callable[[], float]
     realm: str = ""  # known once the token server listens
     grants: dict[str, Grant] = field(default_factory=dict)
+    stillborn: int = 0  # so many of the next tokens are not known to the registry: its copies lag behind
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     def issue(self, call: Call, scopes: Iterable[str]) -> Reply:
@@ -51,12 +52,27 @@ class Gatekeeper:
             user = self._login(call)
         except BadLoginError:
             return error(self.profile.bad_login_status, _code(self.profile.bad_login_status), "bad login")
+        parts = [part for scope in scopes for part in scope.split()]
+        if refusal := self._refuse_scopes(parts):
+            return refusal
         readable = {each.name for each in self.contents.repositories.values() if each.readable_by(user)}
-        asked = {name for scope in scopes for part in scope.split() if (name := _repository(part))}
+        asked = {self._own_name(name) for part in parts if (name := _repository(part))}
         granted = readable if self.profile.scope else asked & readable
         if asked - readable and self.profile.unknown_repository == "no-token":
             return error(403, "DENIED", "requested access to the resource is denied")
         return self._token(frozenset(granted))
+
+    def _refuse_scopes(self, scopes: list[str]) -> Reply | None:
+        if self.profile.other_scopes_status and set(scopes) != {self.profile.scope}:
+            return error(self.profile.other_scopes_status, _code(self.profile.other_scopes_status), "scope?")
+        if self.profile.push_status and any("push" in scope.rpartition(":")[2] for scope in scopes):
+            return error(self.profile.push_status, _code(self.profile.push_status), "no right to push")
+        return None
+
+    def _own_name(self, name: str) -> str:
+        """Return the repository that the token service knows by this name; empty when it has an alias instead."""
+        alias = self.profile.alias
+        return name.removeprefix(alias) if name.startswith(alias) else ""
 
     def refuse(self, call: Call, repository: str) -> Reply | None:
         """Return the refusal of a request for `repository` (empty: the ping), or None when it may pass."""
@@ -80,11 +96,16 @@ class Gatekeeper:
         fields = {"realm": realm or self.realm}
         if self.profile.service is not None:
             fields["service"] = self.profile.service
-        if repository or self.profile.scope:
-            fields["scope"] = self.profile.scope or f"repository:{repository}:pull"
+        if scope := self._challenged_scope(repository):
+            fields["scope"] = scope
         if problem:
             fields["error"] = problem
         return "Bearer " + ",".join(f'{name}="{value}"' for name, value in fields.items())
+
+    def _challenged_scope(self, repository: str) -> str:
+        if self.profile.challenged_scope is not None:
+            return self.profile.challenged_scope.format(name=repository)
+        return self.profile.scope or (f"repository:{repository}:pull" if repository else "")
 
     def _refuse_bearer(self, call: Call, repository: str) -> Reply | None:
         scheme, _, token = call.headers.get("Authorization", "").partition(" ")
@@ -141,6 +162,9 @@ class Gatekeeper:
     def _token(self, repositories: frozenset[str]) -> Reply:
         token = f"token-{self.profile.name}-{next(self._numbers)}"
         self.grants[token] = Grant(repositories, self.clock() + self.profile.token_seconds)
+        if self.stillborn:
+            self.stillborn -= 1
+            self.grants[token].dead = 401
         document: dict[str, object] = dict.fromkeys(self.profile.token_names, token)
         if self.profile.token_tells_expiry:
             issued = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")  # clients count from here

@@ -22,7 +22,17 @@ class Profile:
     token_path: str = "/token"
     token_names: tuple[str, ...] = ("token",)
     service: str | None = ""  # None: the challenge names no service
-    scope: str | None = None  # None: repository:NAME:pull
+    scope: str | None = None  # of every token; None: repository:NAME:pull
+    challenged_scope: str | None = (
+        None  # in challenges, if it isn't the one of tokens; {name} stands for the name
+    )
+    other_scopes_status: int = (
+        0  # what the token service answers to scopes besides its own; 0: it ignores them
+    )
+    push_status: int = (
+        0  # what the token service answers to a request for the right to push; 0: it grants less
+    )
+    alias: str = ""  # in front of every name in the token service
     token_seconds: int = 300
     token_tells_expiry: bool = True
     expired_token_status: int = 401
@@ -35,6 +45,8 @@ class Profile:
     storage_host: str = ""  # empty: a relative Location on the registry
     storage_path: str = "/blobs/"
     storage_signed: bool = True
+    storage_login: int = 0  # without the registry's login the storage answers this, without a challenge
+    storage_refuses_login: bool = False  # also the registry's own storage: the signature is enough for it
     storage_head: bool = True  # False: a HEAD of a signed GET address is 403
     redirect_headers: Mapping[str, str] = field(default_factory=dict)
     missing_blob_redirects: bool = False
@@ -180,6 +192,18 @@ LSCR = Profile(
     backend_guarded=True,
     referrers="not-found",
 )
+# Challenges that name nothing, something else, or more than a pull takes.
+SCOPELESS = Profile("scopeless", challenged_scope="")
+PLACEHOLDER = Profile(
+    "placeholder", challenged_scope="repository:user/image:pull", unknown_repository="no-token"
+)
+GREEDY = Profile("greedy", challenged_scope="repository:{name}:pull,push", push_status=403)
+ALIASED = Profile("aliased", challenged_scope="repository:tenant/{name}:pull", alias="tenant/")
+ONE_SCOPE = Profile("one-scope", scope="registry:read:*", other_scopes_status=400)
+# It redirects for blobs before it looks at the login, which is its storage's business.
+STORING = Profile(
+    "storing", blob_redirect=307, missing_blob_redirects=True, storage_signed=False, storage_login=403
+)
 BASIC = Profile("basic", auth="basic", unknown_repository="denied")
 PLAIN = Profile("plain", auth="none", ping_needs_auth=False, unknown_repository="not-found")
 
@@ -193,4 +217,5 @@ def profile(name: str) -> Profile:
 
 
 FIVE = (DOCKERHUB, GHCR, QUAY, GCR, K8S)
-ALL = (*FIVE, ECR_PUBLIC, GITLAB, CODEBERG, NVCR, MCR, LSCR, BASIC, PLAIN)
+SCOPES = (SCOPELESS, PLACEHOLDER, GREEDY, ALIASED, ONE_SCOPE)
+ALL = (*FIVE, ECR_PUBLIC, GITLAB, CODEBERG, NVCR, MCR, LSCR, *SCOPES, STORING, BASIC, PLAIN)

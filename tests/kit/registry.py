@@ -108,7 +108,10 @@ class Registry:
 
     def answer_object(self, call: Call, target: Target) -> Reply:
         """Answer a call to the storage or content delivery network that blobs are redirected to."""
-        if self.profile.storage_host and "Authorization" in call.headers:  # S3 and Azure
+        if self.profile.storage_login:
+            if self.gatekeeper.refuse(call, "") is not None:
+                return reply(self.profile.storage_login, b"<Error><Code>AccessDenied</Code></Error>")
+        elif self._refuses_login() and "Authorization" in call.headers:  # S3 and Azure
             return reply(
                 400,
                 b"<Error><Code>InvalidArgument</Code>"
@@ -122,6 +125,9 @@ class Registry:
         if blob is None:
             return reply(self.profile.missing_object_status, b"<Error><Code>NoSuchKey</Code></Error>")
         return self._ranged(call, blob, reply(200, blob.raw, content_type="application/octet-stream"))
+
+    def _refuses_login(self) -> bool:
+        return bool(self.profile.storage_host) or self.profile.storage_refuses_login
 
     def _answer_allowed(self, call: Call, target: Target) -> Reply:
         repository = self.contents.repositories[target.repository]

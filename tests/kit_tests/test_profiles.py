@@ -33,7 +33,10 @@ def _upstream(kind: str, **changes: Any) -> SimulatedUpstream:
 
 
 async def _token(http: aiohttp.ClientSession, upstream: SimulatedUpstream, **headers: str) -> dict[str, str]:
-    query = {"scope": upstream.profile.scope or "repository:acme/app:pull", "service": "x"}
+    query = {
+        "scope": upstream.profile.scope or f"repository:{upstream.profile.alias}acme/app:pull",
+        "service": "x",
+    }
     async with http.get(upstream.gatekeeper.realm, params=query, headers=headers) as answer:
         document = await answer.json()
         return {"Authorization": f"Bearer {document[upstream.profile.token_names[-1]]}"}

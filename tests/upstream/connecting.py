@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from registry_proxy.oci.reference import Digest, Repository, Tag
+from registry_proxy.policy.access import AddressRanges
 from registry_proxy.upstream.presets import Preset
 from registry_proxy.upstream.response import Timeouts
 from registry_proxy.upstream.transport import Transport
@@ -70,9 +72,16 @@ class Connector:
         timeouts: Timeouts | None = None,
         ssl_context: ssl.SSLContext | None = None,
         resolver: AbstractResolver | None = None,
+        redirect_networks: tuple[str, ...] = (),
     ) -> RegistryUpstream:
         preset = Preset("simulated", "registry.test", url, realm_hosts=frozenset(realm_hosts))
-        transport = Transport(URL(url), timeouts=timeouts, ssl_context=ssl_context, resolver=resolver)
+        transport = Transport(
+            URL(url),
+            timeouts=timeouts,
+            ssl_context=ssl_context,
+            resolver=resolver,
+            redirect_networks=AddressRanges(tuple(map(ip_network, redirect_networks))),
+        )
         made = RegistryUpstream(preset, transport, self.background, credentials=credentials, clock=self.clock)
         self.stack.push_async_callback(made.close)
         return made

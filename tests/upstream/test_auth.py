@@ -9,16 +9,11 @@ import pytest
 from yarl import URL
 
 from registry_proxy.oci.reference import Repository
-from registry_proxy.upstream.auth.authenticator import (
-    Authenticator,
-    BasicScheme,
-    BearerScheme,
-    Scheme,
-    choose_scheme,
-    scope_pieces,
-)
+from registry_proxy.upstream.auth.authenticator import Authenticator
 from registry_proxy.upstream.auth.credentials import Credentials, StaticCredentials
 from registry_proxy.upstream.auth.realms import PublicSuffixes, RealmRule
+from registry_proxy.upstream.auth.schemes import BasicScheme, BearerScheme, Scheme, choose_scheme
+from registry_proxy.upstream.auth.scopes import challenged_scope, pull_scope
 from registry_proxy.upstream.auth.tokens import Token, TokenCache, TokenRequest
 from registry_proxy.upstream.base import UpstreamBrokenError
 
@@ -33,31 +28,48 @@ TOOL = Repository("tool")
 ME = Credentials("me", "secret")
 BEARER = 'Bearer realm="https://auth.example.com/token",service="s",scope="repository:acme/app:pull"'
 OTHER = 'Bearer realm="https://other.example.com/token",service="s",scope="repository:acme/app:pull"'
+PULL_SCOPE = ("repository:", ":pull")
 FOREIGN = 'Bearer realm="https://auth.example.org/token",scope="repository:acme/app:pull"'
 
 
 @pytest.mark.parametrize(
-    ("scope", "name", "for_tool"),
+    ("challenge", "name", "own", "pull"),
     [
-        ("repository:acme/app:pull", "acme/app", "repository:tool:pull"),
-        ("repository:acme/app:pull,push", "acme/app", "repository:tool:pull,push"),
-        ("repository:k8s/images/pause:pull", "pause", "repository:k8s/images/tool:pull"),
-        ("repository:other:pull", "acme/app", "repository:other:pull"),
-        ("repository:user/image:pull", "acme/app", "repository:user/image:pull"),  # ghcr.io's example
-        ("repository:notacme/app:pull", "acme/app", "repository:notacme/app:pull"),
-        ("repository:acme/app:pull repository:b:pull", "b", "repository:acme/app:pull repository:b:pull"),
-        ("aws", "acme/app", "aws"),
-        ("*", "acme/app", "*"),
-        ("registry:catalog:*", "catalog", "registry:catalog:*"),
-        ("", "acme/app", ""),
+        ("repository:{}:pull", "acme/app", "repository:{}:pull", "repository:{}:pull"),
+        ("repository:{}:pull,push", "acme/app", "repository:{}:pull,push", "repository:{}:pull"),
+        ("", "acme/app", "", "repository:{}:pull"),
+        ("repository:user/image:pull", "acme/app", "repository:user/image:pull", "repository:{}:pull"),
+        ("repository:not{}:pull", "acme/app", "repository:notacme/app:pull", "repository:{}:pull"),
+        (
+            "repository:tenant/{}:pull,delete",
+            "app",
+            "repository:tenant/{}:pull,delete",
+            "repository:{}:pull repository:tenant/{}:pull",
+        ),
+        ("aws", "acme/app", "aws", "repository:{}:pull aws"),
+        ("*", "acme/app", "*", "repository:{}:pull *"),
+        ("registry:catalog:*", "catalog", "registry:catalog:*", "repository:{}:pull registry:catalog:*"),
+        (
+            "repository:a:pull repository:{}:pull",
+            "b",
+            "repository:a:pull repository:{}:pull",
+            "repository:{}:pull repository:a:pull",
+        ),
+        (
+            "repository(plugin):{}:pull",
+            "acme/app",
+            "repository(plugin):{}:pull",
+            "repository:{}:pull repository(plugin):{}:pull",
+        ),
     ],
 )
-def test_a_scope_fits_other_repositories_where_it_names_this_one(
-    scope: str, name: str, for_tool: str
+def test_the_scope_of_a_pull_is_requested_whatever_a_challenge_names(
+    challenge: str, name: str, own: str, pull: str
 ) -> None:
-    pieces = scope_pieces(scope, Repository(name))
-    assert name.join(pieces) == scope
-    assert TOOL.name.join(pieces) == for_tool
+    challenge = challenge.format(name)
+    for other in (name, "tool"):
+        assert other.join(challenged_scope(challenge, name)) == own.format(*[other] * 2)
+        assert other.join(pull_scope(challenge, name)) == pull.format(*[other] * 2)
 
 
 @pytest.mark.parametrize(
@@ -69,10 +81,17 @@ def test_a_scope_fits_other_repositories_where_it_names_this_one(
         ('Basic realm="x"', BasicScheme()),
         (
             'Basic realm="x", Bearer realm="https://a.example.com/t"',
-            BearerScheme(URL("https://a.example.com/t"), None, ()),
+            BearerScheme(URL("https://a.example.com/t"), None, (PULL_SCOPE, ())),
         ),
-        ('Bearer realm="https://a/t",service=""', BearerScheme(URL("https://a/t"), "", ())),
-        ('Bearer realm="https://a/t",scope="*"', BearerScheme(URL("https://a/t"), None, ("*",))),
+        ('Bearer realm="https://a/t",service=""', BearerScheme(URL("https://a/t"), "", (PULL_SCOPE, ()))),
+        (
+            'Bearer realm="https://a/t",scope="*"',
+            BearerScheme(URL("https://a/t"), None, (("repository:", ":pull *"), ("*",))),
+        ),
+        (
+            'Bearer realm="https://a/t",scope="repository:acme/app:pull"',
+            BearerScheme(URL("https://a/t"), None, (PULL_SCOPE,)),
+        ),
         ("Bearer", None),
         ('Bearer realm=""', None),
         ('Bearer realm="/token"', None),
@@ -84,7 +103,7 @@ def test_a_scope_fits_other_repositories_where_it_names_this_one(
     ],
 )
 def test_the_scheme_is_the_first_that_we_speak(header: str, expected: Scheme | None) -> None:
-    assert choose_scheme(header, APP) == expected
+    assert choose_scheme(header, APP.name) == expected
 
 
 @dataclass
@@ -112,7 +131,11 @@ class Exchange:
         self.asked: list[TokenRequest] = []
         rule = RealmRule(HOME, frozenset(named), PublicSuffixes())
         tokens = TokenCache(self._fetch, lambda: 0.0, self.background)
-        self._authenticator = Authenticator(HOME, rule, provider or self.static, tokens)
+        self.ping = Reply(200)
+        self._authenticator = Authenticator(HOME, rule, provider or self.static, tokens, self._ping)
+
+    async def _ping(self) -> Reply:
+        return self.ping
 
     async def _fetch(self, request: TokenRequest) -> Token:
         self.asked.append(request)
@@ -172,11 +195,50 @@ async def test_another_repository_gets_its_own_token_without_a_401() -> None:
     ]
 
 
-async def test_a_scope_without_a_repository_serves_all_of_them() -> None:
+AWS = 'Bearer realm="https://auth.example.com/token",service="public.ecr.aws",scope="aws"'
+
+
+async def test_the_repository_is_requested_next_to_what_the_challenge_adds() -> None:
     exchange = Exchange()
-    challenge = 'Bearer realm="https://auth.example.com/token",service="public.ecr.aws",scope="aws"'
-    await exchange.send(Reply(401, challenge), Reply(200))
-    assert (await exchange.send(Reply(200), repository=TOOL))[0] == ["Bearer t1"]
+    await exchange.send(Reply(401, AWS), Reply(200))
+    assert (await exchange.send(Reply(200), repository=TOOL))[0] == ["Bearer t2"]
+    assert [request.scope for request in exchange.asked] == [
+        "repository:acme/app:pull aws",
+        "repository:tool:pull aws",
+    ]
+
+
+@pytest.mark.parametrize("refusal", [Reply(401, AWS), Reply(401), Reply(403)])
+async def test_where_that_is_refused_the_challenges_own_scopes_are_requested(refusal: Reply) -> None:
+    exchange = Exchange()
+    refused = Reply(refusal.status, refusal.www_authenticate)
+    sent, answer = await exchange.send(Reply(401, AWS), refused, Reply(200))
+    assert (sent, answer.status) == ([None, "Bearer t1", "Bearer t2"], 200)
+    assert (await exchange.send(Reply(200), repository=TOOL))[0] == ["Bearer t2"]
+    assert [request.scope for request in exchange.asked] == ["repository:acme/app:pull aws", "aws"]
+
+
+async def test_a_registry_that_refuses_those_gets_the_scope_of_the_pull_again() -> None:
+    exchange = Exchange()
+    await exchange.send(Reply(401, AWS), Reply(401, AWS), Reply(200))
+    sent, answer = await exchange.send(Reply(401, AWS), Reply(401, AWS), Reply(200), repository=TOOL)
+    assert (sent, answer.status) == (["Bearer t2", None, "Bearer t3"], 200)
+    assert exchange.asked[-1].scope == "repository:tool:pull aws"
+
+
+async def test_the_name_is_the_one_in_the_url_where_a_redirect_adds_a_prefix() -> None:
+    exchange = Exchange()
+    url = URL("https://backend.example.com/v2/k8s/images/acme/app/manifests/1")
+    await exchange.send(Reply(401, AWS), Reply(200), url=url)
+    assert exchange.asked[0].scope == "repository:k8s/images/acme/app:pull aws"
+
+
+async def test_a_challenge_of_the_version_check_is_answered_as_it_is_and_not_remembered() -> None:
+    exchange = Exchange()
+    check = URL("https://registry.example.com/v2/")
+    await exchange.send(Reply(401, AWS), Reply(200), url=check)
+    assert exchange.asked[0].scope == "aws"
+    assert (await exchange.send(Reply(200)))[0] == [None]
 
 
 async def test_basic_credentials_are_remembered() -> None:
@@ -208,18 +270,28 @@ async def test_a_dead_token_is_tried_once_only() -> None:
     assert (len(sent), answer.status) == (3, 403)
 
 
-async def test_what_refuses_a_new_token_at_once_means_it() -> None:
+async def test_a_new_token_that_is_refused_is_replaced_once() -> None:
     exchange = Exchange()
+    sent, answer = await exchange.send(Reply(401, BEARER), Reply(401, BEARER), Reply(200))
+    assert (sent, answer.status) == ([None, "Bearer t1", "Bearer t2"], 200)
+    exchange = Exchange()
+    sent, answer = await exchange.send(Reply(401, BEARER), Reply(401, BEARER), Reply(401, BEARER))
+    assert (sent, answer.status) == ([None, "Bearer t1", "Bearer t2"], 401)
+
+
+async def test_a_repository_that_stays_refused_costs_two_tokens_and_requests() -> None:
+    exchange = Exchange()
+    await exchange.send(Reply(401, BEARER), Reply(401, BEARER), Reply(401, BEARER))
     sent, answer = await exchange.send(Reply(401, BEARER), Reply(401, BEARER))
-    assert (sent, answer.status) == ([None, "Bearer t1"], 401)
+    assert (sent, answer.status) == (["Bearer t3", "Bearer t4"], 401)
 
 
-@pytest.mark.parametrize("refusal", [Reply(401, BEARER), Reply(403), Reply(400)])
-async def test_a_repository_that_stays_refused_costs_a_token_and_one_request(refusal: Reply) -> None:
+@pytest.mark.parametrize("status", [403, 400])
+async def test_a_repository_that_is_forbidden_costs_a_token_and_one_request(status: int) -> None:
     exchange = Exchange()
-    await exchange.send(Reply(401, BEARER), Reply(refusal.status, refusal.www_authenticate))
-    sent, answer = await exchange.send(refusal)
-    assert (sent, answer.status) == (["Bearer t2"], refusal.status)
+    await exchange.send(Reply(401, BEARER), Reply(status))
+    sent, answer = await exchange.send(Reply(status))
+    assert (sent, answer.status) == (["Bearer t2"], status)
 
 
 async def test_a_realm_that_moved_is_learnt_anew() -> None:
@@ -313,3 +385,12 @@ async def test_hosts_that_redirects_lead_to_do_not_fill_the_memory() -> None:
         await exchange.send(Reply(401, FOREIGN), Reply(200), url=url)
     assert (await exchange.send(Reply(200), url=URL("https://cdn0.example.org/")))[0] == [None]
     assert (await exchange.send(Reply(200), url=URL("https://cdn64.example.org/")))[0] == ["Bearer t1"]
+
+
+def test_a_hostile_challenge_makes_a_short_request() -> None:
+    scopes = " ".join(f"repository:acme/app{number}:pull" for number in range(10_000))
+    for template in (
+        challenged_scope(scopes, "acme/app"),
+        pull_scope(f"repository:acme/app:pull {scopes}", "acme/app"),
+    ):
+        assert len("acme/app".join(template)) < 3000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +13,7 @@ from tests.upstream.connecting import LATEST, REPOSITORY, Names, content, stored
 from yarl import URL
 
 from registry_proxy import __version__
+from registry_proxy.policy.access import AddressRanges
 from registry_proxy.upstream.base import UpstreamBrokenError
 from registry_proxy.upstream.failures import RedirectRefusedError
 from registry_proxy.upstream.transport import Transport
@@ -24,12 +27,22 @@ if TYPE_CHECKING:
     from tests.upstream.connecting import Connector
 
 
-@pytest.fixture
-async def public() -> AsyncIterator[Transport]:
+NOWHERE = AddressRanges()
+
+
+@asynccontextmanager
+async def opened(networks: AddressRanges = NOWHERE) -> AsyncIterator[Transport]:
     """The transport of a public registry. It has not answered from anywhere yet."""
-    transport = Transport(URL("https://registry.example.com"), resolver=Names())
+    home = URL("https://registry.example.com")
+    transport = Transport(home, resolver=Names(), redirect_networks=networks)
     yield transport
     await transport.close()
+
+
+@pytest.fixture
+async def public() -> AsyncIterator[Transport]:
+    async with opened() as transport:
+        yield transport
 
 
 @pytest.mark.parametrize(
@@ -106,6 +119,35 @@ async def test_a_registry_on_loopback_may_not_send_us_to_other_inner_networks(
         simulated.arm("blob", Redirect(target))
         with pytest.raises(RedirectRefusedError, match=r"127\.0\.0\.1 refers to .* refused"):
             await content(connect(simulated.url), layer)
+
+
+@pytest.mark.parametrize("host", ["storage.example.org", "127.0.0.1", "[::ffff:127.0.0.1]"])
+async def test_a_registry_may_refer_to_the_networks_that_its_upstream_allows(host: str) -> None:
+    networks = AddressRanges((ip_network("127.0.0.0/24"), ip_network("10.0.0.0/8")))
+    async with (
+        SimulatedUpstream() as inner,
+        opened(networks) as public,
+    ):
+        response = await public.send("GET", URL(f"http://{host}:{URL(inner.url).port}/v2/"), {})
+        assert response.status == 200
+        response.close()
+        with pytest.raises(RedirectRefusedError, match="loopback address: refused"):
+            await public.send("GET", URL("http://127.0.1.1/"), {})
+
+
+@pytest.mark.parametrize(
+    "host", ["169.254.169.254", "[fd00:ec2::254]", "100.100.100.200", "[::ffff:169.254.169.254]"]
+)
+async def test_metadata_services_are_refused_whatever_is_allowed(host: str) -> None:
+    networks = AddressRanges((ip_network("0.0.0.0/0"), ip_network("::/0"), ip_network("169.254.169.254/32")))
+    async with opened(networks) as public:
+        with pytest.raises(RedirectRefusedError, match=r"metadata address: refused$"):
+            await public.send("GET", URL(f"http://{host}/latest/"), {})
+
+
+async def test_the_refusal_of_an_address_names_the_setting_that_allows_it(public: Transport) -> None:
+    with pytest.raises(RedirectRefusedError, match=r'`allow_redirects_to` of the upstream: "10\.0\.0\.1"'):
+        await public.send("GET", URL("https://10.0.0.1/"), {})
 
 
 async def test_that_the_upstreams_name_leads_to_loopback_is_not_enough(public: Transport) -> None:

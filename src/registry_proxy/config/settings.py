@@ -138,6 +138,7 @@ class UpstreamSettings(CredentialSettings):
     hostname: Hostname | None = None
     enabled: bool = True
     realms: Hostnames = ()
+    allow_redirects_to: Networks = ()
     access_htpasswd: AbsolutePath | None = None
     access_client_names: Names = ()
     access_sources: Networks = ()

@@ -62,13 +62,19 @@ _NAT64 = ip_network("64:ff9b::/96")  # RFC 6052, section 2.1
 
 def classify(text: str) -> AddressClass:
     """Return the class of an address in text form, with or without an IPv6 zone. Other text is SPECIAL."""
+    address = reached_address(text)
+    if address is None:
+        return AddressClass.SPECIAL
+    return next(kind for network, kind in _RULES if address in network)
+
+
+def reached_address(text: str) -> IPv4Address | IPv6Address | None:
+    """Return the address that packets to an address in text form reach; None if the text is not an address."""
     try:
         address = ip_address(text.partition("%")[0])
     except ValueError:
-        return AddressClass.SPECIAL
-    if isinstance(address, IPv6Address):
-        address = _embedded(address) or address
-    return next(kind for network, kind in _RULES if address in network)
+        return None
+    return (_embedded(address) if isinstance(address, IPv6Address) else None) or address
 
 
 def _embedded(address: IPv6Address) -> IPv4Address | None:

@@ -33,6 +33,10 @@ class RedirectRefusedError(UpstreamBrokenError):
     """A redirect to a forbidden address, or a redirect loop."""
 
 
+class TokenRefusedError(UpstreamBrokenError):
+    """The token service does not accept the request. It does not mean that the content is missing or refused."""
+
+
 class _ErrorEntry(msgspec.Struct):
     code: str = ""
     message: str = ""

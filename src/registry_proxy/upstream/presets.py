@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from yarl import URL
 
 from registry_proxy.oci.reference import official
+from registry_proxy.policy.access import AddressRanges
 
 if TYPE_CHECKING:
     from registry_proxy.oci.reference import Repository
@@ -18,7 +19,8 @@ class Preset:
     """Settings of a registry that the first request requires.
 
     `registry` is the name in image references, `aliases` are its other names, `url` is the address of the API.
-    `realm_hosts` are other hosts to which the registry's credentials may be sent.
+    `realm_hosts` are other hosts to which the registry's credentials may be sent. `redirect_networks` hold addresses to
+    which it may redirect although they are not public.
     """
 
     name: str
@@ -26,6 +28,7 @@ class Preset:
     url: str
     aliases: tuple[str, ...] = ()
     realm_hosts: frozenset[str] = frozenset()
+    redirect_networks: AddressRanges = AddressRanges()  # noqa: RUF009 - immutable
     library: bool = False
     default: bool = False
 

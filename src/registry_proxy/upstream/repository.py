@@ -17,6 +17,7 @@ from registry_proxy.upstream.base import (
     TagPage,
     TagQuery,
     UpstreamBrokenError,
+    UpstreamDeniedError,
     UpstreamError,
     UpstreamNotFoundError,
 )
@@ -163,7 +164,15 @@ class RegistryRepository:
         return self._client.open(method, url, repository, headers)
 
     async def _refusal(self, response: UpstreamResponse) -> UpstreamError:
-        return await response.refusal(self._client.clock())
+        error = await response.refusal(self._client.clock())
+        host, home = response.url.host, self._client.home
+        if response.status != 401 or response.url.origin() == home:
+            return error
+        return UpstreamDeniedError(
+            f"{error}. {home.host} redirected to {host}, which did not get the login of {home.host}: if it requires "
+            f'it, add "{host}" to `realms` of the upstream',
+            login_required=True,
+        )
 
 
 def response_stream(response: UpstreamResponse, requested: int) -> ResponseStream:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from registry_proxy import __version__
-from registry_proxy.upstream.addresses import AddressClass, classify
+from registry_proxy.policy.access import AddressRanges
+from registry_proxy.upstream.addresses import AddressClass, classify, reached_address
 from registry_proxy.upstream.base import UpstreamBrokenError, UpstreamError, UpstreamTimeoutError
 from registry_proxy.upstream.failures import RedirectRefusedError, describe, reason
 from registry_proxy.upstream.names import NameResolver
@@ -35,9 +36,19 @@ _OTHER_LOOK_UPS = 4
 
 
 class _AddressRefusedError(OSError):
-    def __init__(self, kind: AddressClass) -> None:
+    def __init__(self, address: str, kind: AddressClass) -> None:
         super().__init__("the address is not allowed")
+        self.address = address
         self.kind = kind
+
+    @property
+    def remedy(self) -> str:
+        if self.kind is AddressClass.LINK_LOCAL:
+            return ""
+        return (
+            ". If it is the registry's own storage or token service, add the address to `allow_redirects_to` of "
+            f'the upstream: "{self.address}"'
+        )
 
 
 class _Response(aiohttp.ClientResponse):
@@ -57,7 +68,8 @@ class Transport:
     The upstream's host may have any address. Other hosts, to which its redirects and challenges refer, must have a
     public address, or one of a class from which the upstream's host has responded: a registry on a private network may
     use storage there, but a public registry must not direct requests into a private network. The class is that of the
-    actual peer, not of the resolved name: a hostile name server could add any address to a name.
+    actual peer, not of the resolved name: a hostile name server could add any address to a name. Addresses in
+    `redirect_networks` are also permitted, except for link-local ones and those of metadata services.
 
     Proxies of the environment (HTTPS_PROXY) are not used: a proxy resolves names itself, which bypasses these checks,
     and aiohttp's `trust_env` would also send credentials of ~/.netrc.
@@ -72,11 +84,13 @@ class Transport:
         timeouts: Timeouts | None = None,
         ssl_context: ssl.SSLContext | None = None,
         resolver: AbstractResolver | None = None,
+        redirect_networks: AddressRanges = AddressRanges(),  # noqa: B008 - immutable
         received: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._received = received
         self.home = home.origin()
         self.timeouts = timeouts or Timeouts()
+        self._redirect_networks = redirect_networks
         self._peers: dict[str, AddressClass] = {}  # by address: the peers that responded for the home host
         # True: aiohttp's shared context, with the CAs of the operating system or SSL_CERT_FILE. Each further context
         # would cost 1 MB and 35 ms.
@@ -137,10 +151,15 @@ class Transport:
         aiohttp calls it for each address, literal or resolved, of each connection.
         """
         family, kind, protocol, _, address = info
-        found = classify(str(address[0]))
-        if found is not AddressClass.PUBLIC and found not in self._peers.values():
-            raise _AddressRefusedError(found)
+        if not self._is_allowed(str(address[0])):
+            raise _AddressRefusedError(str(address[0]), classify(str(address[0])))
         return socket.socket(family, kind, protocol)
+
+    def _is_allowed(self, address: str) -> bool:
+        found = classify(address)
+        if found is AddressClass.PUBLIC or found in self._peers.values():
+            return True
+        return found is not AddressClass.LINK_LOCAL and reached_address(address) in self._redirect_networks
 
     def _failure(self, error: Exception, method: str, url: URL) -> UpstreamError:
         request, is_home = describe(method, url), url.origin() == self.home
@@ -148,6 +167,7 @@ class Transport:
         if isinstance(refused, _AddressRefusedError):
             return RedirectRefusedError(
                 f"{self.home.host} refers to {url.host}, which has a {refused.kind.value} address: refused"
+                f"{refused.remedy}"
             )
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             text = f"{request}: no connection within {self.timeouts.connect:g} s"

@@ -27,7 +27,7 @@ from registry_proxy.upstream.base import (
     UpstreamNotFoundError,
     UpstreamTimeoutError,
 )
-from registry_proxy.upstream.failures import describe
+from registry_proxy.upstream.failures import TokenRefusedError, describe
 from registry_proxy.upstream.ratelimit import RateLimit
 from registry_proxy.upstream.redirects import follow
 from registry_proxy.upstream.repository import RegistryRepository
@@ -67,7 +67,9 @@ class RegistryUpstream:
         self._rate_limit_headers: Mapping[str, str] = {}
         rule = RealmRule(transport.home, preset.realm_hosts, domains or PublicSuffixes())
         tokens = TokenCache(self._fetch_token, clock, background)
-        self._authenticator = Authenticator(self.home, rule, credentials or StaticCredentials(), tokens)
+        self._authenticator = Authenticator(
+            self.home, rule, credentials or StaticCredentials(), tokens, self.ping
+        )
 
     @property
     def rate_limit(self) -> RateLimit | None:
@@ -163,6 +165,5 @@ class RegistryUpstream:
             )
             return UpstreamDeniedError(f"no token for {user}: {error}", login_required=True)
         if isinstance(error, (UpstreamNotFoundError, UpstreamDeniedError)):
-            # A missing token service does not mean that the content is missing.
-            return UpstreamBrokenError(str(error))
+            return TokenRefusedError(str(error))
         return error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from registry_proxy.policy.access import AddressRanges
 from registry_proxy.upstream.presets import PRESETS, Preset
 
 if TYPE_CHECKING:
@@ -22,5 +23,6 @@ def preset_of(name: str, settings: UpstreamSettings) -> Preset:
         settings.url,
         aliases=known.aliases if known else (),
         realm_hosts=frozenset(settings.realms) | (known.realm_hosts if known else frozenset()),
+        redirect_networks=AddressRanges(settings.allow_redirects_to),
         library=known.library if known else settings.registry == DEFAULT_REGISTRY,
     )

@@ -47,7 +47,7 @@ def build_upstream(
     received: Callable[[int], None] = lambda _: None,
 ) -> RegistryUpstream:
     """Return one upstream. `received` is called with the length of each piece of a body."""
-    transport = Transport(URL(preset.url), received=received)
+    transport = Transport(URL(preset.url), redirect_networks=preset.redirect_networks, received=received)
     return RegistryUpstream(preset, transport, background, credentials=credentials)
 
 

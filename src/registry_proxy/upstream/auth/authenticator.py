@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from cachetools import LRUCache
 
-from registry_proxy.oci.challenge import parse_challenges
-from registry_proxy.upstream.auth.tokens import TokenCache, TokenRequest
-from registry_proxy.upstream.base import UpstreamBrokenError, UpstreamDeniedError
-from registry_proxy.upstream.urls import parse_url
+from registry_proxy.upstream.auth.schemes import BasicScheme, BearerScheme, Scheme, choose_scheme
+from registry_proxy.upstream.base import UpstreamBrokenError, UpstreamDeniedError, UpstreamError
+from registry_proxy.upstream.failures import TokenRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from yarl import URL
 
-    from registry_proxy.oci.challenge import Challenge
     from registry_proxy.oci.reference import Repository
     from registry_proxy.upstream.auth.credentials import CredentialProvider, Credentials
     from registry_proxy.upstream.auth.realms import RealmRule
+    from registry_proxy.upstream.auth.tokens import TokenCache, TokenRequest
 
 # Redirects can lead to any number of hosts, so the number of cached schemes is bounded.
 _MAX_ORIGINS = 64
+_REQUEST_PATH = re.compile(r"/v2/(.+)/(?:manifests|blobs|tags|referrers)/[^/]+")
+_API = "/v2/"
 
 
 class Challenged(Protocol):
@@ -45,118 +48,83 @@ ResponseT = TypeVar("ResponseT", bound=Challenged)
 
 
 @dataclass(frozen=True, slots=True)
-class BasicScheme:
-    """Basic authentication (RFC 7617): the registry receives the credentials themselves."""
-
-
-@dataclass(frozen=True, slots=True)
-class BearerScheme:
-    """Bearer authentication with a token from `realm`.
-
-    The scope is the pieces joined by the repository's name. A single piece is the whole scope, such as ECR's `aws`;
-    without pieces there is no scope.
-    """
-
-    realm: URL
-    service: str | None
-    scope_pieces: tuple[str, ...]
-
-    def request(self, repository: Repository, credentials: Credentials | None) -> TokenRequest:
-        """Return the request to the token service."""
-        return TokenRequest(self.realm, self.service, repository.name.join(self.scope_pieces), credentials)
-
-
-Scheme = BasicScheme | BearerScheme
-
-
-def choose_scheme(www_authenticate: str, repository: Repository) -> Scheme | None:
-    """Return the scheme to use; None if no supported scheme is offered."""
-    challenges = parse_challenges(www_authenticate)
-    for challenge in challenges:
-        if challenge.scheme == "bearer" and (bearer := _bearer(challenge, repository)):
-            return bearer
-    return BasicScheme() if any(challenge.scheme == "basic" for challenge in challenges) else None
-
-
-def _bearer(challenge: Challenge, repository: Repository) -> BearerScheme | None:
-    try:
-        realm = parse_url(challenge.parameters.get("realm", ""))
-        usable = realm.scheme in ("http", "https") and bool(realm.host) and realm.user is None
-    except ValueError:
-        return None
-    if not usable or realm.password is not None:
-        return None
-    pieces = scope_pieces(challenge.parameters.get("scope", ""), repository)
-    return BearerScheme(realm, challenge.parameters.get("service"), pieces)
-
-
-def scope_pieces(scope: str, repository: Repository) -> tuple[str, ...]:
-    """Return the parts of a scope before and after the repository's name, so that they match every other name.
-
-    A redirect to another path can add a prefix to the name.
-    """
-    if not scope:
-        return ()
-    head, _, actions = scope.rpartition(":")
-    prefix = head.removesuffix(repository.name)
-    if (
-        scope.startswith("repository:")
-        and prefix != head
-        and prefix.endswith((":", "/"))
-        and " " not in scope
-    ):
-        return (prefix, f":{actions}")
-    return (scope,)
-
-
-@dataclass(frozen=True, slots=True)
 class _Grant:
-    """The authorization of one attempt.
+    """The authorization of one attempt, by `scheme`.
 
     `fresh` means that a second try can't get a better one. `basic` are the credentials, if they are sent themselves.
     """
 
     authorization: str | None = None
+    scheme: Scheme | None = None
     token: TokenRequest | None = None
     fresh: bool = True
     basic: Credentials | None = None
 
-    def is_refused(self, status: int) -> bool:
-        """Return whether the status can mean that this grant is invalid or has expired.
+    def is_refused(self, status: int, url: URL) -> bool:
+        """Return whether the status can mean that this grant is invalid, has expired, is missing or is not wanted.
 
-        400: Amazon's public registry, for an expired token. 403: some registries, for a token that expired early.
+        400: Amazon's public registry, for an expired token, and storage that expects only the signature of the URL.
+        403: some registries, for a token that expired early, and storage.
         """
-        return status == 401 or (self.token is not None and status in (400, 403))
+        if status in (400, 403):
+            return self.token is not None or not _is_api(url)
+        return status == 401
 
 
 _NOTHING = _Grant()
 
 
+@dataclass(frozen=True, slots=True)
+class _Exchange(Generic[ResponseT]):
+    """One request of a client: its URL, its repository, and the function that sends it with an `Authorization`."""
+
+    url: URL
+    repository: Repository
+    attempt: Callable[[str | None], Awaitable[ResponseT]]
+
+    @property
+    def name(self) -> str | None:
+        """The name that the host gives to the repository: a redirect can add a prefix. None if none is meant."""
+        if self.url.path == _API:
+            return None
+        match = _REQUEST_PATH.fullmatch(self.url.path)
+        is_prefixed = match is not None and match[1].endswith(f"/{self.repository}")
+        return match[1] if match and is_prefixed else self.repository.name
+
+
 class Authenticator:
     """Authentication of the requests to one upstream.
 
-    The demanded scheme is cached per origin, so that only the first request gets a 401.
+    The demanded scheme is cached per origin, so that only the first request gets a 401. `ping` sends `GET /v2/` without
+    credentials.
     """
 
     def __init__(
-        self, home: URL, rule: RealmRule, credentials: CredentialProvider, tokens: TokenCache
+        self,
+        home: URL,
+        rule: RealmRule,
+        credentials: CredentialProvider,
+        tokens: TokenCache,
+        ping: Callable[[], Awaitable[Challenged]],
     ) -> None:
         self._home = home
         self._rule = rule
         self._credentials = credentials
         self._tokens = tokens
+        self._ping = ping
         self._schemes: LRUCache[URL, Scheme] = LRUCache(_MAX_ORIGINS)
 
     async def send(
         self, url: URL, repository: Repository, attempt: Callable[[str | None], Awaitable[ResponseT]]
     ) -> ResponseT:
-        """Return the response to `attempt`, which is called with the `Authorization` to send, at most four times.
+        """Return the response to `attempt`, which is called with the `Authorization` to send, at most five times.
 
         After a refused token, the next attempt sends none, because the challenge can depend on the old token: nvcr.io
-        sends another realm for an expired one. After refused credentials, the next attempt sends newer ones, if there
-        are any. Raise UpstreamError if a token or the credentials are unavailable.
+        sends another realm for an expired one, and storage can refuse any. A new token that is refused is replaced by
+        one for other scopes, and once by a newer one. After refused credentials, the next attempt sends newer ones, if
+        there are any. Raise UpstreamError if a token or the credentials are unavailable.
         """
-        response, grant = await self._negotiate(url, repository, attempt)
+        response, grant = await self._negotiate(_Exchange(url, repository, attempt))
         # Amazon's private registries return 403 for expired credentials.
         if grant.basic is None or response.status not in (401, 403):
             return response
@@ -166,67 +134,136 @@ class Authenticator:
         await response.discard()
         return await attempt(renewed.basic())
 
-    async def _negotiate(
-        self, url: URL, repository: Repository, attempt: Callable[[str | None], Awaitable[ResponseT]]
-    ) -> tuple[ResponseT, _Grant]:
+    async def _negotiate(self, exchange: _Exchange[ResponseT]) -> tuple[ResponseT, _Grant]:
         """Return the response to the best authorization available, and that authorization."""
-        cached = self._schemes.get(url.origin())
-        grant = await self._grant(cached, url, repository)
-        response = await attempt(grant.authorization)
-        if not grant.is_refused(response.status):
+        url = exchange.url
+        cached = self._schemes.get(url.origin()) if exchange.name is not None else None
+        grant = await self._grant(cached, exchange)
+        response = await exchange.attempt(grant.authorization)
+        if not grant.is_refused(response.status, url):
+            if grant.scheme is not cached:
+                self._remember(grant.scheme, exchange)
             return response, grant
-        if grant.authorization is not None:
-            self._forget(grant)
-            if self._is_final(response, grant, cached, repository):
+        if grant.authorization is None:
+            return await self._respond_to_challenge(response, exchange)
+        if grant.fresh and _is_api(url):
+            # A second try helps only if the registry demands another scheme, or another token.
+            if response.status != 401:
+                self._forget(grant)
                 return response, grant
-            await response.discard()
-            response = await attempt(None)
-        return await self._respond_to_challenge(response, url, repository, attempt)
+            demanded = choose_scheme(response.www_authenticate, exchange.name)
+            if _is_same(demanded, cached):
+                return await self._try_another(response, grant, demanded, exchange)
+        await response.discard()
+        clean = await exchange.attempt(None)
+        if response.status == 401 or clean.status >= 400:
+            self._forget(grant)
+        return await self._respond_to_challenge(clean, exchange, has_tried=grant.fresh)
 
     async def _respond_to_challenge(
-        self,
-        response: ResponseT,
-        url: URL,
-        repository: Repository,
-        attempt: Callable[[str | None], Awaitable[ResponseT]],
+        self, response: ResponseT, exchange: _Exchange[ResponseT], *, has_tried: bool = False
     ) -> tuple[ResponseT, _Grant]:
-        """Make the last attempt, as demanded by the response to a request without `Authorization`."""
-        scheme = choose_scheme(response.www_authenticate, repository) if response.status == 401 else None
-        if scheme is None:
-            return response, _NOTHING
-        grant = await self._grant(scheme, url, repository)
+        """Make the last attempts, as demanded by the response to a request without `Authorization`.
+
+        `has_tried` is true if an authorization as new as the next one was refused before.
+        """
+        scheme = choose_scheme(response.www_authenticate, exchange.name) if response.status == 401 else None
+        if scheme is not None:
+            grant = await self._grant(scheme, exchange)
+            self._remember(scheme if grant.authorization else None, exchange)
+        elif response.status in (401, 403) and not has_tried:
+            grant = await self._unchallenged_grant(exchange)
+        else:
+            grant = _NOTHING
         if grant.authorization is None:
             return response, _NOTHING
-        self._schemes[url.origin()] = scheme
         await response.discard()
-        response = await attempt(grant.authorization)
-        if grant.is_refused(response.status):
+        response = await exchange.attempt(grant.authorization)
+        if grant.is_refused(response.status, exchange.url):
+            return await self._try_another(response, grant, scheme or grant.scheme, exchange)
+        self._remember(grant.scheme, exchange)
+        return response, grant
+
+    async def _unchallenged_grant(self, exchange: _Exchange[ResponseT]) -> _Grant:
+        """Return what the registry itself demands, for a host that refuses without a challenge, such as its storage.
+
+        Return nothing if the credentials must not be sent to that host.
+        """
+        if not self._may_have_credentials(exchange.url):
+            return _NOTHING
+        with suppress(UpstreamError):  # the refusal says more than the error
+            # This worker may not have been challenged yet.
+            scheme = self._schemes.get(self._home) or choose_scheme(
+                (await self._ping()).www_authenticate, exchange.name
+            )
+            return await self._grant(scheme, exchange)
+        return _NOTHING
+
+    async def _try_another(
+        self, response: ResponseT, grant: _Grant, scheme: Scheme | None, exchange: _Exchange[ResponseT]
+    ) -> tuple[ResponseT, _Grant]:
+        """Replace a token that was refused: by one for other scopes of the challenge, otherwise by a newer one.
+
+        `scheme` is what a challenge demands that does not depend on the token.
+        """
+        self._forget(grant)
+        if grant.token is None or not isinstance(scheme, BearerScheme):
+            return response, grant
+        name, credentials = exchange.name or "", grant.token.credentials
+        candidates = [each for each in scheme.each() if each.request(name, credentials) != grant.token]
+        if response.status == 401:
+            candidates.append(scheme)
+        for candidate in candidates:
+            try:
+                grant = await self._grant(candidate, exchange)
+            except (UpstreamDeniedError, TokenRefusedError):
+                continue
+            await response.discard()
+            response = await exchange.attempt(grant.authorization)
+            if not grant.is_refused(response.status, exchange.url):
+                self._remember(grant.scheme, exchange)
+                break
             self._forget(grant)
         return response, grant
 
-    async def _grant(self, scheme: Scheme | None, url: URL, repository: Repository) -> _Grant:
-        """Return the authorization for `url` by a scheme. Raise UpstreamError."""
+    async def _grant(self, scheme: Scheme | None, exchange: _Exchange[ResponseT]) -> _Grant:
+        """Return the authorization by a scheme. Raise UpstreamError."""
         if scheme is None:
             return _NOTHING
-        credentials = await self._credentials.get(repository) if self._may_have_credentials(url) else None
+        repository = exchange.repository
+        may_have_credentials = self._may_have_credentials(exchange.url)
+        credentials = await self._credentials.get(repository) if may_have_credentials else None
         if isinstance(scheme, BasicScheme):
-            return _Grant(credentials.basic(), basic=credentials) if credentials else _NOTHING
+            return _Grant(credentials.basic(), scheme, basic=credentials) if credentials else _NOTHING
         try:
-            return await self._bearer_grant(scheme.request(repository, credentials))
+            return await self._bearer_grant(scheme, exchange, credentials)
         except UpstreamDeniedError as error:
             if credentials is None or not error.login_required:
                 raise
             renewed = await self._credentials.refresh(repository, credentials)
             if renewed is None or renewed == credentials:
                 raise
-        return await self._bearer_grant(scheme.request(repository, renewed))
+        return await self._bearer_grant(scheme, exchange, renewed)
 
-    async def _bearer_grant(self, request: TokenRequest) -> _Grant:
+    async def _bearer_grant(
+        self, scheme: BearerScheme, exchange: _Exchange[ResponseT], credentials: Credentials | None
+    ) -> _Grant:
+        """Return a token for the first scopes that the token service accepts. Raise UpstreamError."""
+        name = exchange.name or ""
+        try:
+            return await self._token_grant(scheme, scheme.request(name, credentials))
+        except (UpstreamDeniedError, TokenRefusedError):
+            for other in scheme.each()[1:]:
+                with suppress(UpstreamDeniedError, TokenRefusedError):
+                    return await self._token_grant(other, other.request(name, credentials))
+            raise
+
+    async def _token_grant(self, scheme: BearerScheme, request: TokenRequest) -> _Grant:
         if token := self._tokens.get(request):
-            return _Grant(f"Bearer {token.value}", request, fresh=False)
+            return _Grant(f"Bearer {token.value}", scheme, request, fresh=False)
         self._check_realm(request)
         token = await self._tokens.obtain(request)
-        return _Grant(f"Bearer {token.value}", request)
+        return _Grant(f"Bearer {token.value}", scheme, request)
 
     def _check_realm(self, request: TokenRequest) -> None:
         realm = request.realm
@@ -241,13 +278,10 @@ class Authenticator:
                 f"{self._home.host} refers to the token service {realm.origin()}, another host without TLS: refused"
             )
 
-    def _is_final(
-        self, response: Challenged, grant: _Grant, cached: Scheme | None, repository: Repository
-    ) -> bool:
-        """Return whether a retry is useless: the refused grant was new, and the registry demands no other scheme."""
-        if not grant.fresh:
-            return False
-        return response.status != 401 or choose_scheme(response.www_authenticate, repository) == cached
+    def _remember(self, scheme: Scheme | None, exchange: _Exchange[ResponseT]) -> None:
+        # The challenge of `/v2/` names no repository.
+        if scheme is not None and exchange.name is not None:
+            self._schemes[exchange.url.origin()] = scheme
 
     def _may_have_credentials(self, url: URL) -> bool:
         return url.origin() == self._home or self._rule.is_named(url)
@@ -255,3 +289,13 @@ class Authenticator:
     def _forget(self, grant: _Grant) -> None:
         if grant.token and grant.authorization:
             self._tokens.forget(grant.token, grant.authorization.removeprefix("Bearer "))
+
+
+def _is_api(url: URL) -> bool:
+    """Return whether the URL is one of the registry's API, and not of storage to which it redirects."""
+    return url.path.startswith(_API)
+
+
+def _is_same(demanded: Scheme | None, known: Scheme | None) -> bool:
+    """Return whether two challenges demand the same."""
+    return demanded is not None and known is not None and demanded.reduced() == known.reduced()
