@@ -14,6 +14,7 @@ from registry_proxy.cache.results import Outcome
 from registry_proxy.oci.errors import ErrorCode, RegistryError
 from registry_proxy.oci.reference import Repository
 from registry_proxy.upstream.base import TagQuery
+from registry_proxy.upstream.response import Timeouts
 
 IMAGE, NEWER = images.image(), images.image(seed=1)
 BAD = "acme/bad"
@@ -23,7 +24,6 @@ BAD = "acme/bad"
 async def pushed(site: Site) -> None:
     for name in (REPOSITORY, BAD):
         site.simulated.push(name, IMAGE, "latest")
-    site.upstream = site.client(site.simulated, timeouts=HASTY)
 
 
 async def expire(site: Site, worker: Worker) -> None:
@@ -82,7 +82,8 @@ async def test_a_registry_that_does_not_respond_delays_only_the_first(site: Site
     async with site.worker() as worker:
         await expire(site, worker)
         site.simulated.arm("manifest", fault, times=None)
-        assert (await worker.manifest("latest", BAD)).outcome is Outcome.STALE
+        hasty = site.client(site.simulated, timeouts=HASTY)
+        assert (await worker.manifest("latest", BAD, upstream=hasty)).outcome is Outcome.STALE
         before = len(site.simulated.requests)
         assert (await worker.manifest("latest")).outcome is Outcome.STALE
         assert len(site.simulated.requests) == before
@@ -92,7 +93,8 @@ async def test_a_repository_that_hangs_while_others_respond_stops_only_itself(si
     async with site.worker() as worker:
         await expire(site, worker)
         hanging = site.simulated.arm("manifest", Hang(), repository=BAD, times=None)
-        bad = asyncio.create_task(worker.manifest("latest", BAD))
+        hasty = site.client(site.simulated, timeouts=Timeouts(headers=3))
+        bad = asyncio.create_task(worker.manifest("latest", BAD, upstream=hasty))
         await hanging.reached.wait()
         assert (await worker.manifest("latest")).outcome is Outcome.MISS
         assert (await bad).outcome is Outcome.STALE
@@ -108,7 +110,7 @@ async def test_a_dead_token_service_stops_all_repositories(site: Site) -> None:
     hub = await site.simulate("dockerhub")
     for name in (REPOSITORY, BAD):
         hub.push(name, IMAGE, "latest")
-    upstream = site.client(hub, "hub.test", timeouts=HASTY)
+    upstream = site.client(hub, "hub.test")
     async with site.worker() as worker:
         for name in (REPOSITORY, BAD):
             await worker.manifest("latest", name, upstream=upstream)
@@ -124,7 +126,7 @@ async def test_storage_that_does_not_respond_stops_no_tags_of_others(site: Site)
     quay = await site.simulate("quay")
     for name in (REPOSITORY, BAD):
         quay.push(name, IMAGE, "latest")
-    upstream = site.client(quay, "quay.test", timeouts=HASTY)
+    upstream = site.client(quay, "quay.test")
     layer = IMAGE.layers[0].digest
     async with site.worker() as worker:
         await worker.manifest("latest", upstream=upstream)
