@@ -20,7 +20,6 @@ from registry_proxy.oci.reference import (
     InvalidDigestError,
     InvalidNameError,
     InvalidTagError,
-    Repository,
 )
 from registry_proxy.policy.access import AddressRanges, NamePatterns, client_address, parse_address
 from registry_proxy.server.proxy_protocol import InvalidProxyHeaderError, parse_binary, parse_line
