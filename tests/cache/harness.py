@@ -46,7 +46,7 @@ Result = TypeVar("Result")
 REPOSITORY = "library/alpine"
 RULES = Freshness(tag_ttl=60.0, access_ttl=3600.0, keep_deleted=True)
 # Short ones for tests in which an upstream hangs or stalls.
-HASTY = Timeouts(connect=2, headers=0.4, stall=0.4, total=2)
+HASTY = Timeouts(connect=5, headers=1.5, stall=1.5, total=5)
 
 
 async def read(body: Body, start: int = 0, stop: int | None = None) -> bytes:

@@ -70,7 +70,8 @@ class TestOtherRepository:
             await worker.manifest("latest")
             await worker.store_blob(BLOB.digest)
             site.simulated.arm("blob", Answer(status=403, code="DENIED"), repository="acme/private")
-            site.simulated.arm("manifest", Answer(status=401, code="UNAUTHORIZED"), repository="acme/private")
+            unauthorized = Answer(status=401, code="UNAUTHORIZED")
+            site.simulated.arm("manifest", unauthorized, repository="acme/private", times=None)
             with pytest.raises(RegistryError) as caught:
                 await worker.blob(BLOB.digest, "acme/private")
             assert caught.value.code is ErrorCode.DENIED

@@ -253,7 +253,7 @@ class TestStale:
         async with site.worker() as worker:
             await worker.manifest("latest")
             site.now.advance(site.rules.tag_ttl)
-            site.simulated.arm("manifest", Answer(status=503))
+            site.simulated.arm("manifest", Answer(status=503), times=2)  # the HEAD, and the GET
             assert (await worker.manifest("latest")).outcome is Outcome.STALE
             site.simulated.push(REPOSITORY, NEWER, "latest")
             site.monotonic.advance(6)
@@ -264,7 +264,7 @@ class TestStale:
         async with site.worker() as worker:
             await worker.manifest("latest")
             site.now.advance(site.rules.tag_ttl)
-            site.simulated.arm("manifest", Answer(status=503))
+            site.simulated.arm("manifest", Answer(status=503), times=2)  # the HEAD, and the GET
             assert (await worker.manifest("latest")).outcome is Outcome.STALE
             site.simulated.push(REPOSITORY, NEWER, "latest")
             site.monotonic.advance(6)

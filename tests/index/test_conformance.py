@@ -165,6 +165,15 @@ class TestTag:
         assert index.tags(ALPINE) == sorted(["b", "a", "10", "9", "B", "_"])
         assert index.tag(ALPINE, key) == TagRecord(digest("list"), 1.0)
 
+    async def test_of_a_digest_come_those_checked_last_first(self, index: Index) -> None:
+        for number, tag in enumerate(("2", "3", "1")):
+            await index.record_manifest(ALPINE, manifest("image"), tag, number + 1.0)
+        await index.record_manifest(ALPINE, manifest("other"), "4", 9.0)
+        await index.record_manifest(ALPINE, manifest("image"), f"referrers:{digest('image')}", 9.0)
+        await index.record_manifest(DEBIAN, manifest("image"), "5", 9.0)
+        assert index.tags_of(ALPINE, digest("image")) == ["1", "3", "2"]
+        assert index.tags_of(TOOL, digest("image")) == []
+
     async def test_outlives_its_content(self, index: Index) -> None:
         await index.record_manifest(ALPINE, manifest("image"), "latest", 1.0)
         await index.forget([digest("image")])

@@ -64,6 +64,8 @@ class Profile:
     max_page: int = 0  # entries of a page of tags or referrers; 0: as many as were asked for
     ranges: bool = True
     head_blob_status: int = 200
+    head_manifest_status: int = 200
+    manifests_by_digest: bool = True
     bare_manifest_head: bool = False  # no digest, no length
     padding_header: int = 0  # bytes of a header that is nothing but large
 
@@ -213,9 +215,13 @@ def profile(name: str) -> Profile:
 
     Raises KeyError when there is none of that name.
     """
-    return {each.name: each for each in ALL}[name]
+    return {each.name: each for each in (*ALL, TAG_ONLY)}[name]
 
 
 FIVE = (DOCKERHUB, GHCR, QUAY, GCR, K8S)
+TAG_ONLY = Profile(
+    "tag-only", auth="none", ping_needs_auth=False, unknown_repository="not-found", manifests_by_digest=False
+)
+
 SCOPES = (SCOPELESS, PLACEHOLDER, GREEDY, ALIASED, ONE_SCOPE)
 ALL = (*FIVE, ECR_PUBLIC, GITLAB, CODEBERG, NVCR, MCR, LSCR, *SCOPES, STORING, BASIC, PLAIN)

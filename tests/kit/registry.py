@@ -142,7 +142,10 @@ class Registry:
                 return self._blob(call, repository, target)
 
     def _manifest(self, call: Call, repository: Repository, reference: str) -> Reply:
-        found = repository.resolve(reference)
+        if call.method == "HEAD" and self.profile.head_manifest_status != 200:
+            return error(self.profile.head_manifest_status, "UNSUPPORTED", "no HEAD here")
+        by_digest = ":" in reference
+        found = repository.resolve(reference) if self.profile.manifests_by_digest or not by_digest else None
         if found is None:
             return error(404, "MANIFEST_UNKNOWN", f"manifest unknown: {reference}")
         limit = self._count_pull(call)

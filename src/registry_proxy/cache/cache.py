@@ -17,6 +17,7 @@ from registry_proxy.cache.breakers import CircuitBreakers
 from registry_proxy.cache.content import ContentStore
 from registry_proxy.cache.evictor import Evictor
 from registry_proxy.cache.links import Links
+from registry_proxy.cache.manifests.current import CurrentManifests
 from registry_proxy.cache.manifests.intake import Intake
 from registry_proxy.cache.manifests.listings import Catalog, Referrers, Tags
 from registry_proxy.cache.manifests.manifests import Fetcher, Manifests
@@ -82,7 +83,14 @@ class Cache:
         requests: SingleFlight[ServedManifest] = SingleFlight(background)
         self._manifests = ManifestStore(store, content, self.evictor)
         intake = Intake(self._manifests, index, rules, timing.now)
-        fetcher = Fetcher(breakers, intake, self._manifests, links)
+        fetcher = Fetcher(
+            index=index,
+            breakers=breakers,
+            current=CurrentManifests(timing.monotonic),
+            intake=intake,
+            store=self._manifests,
+            links=links,
+        )
         revalidator = Revalidator(
             index=index,
             store=self._manifests,

@@ -123,6 +123,10 @@ class IndexReads(Protocol):
         """Return the known tags of a repository in lexical order."""
         ...
 
+    def tags_of(self, source: Source, digest: Digest) -> list[str]:
+        """Return the known tags of a repository that point to a digest, the one that was checked last first."""
+        ...
+
     def repositories(self, registry: str | None, after: str, limit: int) -> list[Source]:
         """Return at most `limit` repositories of a registry, or of all, that have at least one link.
 

@@ -44,6 +44,11 @@ _TAGS = """
     SELECT name FROM tag
     WHERE repository = (SELECT id FROM repository WHERE full_name = ?) AND instr(name, ':') = 0 ORDER BY name
 """
+_TAGS_OF = """
+    SELECT name FROM tag
+    WHERE repository = (SELECT id FROM repository WHERE full_name = ?) AND digest = ? AND instr(name, ':') = 0
+    ORDER BY checked_at DESC
+"""
 _REPOSITORIES = """
     SELECT registry, full_name FROM repository
     WHERE full_name > ? AND (?2 IS NULL OR registry = ?2) AND EXISTS (SELECT 1 FROM link WHERE repository = id)
@@ -134,6 +139,9 @@ class SqliteReader:
 
     def tags(self, source: Source) -> list[str]:
         return [name for (name,) in self._rows(_TAGS, str(source))]
+
+    def tags_of(self, source: Source, digest: Digest) -> list[str]:
+        return [name for (name,) in self._rows(_TAGS_OF, str(source), to_key(digest))]
 
     def repositories(self, registry: str | None, after: str, limit: int) -> list[Source]:
         return [to_source(*row) for row in self._rows(_REPOSITORIES, after, registry, limit)]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from registry_proxy.cache.failures import to_registry_error
+from registry_proxy.cache.failures import classify_failure, to_registry_error
 from registry_proxy.cache.results import Outcome, ServedManifest
 from registry_proxy.oci.errors import ErrorCode
-from registry_proxy.oci.reference import Reference, Tag
-from registry_proxy.upstream.base import UpstreamError
+from registry_proxy.oci.reference import Digest, Reference, Tag
+from registry_proxy.policy.freshness import UpstreamFailure
+from registry_proxy.upstream.base import FetchedManifest, UpstreamError, UpstreamNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,61 +20,115 @@ if TYPE_CHECKING:
     from registry_proxy.aio.tasks import SingleFlight
     from registry_proxy.cache.breakers import CircuitBreakers
     from registry_proxy.cache.links import Links
+    from registry_proxy.cache.manifests.current import CurrentManifests
     from registry_proxy.cache.manifests.intake import Intake
     from registry_proxy.cache.manifests.revalidation import Revalidator
     from registry_proxy.cache.manifests.store import ManifestStore
-    from registry_proxy.index.base import TagRecord
+    from registry_proxy.index.base import Index, TagRecord
     from registry_proxy.oci.manifest import Manifest
-    from registry_proxy.oci.reference import Digest
     from registry_proxy.upstream.base import RemoteRepository
 
 # How long the server may repeat the response for a digest from memory, in seconds: after that it notices that another
 # process withdrew the access.
 _DIGEST_TTL = 10.0
+# Requests by tag for a manifest that the registry does not find by its digest.
+_MAX_TAGS = 3
 
 
 class Fetcher:
     """Requests for manifests, counted by the circuit breakers. The intake records the responses."""
 
-    def __init__(self, breakers: CircuitBreakers, intake: Intake, store: ManifestStore, links: Links) -> None:
+    def __init__(
+        self,
+        *,
+        index: Index,
+        breakers: CircuitBreakers,
+        current: CurrentManifests,
+        intake: Intake,
+        store: ManifestStore,
+        links: Links,
+    ) -> None:
+        self._index = index
         self._breakers = breakers
+        self._current = current
         self._intake = intake
         self._links = links
         self._store = store
 
-    async def fetch(
-        self, remote: RemoteRepository, reference: Reference, key: str | None = None
-    ) -> ServedManifest:
-        """Download a manifest. Raise UpstreamError."""
-        fetched = await self._breakers.ask(remote.source, remote.manifest(reference))
-        expected = None if isinstance(reference, Tag) else reference
-        return await self._intake.accept(remote.source, fetched, key, expected)
+    async def fetch_tag(self, remote: RemoteRepository, tag: Tag) -> ServedManifest:
+        """Download the manifest of a tag. Raise UpstreamError."""
+        fetched = await self._breakers.ask(remote.source, remote.manifest(tag))
+        return await self._intake.accept(remote.source, fetched, tag.name)
+
+    async def fetch(self, remote: RemoteRepository, digest: Digest, key: str | None = None) -> ServedManifest:
+        """Download a manifest by its digest, otherwise by a tag. Raise UpstreamError."""
+        try:
+            fetched = await self._breakers.ask(remote.source, remote.manifest(digest))
+        except UpstreamNotFoundError as error:
+            fetched = await self._by_known_tag(remote, digest, error)
+        return await self._intake.accept(remote.source, fetched, key, digest)
 
     async def revalidate(self, remote: RemoteRepository, tag: Tag, known: Digest) -> ServedManifest:
         """Check a known tag by a HEAD, which Docker Hub does not count. A GET follows if the tag has moved.
 
         Raise UpstreamError.
         """
-        digest = await self._breakers.ask(remote.source, remote.resolve(tag))
-        manifest = await self._store.load(digest) if digest else None
-        if digest is None or manifest is None or not self._links.is_known_to(remote, digest):
-            # Also if only another registry has sent the manifest: a HEAD does not prove that this one has it.
-            return await self.fetch(remote, digest or tag, tag.name)
-        if digest == known:
-            return await self._intake.refresh(remote.source, manifest, tag.name)
-        return await self._intake.link(remote.source, manifest, tag.name)
+        current = await self._breakers.ask(remote.source, self._current.get(remote, tag))
+        if isinstance(current, FetchedManifest):
+            stored = await self._stored(remote, known) if known.matches(current.raw) else None
+            if stored is None:
+                return await self._intake.accept(remote.source, current, tag.name)
+            return await self._intake.refresh(remote.source, stored, tag.name)
+        stored = await self._stored(remote, current)
+        if stored is None:
+            return await self._fetch_moved(remote, tag, current)
+        if current == known:
+            return await self._intake.refresh(remote.source, stored, tag.name)
+        return await self._intake.link(remote.source, stored, tag.name)
 
     async def confirm(self, remote: RemoteRepository, manifest: Manifest) -> ServedManifest:
         """Request a confirmation that the repository holds the manifest; link it and its children.
 
         Raise UpstreamError.
         """
-        if self._links.is_known_to(remote, manifest.digest):
-            digest = await self._breakers.ask(remote.source, remote.resolve(manifest.digest))
-            if digest == manifest.digest:
-                return await self._intake.link(remote.source, manifest, None)
-        # A HEAD without a digest confirms nothing, and a HEAD does not prove what another registry has sent.
-        return await self.fetch(remote, manifest.digest)
+        digest = manifest.digest
+        # A HEAD does not prove what another registry has sent.
+        if not self._links.is_known_to(remote, digest):
+            return await self.fetch(remote, digest)
+        try:
+            current = await self._breakers.ask(remote.source, self._current.get(remote, digest))
+        except UpstreamNotFoundError as error:
+            current = await self._by_known_tag(remote, digest, error)
+        if isinstance(current, FetchedManifest):
+            return await self._intake.accept(remote.source, current, None, digest)
+        return await self._intake.link(remote.source, manifest, None)
+
+    async def _stored(self, remote: RemoteRepository, digest: Digest) -> Manifest | None:
+        """Return the stored manifest, unless only another registry has sent it: a HEAD does not prove it."""
+        return await self._store.load(digest) if self._links.is_known_to(remote, digest) else None
+
+    async def _fetch_moved(self, remote: RemoteRepository, tag: Tag, digest: Digest) -> ServedManifest:
+        """Download what a tag has moved to, by digest: the tag can move again. Raise UpstreamError."""
+        try:
+            return await self.fetch(remote, digest, tag.name)
+        except UpstreamError as error:
+            if classify_failure(error) is UpstreamFailure.OUTAGE:
+                raise
+        return await self.fetch_tag(remote, tag)
+
+    async def _by_known_tag(
+        self, remote: RemoteRepository, digest: Digest, missing: UpstreamNotFoundError
+    ) -> FetchedManifest:
+        """Download a manifest that the registry does not find by its digest, by a tag that pointed to it.
+
+        Raise UpstreamError: `missing` if no tag leads to it.
+        """
+        for name in self._index.tags_of(remote.source, digest)[:_MAX_TAGS]:
+            with suppress(UpstreamNotFoundError):
+                fetched = await self._breakers.ask(remote.source, remote.manifest(Tag(name)))
+                if digest.matches(fetched.raw):
+                    return fetched
+        raise missing
 
 
 class RemoteTag:
@@ -87,7 +143,7 @@ class RemoteTag:
 
     async def request(self, known: TagRecord | None) -> ServedManifest:
         if known is None:
-            return await self._fetcher.fetch(self._remote, self._tag, self.key)
+            return await self._fetcher.fetch_tag(self._remote, self._tag)
         return await self._fetcher.revalidate(self._remote, self._tag, known.digest)
 
 
