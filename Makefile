@@ -17,10 +17,10 @@ PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help config run install uninstall test test-quick check bench fuzz lock clean
+.PHONY: help config run install uninstall test test-quick check conformance bench fuzz lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 config: $(VENV)/.project ## Ask for the settings, and write registry-proxy.toml
 	@exec $(BIN)/registry-proxy config $(ARGS)
@@ -47,6 +47,10 @@ check: $(VENV)/.dev ## Check style, types and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+conformance: $(VENV)/.dev ## Run the OCI conformance suite through the cache; this requires Go
+	$(BIN)/python -m tests.kit.debian
+	$(BIN)/python -m tests.conformance
 
 bench: $(VENV)/.dev ## Measure side by side with Debian's docker-registry
 	$(BIN)/python -m tests.kit.debian

@@ -70,16 +70,17 @@ def _state(path: Path) -> tuple[object, ...]:
 
 
 @contextmanager
-def docker_registry(folder: OldFolder, upstream: str) -> Iterator[str]:
-    """Debian's docker-registry as a pull-through cache over the folder; its host and port."""
+def docker_registry(folder: OldFolder, upstream: str = "") -> Iterator[str]:
+    """Debian's docker-registry over the folder, as a pull-through cache of an `upstream`; its host and port."""
     config = folder.root.with_suffix(".yml")
+    proxy = f'proxy: {{remoteurl: "{upstream}"}}' if upstream else ""
     config.write_text(f"""\
 version: 0.1
 log: {{level: info, accesslog: {{disabled: true}}}}
 storage:
   filesystem: {{rootdirectory: {folder.root}}}
 http: {{addr: "127.0.0.1:0"}}
-proxy: {{remoteurl: "{upstream}"}}
+{proxy}
 """)
     log = config.with_suffix(".log")
     daemon = Daemon(Local(), ["docker-registry", "serve", str(config)], log)

@@ -41,6 +41,7 @@ def test_a_range_selects_bytes(header: str, start: int, stop: int) -> None:
     [
         ("bytes=10-", 10),
         ("bytes=10-20", 10),
+        ("bytes=5-4", 10),
         ("bytes=-0", 10),
         ("bytes=0-", 0),
         ("bytes=0-0", 0),
@@ -61,7 +62,6 @@ def test_a_range_without_a_byte_is_unsatisfiable(header: str, size: int) -> None
         "bytes=",
         "bytes=-",
         "bytes=--1",
-        "bytes=5-3",
         "bytes=a-b",
         "bytes=1-2-3",
         "bytes=0-1,3-4",
@@ -88,9 +88,7 @@ def test_selects_what_python_s_slices_do(size: int, first: int, last: int | None
     content = bytes(range(size))
     header = f"bytes={first}-{'' if last is None else last}"
     expected = content[first:] if last is None else content[first : last + 1]
-    if last is not None and last < first:
-        assert select_range(header, size) is None
-    elif not expected:
+    if not expected:
         with pytest.raises(UnsatisfiableRangeError):
             select_range(header, size)
     else:

@@ -149,7 +149,6 @@ class TestBlobs:
             "bytes=",
             "bytes=-",
             "bytes=a-b",
-            "bytes=5-4",
             "bytes=0-1,5-6",
             "items=0-1",
             "bytes=--1",
@@ -161,9 +160,11 @@ class TestBlobs:
         answer = await edge.get(blob, Range=header)
         assert (answer.status, answer.body) == (200, image.layers[0].raw)
 
-    @pytest.mark.parametrize("header", ["bytes=99999999-", "bytes=-0", "bytes=300000000-300000001"])
+    @pytest.mark.parametrize(
+        "header", ["bytes=99999999-", "bytes=-0", "bytes=300000000-300000001", "bytes=5-4"]
+    )
     @pytest.mark.parametrize("state", ["cold", "warm"])
-    async def test_a_range_past_the_end(
+    async def test_a_range_without_a_byte(
         self, edge: Edge, image: images.Image, blob: str, header: str, state: str
     ) -> None:
         layer = image.layers[0]

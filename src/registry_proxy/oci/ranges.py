@@ -29,7 +29,8 @@ class ByteRange:
 def select_range(header: str | None, size: int) -> ByteRange | None:
     """Return the range of `size` bytes that a `Range` header selects, or None for all of them.
 
-    A malformed header, another unit and several ranges are ignored (RFC 9110, section 14.2).
+    A malformed header, another unit and several ranges are ignored (RFC 9110, section 14.2). A range that ends before
+    it begins may be ignored or rejected, and is rejected as by other registries.
     Raise UnsatisfiableRangeError.
     """
     match = _RANGE.fullmatch(header) if header else None
@@ -44,9 +45,7 @@ def select_range(header: str | None, size: int) -> ByteRange | None:
             raise UnsatisfiableRangeError
         return ByteRange(max(0, size - suffix), size)
     start = int(first)
-    if last and int(last) < start:
-        return None
-    if start >= size:
+    if start >= size or (last and int(last) < start):
         raise UnsatisfiableRangeError
     return ByteRange(start, min(size, int(last) + 1) if last else size)
 
