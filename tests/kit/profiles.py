@@ -207,7 +207,13 @@ STORING = Profile(
     "storing", blob_redirect=307, missing_blob_redirects=True, storage_signed=False, storage_login=403
 )
 BASIC = Profile("basic", auth="basic", unknown_repository="denied")
-PLAIN = Profile("plain", auth="none", ping_needs_auth=False, unknown_repository="not-found")
+PLAIN = Profile(
+    "plain",
+    registry_host="registry.test:5000",
+    auth="none",
+    ping_needs_auth=False,
+    unknown_repository="not-found",
+)
 
 
 def profile(name: str) -> Profile:

@@ -46,7 +46,7 @@ exit 0
 def registry_addresses() -> dict[str, str]:
     """Return a loopback address for every host that some profile names."""
     hosts = dict.fromkeys(
-        host
+        host.partition(":")[0]
         for each in ALL
         for host in (each.registry_host, each.token_host, each.storage_host, each.backend_host)
         if host
@@ -63,7 +63,7 @@ class SealedNetwork:
 
     def __init__(self, folder: Path, authority: Authority, names: Mapping[str, str] | None = None) -> None:
         self._folder = folder / "sealed"
-        self._authority = authority
+        self.authority = authority
         self.addresses = registry_addresses() | dict(names or {})
 
     def command(self, arguments: Sequence[str]) -> list[str]:
@@ -113,7 +113,7 @@ class SealedNetwork:
         certificates = own / "ssl" / "certs"
         certificates.mkdir(parents=True)
         for name in ("ca-certificates.crt", "test.pem"):
-            (certificates / name).write_bytes(self._authority.pem)
+            (certificates / name).write_bytes(self.authority.pem)
         run(Local(), ["openssl", "rehash", str(certificates)])
         lines = [f"{address} {host}\n" for host, address in self.addresses.items()]
         (own / "hosts").write_text("127.0.0.1 localhost\n::1 localhost\n" + "".join(lines))

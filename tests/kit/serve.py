@@ -58,6 +58,11 @@ async def serve(options: argparse.Namespace) -> None:
         await _end()
 
 
+def _real_place(host: str) -> Place:
+    name, _, port = host.partition(":")
+    return Place(socket.gethostbyname(name), int(port or 443), host)
+
+
 def _upstream(kind: Profile, options: argparse.Namespace) -> SimulatedUpstream:
     hosts: dict[Role, str] = {
         "registry": kind.registry_host,
@@ -67,8 +72,8 @@ def _upstream(kind: Profile, options: argparse.Namespace) -> SimulatedUpstream:
     }
     known = {role: host for role, host in hosts.items() if host}
     if options.real_names:
-        places = {role: Place(socket.gethostbyname(host), 443, host) for role, host in known.items()}
-        names = list(known.values())
+        places = {role: _real_place(host) for role, host in known.items()}
+        names = [host.partition(":")[0] for host in known.values()]
     else:
         places = {role: Place(options.address) for role in known} | {
             "registry": Place(options.address, options.port)

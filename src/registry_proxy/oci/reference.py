@@ -21,6 +21,15 @@ TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}", re.ASCII)
 MAX_REPOSITORY_LENGTH = 255
 
 
+def path_of_registry(registry: str) -> str:
+    """Return the name of a registry as the first part of repository names.
+
+    Their grammar has no colon, so `HOST:PORT` becomes `HOST_PORT`: podman rejects a mirror with a colon in its path.
+    No host name contains an underscore.
+    """
+    return registry.replace(":", "_")
+
+
 class InvalidNameError(ValueError):
     """The text is not a repository name of the specification's grammar."""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import bcrypt
-from tests.kit.clients import Containerd, Docker, Podman
+from tests.kit.clients import Client, Containerd, Docker, Podman
 from tests.kit.processes import Daemon, run
 
 if TYPE_CHECKING:
@@ -90,9 +91,9 @@ class Place:
         key.write_bytes(issued.private_key_pem.bytes())
 
     def _answers(self) -> bool:
-        port = 443 if "[tls]" in self.config.read_text() else 5000
+        [port] = re.findall(rf'listen = \["{ADDRESS}:(\d+)"\]', self.config.read_text())
         try:
-            self.network.connect((ADDRESS, port)).close()
+            self.network.connect((ADDRESS, int(port))).close()
         except OSError:
             return False
         return True
@@ -125,6 +126,19 @@ class SystemPodman(Podman):
     def __init__(self, place: Place) -> None:
         super().__init__(place.network)
         self._env = {"HOME": str(place.home), "TMPDIR": str(self.folder)}
+
+
+class SystemSkopeo(Client):
+    """skopeo with the files of the system and of its user's home."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place.network)
+        self._env = {"HOME": str(place.home), "TMPDIR": str(self.folder)}
+
+    def inspect(self, reference: str) -> bytes:
+        """Return the manifest."""
+        command = ["skopeo", "--insecure-policy", "inspect", "--raw", f"docker://{reference}"]
+        return self._run(command, env=self._env).encode()
 
 
 class SystemDocker(Docker):

@@ -24,6 +24,7 @@ IDENTITY = ClientCertificate("certificate\n", "private-key\n")
 LOGIN = Login("me", "p:w")
 BASIC = "bWU6cDp3"
 HUB, SHARED = "hub.example.com", "registry.example.com"
+ALONE = "".join(f"[upstreams.{name}]\nenabled = false\n" for name in ("ghcr", "quay", "gcr", "k8s"))
 PLAIN = "[server]\nlisten = ['10.0.0.7:5000']\n"
 
 
@@ -52,6 +53,57 @@ def test_secrets_are_in_private_files_alone(kind: str, files: Files) -> None:
     secrets = (BASIC, LOGIN.password, "private-key")
     assert {file.mode for file in made.values() if any(text in file.text for text in secrets)} == {0o600}
     assert all(file.mode == 0o644 for file in made.values() if not any(text in file.text for text in secrets))
+
+
+# Registries with a port
+
+PORTED = (
+    PLAIN
+    + """
+[upstreams.dockerhub]
+enabled = false
+[upstreams.corp]
+registry = "registry.corp.example:5000"
+"""
+)
+CORP, CACHE = "registry.corp.example:5000", "10.0.0.7:5000"
+
+
+def test_a_registry_with_a_port_has_its_name_in_every_kind_of_file(files: Files) -> None:
+    made = {kind: files(KINDS[kind].planner, PORTED + ALONE) for kind in KINDS}
+    for kind, directory in (("docker", "/etc/docker"), ("containerd", "/etc/containerd")):
+        hosts = toml(made[kind][f"{directory}/certs.d/{CORP}/hosts.toml"])
+        assert (hosts["server"], list(hosts["host"])) == (f"https://{CORP}", [f"http://{CACHE}"])
+    path = f"/etc/registry-proxy/kind/certs.d/{CORP}/hosts.toml"
+    assert list(toml(made["kind"][path])["host"]) == [f"http://{CACHE}"]
+    mirror = {"location": f"{CACHE}/registry.corp.example_5000", "insecure": True}
+    for kind in ("podman", "skopeo", "buildah", "cri-o"):
+        [entry] = toml(made[kind][REGISTRIES])["registry"]
+        assert entry == {"prefix": CORP, "location": CORP, "mirror": [mirror]}
+    registries = toml(made["buildkit"]["/etc/buildkit/buildkitd.toml"])["registry"]
+    assert registries == {CORP: {"mirrors": [mirror["location"]]}, CACHE: {"http": True}}
+    for kind in ("k3s", "rke2"):
+        [document] = yaml(made[kind][f"/etc/rancher/{kind}/registries.yaml"])
+        assert document == {"mirrors": {CORP: {"endpoint": [f"http://{CACHE}"]}}}
+    [document] = yaml(made["talos"][kubernetes.TALOS])
+    assert (document["name"], document["endpoints"]) == (CORP, [{"url": f"http://{CACHE}"}])
+
+
+def test_a_registrys_own_certificates_stay_in_use_beside_its_hosts(files: Files) -> None:
+    folder = f"/etc/docker/certs.d/{CORP}"
+    present = {f"{folder}/{name}": name for name in ("ca.crt", "client.cert", "client.key")}
+    hosts = toml(files(docker.plan, PORTED + ALONE, present=present)[f"{folder}/hosts.toml"])
+    assert hosts["ca"] == f"{folder}/ca.crt"
+    assert hosts["client"] == [[f"{folder}/client.cert", f"{folder}/client.key"]]
+    before = {**present, f"{folder}/hosts.toml": "skip_verify = true\n"}
+    hosts = toml(files(docker.plan, PORTED + ALONE, present=before)[f"{folder}/hosts.toml"])
+    assert set(hosts) == {"skip_verify", "server", "host"}
+
+
+def test_kind_has_nothing_of_this_machines_own_files(files: Files) -> None:
+    present = {"/etc/containerd/certs.d/docker.io/hosts.toml": '[host."http://here.invalid"]\n'}
+    made = files(kubernetes.kind_plan, present=present)
+    assert not any("here.invalid" in file.text for file in made.values())
 
 
 # Docker

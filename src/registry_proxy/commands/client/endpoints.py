@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from registry_proxy.commands.changes.plan import ChangeError
+from registry_proxy.oci.reference import path_of_registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,7 +48,7 @@ class Mirror:
     @property
     def location(self) -> str:
         """The cache's host, with the registry as a path if it is shared: for clients that do not send `?ns=`."""
-        return f"{self.host}/{self.registry}" if self.shared else self.host
+        return f"{self.host}/{path_of_registry(self.registry)}" if self.shared else self.host
 
 
 @dataclass(frozen=True, slots=True)

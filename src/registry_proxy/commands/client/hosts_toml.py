@@ -30,9 +30,19 @@ def hosts_files(inputs: ClientInputs, existing: ExistingFiles, directory: str) -
         yield _hosts_file(inputs, existing, directory, f"{directory}/{EVERYTHING}/hosts.toml", inputs.shared)
     else:
         for mirror in inputs.server.mirrors:
-            path = f"{directory}/{mirror.registry}/hosts.toml"
+            path = f"{directory}/{_name(existing, directory, mirror.registry)}/hosts.toml"
             yield _hosts_file(inputs, existing, directory, path, mirror.origin, mirror)
     yield from certificate_files(inputs, directory)
+
+
+def _name(existing: ExistingFiles, directory: str, registry: str) -> str:
+    """Return the name of a registry's directory.
+
+    Clients also read `HOST_PORT_` for `HOST:PORT`, and prefer it if it exists (containerd, `hostPaths`).
+    """
+    host, colon, port = registry.rpartition(":")
+    other = f"{host}_{port}_"
+    return other if colon and existing.get(f"{directory}/{other}/hosts.toml") is not None else registry
 
 
 def certificate_files(inputs: ClientInputs, directory: str) -> Iterator[ClientFile]:
@@ -53,9 +63,12 @@ def _hosts_file(
     origin: str,
     mirror: Mirror | None = None,
 ) -> ClientFile:
-    document = parse_toml(path, existing.get(path))
+    text = existing.get(path)
+    document = parse_toml(path, text)
     if mirror is not None and "server" not in document:
         document["server"] = mirror.url
+    if mirror is not None and text is None:
+        document.update(_own_certificates(existing, path.removesuffix("/hosts.toml")))
     others = document.pop("host", {})
     hosts = tomlkit.table(is_super_table=True)
     hosts[origin] = _host(inputs, f"{directory}/{origin.partition('://')[2]}")
@@ -65,6 +78,14 @@ def _hosts_file(
             hosts[name] = other
     document["host"] = hosts
     return ClientFile(path, tomlkit.dumps(document), SECRET if inputs.login else PUBLIC)
+
+
+def _own_certificates(existing: ExistingFiles, directory: str) -> dict[str, object]:
+    """Return settings for the certificates of the registry itself, which clients only find without a hosts.toml."""
+    ca, cert, key = (f"{directory}/{name}" for name in ("ca.crt", "client.cert", "client.key"))
+    trust = {"ca": ca} if existing.get(ca) is not None else {}
+    pair = existing.get(cert) is not None and existing.get(key) is not None
+    return {**trust, "client": [[cert, key]]} if pair else {**trust}
 
 
 def _host(inputs: ClientInputs, certificates: str) -> Table:

@@ -13,13 +13,13 @@ from ruamel.yaml.scalarstring import LiteralScalarString
 
 from registry_proxy.commands.client.endpoints import ClientError
 from registry_proxy.commands.client.hosts_toml import certificate_files, hosts_files
-from registry_proxy.commands.client.planner import PUBLIC, SECRET, ClientFile, ClientPlan
+from registry_proxy.commands.client.planner import PUBLIC, SECRET, ClientFile, ClientPlan, ExistingFiles
 from registry_proxy.commands.client.settings_files import dump_yaml, first, parse_yaml, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from registry_proxy.commands.client.planner import ClientInputs, ExistingFiles
+    from registry_proxy.commands.client.planner import ClientInputs
 
 _KIND = "/etc/registry-proxy/kind"
 _KIND_NOTE = (
@@ -61,7 +61,7 @@ def _rancher_host(inputs: ClientInputs, certificates: str) -> dict[str, Any]:
     return {name: settings for name, settings in (("tls", tls), ("auth", auth)) if settings}
 
 
-def kind_plan(inputs: ClientInputs, existing: ExistingFiles) -> ClientPlan:
+def kind_plan(inputs: ClientInputs, _: ExistingFiles) -> ClientPlan:
     """Return a cluster configuration that mounts hosts.toml files of this machine into every node."""
     if inputs.server.is_local:
         raise ClientError(
@@ -75,10 +75,10 @@ def kind_plan(inputs: ClientInputs, existing: ExistingFiles) -> ClientPlan:
         "apiVersion": "kind.x-k8s.io/v1alpha4",
         "nodes": [{"role": "control-plane", "extraMounts": [mount]}],
     }
-    # The files refer to each other by their paths in the nodes.
+    # The files refer to each other by their paths in the nodes, which do not have this machine's files.
     outside = [
         ClientFile(file.path.replace(inside, f"{_KIND}/certs.d"), file.text, file.mode)
-        for file in hosts_files(inputs, existing, inside)
+        for file in hosts_files(inputs, ExistingFiles({}), inside)
     ]
     return ClientPlan((ClientFile(f"{_KIND}/cluster.yaml", dump_yaml(cluster)), *outside), (_KIND_NOTE,))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from yarl import URL
 
 from registry_proxy.aio.tasks import background_tasks
+from registry_proxy.oci.reference import path_of_registry
 from registry_proxy.server.routes import Router
 from registry_proxy.service.wiring.credentials import build_provider
 from registry_proxy.service.wiring.presets import DEFAULT_REGISTRY, preset_of
@@ -91,4 +92,4 @@ def _own_names(settings: Settings) -> frozenset[str]:
 
 
 def _names_of(preset: Preset) -> Iterable[str]:
-    return (preset.registry, *preset.aliases)
+    return (preset.registry, path_of_registry(preset.registry), *preset.aliases)
