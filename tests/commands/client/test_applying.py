@@ -55,14 +55,14 @@ class Bench:
         return apply_changes(self.machine, "it", self.plan, self.inputs)
 
     def do(self, changes: ChangeSet) -> None:
-        step = ChangeFiles(self.machine, changes, None)
+        step = ChangeFiles(self.machine, changes)
         carry_out(Plan([], closing=[step], due=True).pending())
 
     def apply(self) -> None:
         self.do(self.apply_changes())
 
-    def undo(self) -> None:
-        self.do(undo_changes(self.machine, "it", str(self.home), user=True))
+    def undo(self, *, force: bool = False) -> None:
+        self.do(undo_changes(self.machine, "it", str(self.home), user=True, force=force))
 
     def everything(self) -> dict[str, tuple[bytes, int]]:
         return {
@@ -159,6 +159,19 @@ def test_undo_refuses_to_lose_a_change(bench: Bench) -> None:
     assert bench.everything() == before
     copies = bench.path(".local/state/registry-proxy-client/it/before")
     assert (copies / str(bench.path("a")).lstrip("/")).read_text() == "mine\n"
+
+
+def test_undo_can_be_forced(bench: Bench) -> None:
+    bench.path("a").write_text("mine\n")
+    bench.path("gone").write_text("mine too\n")
+    before = bench.everything()
+    bench.wanted = {"a": "one\n", "b": "ours\n", "gone": "ours\n"}
+    bench.apply()
+    bench.path("a").write_text("one\nand more\n")
+    bench.path("b").write_text("theirs\n")
+    bench.path("gone").unlink()
+    bench.undo(force=True)
+    assert bench.everything() == before
 
 
 def test_undo_by_hand_is_no_obstacle(bench: Bench) -> None:

@@ -83,6 +83,7 @@ def test_a_password_can_be_typed_or_piped(place: Place) -> None:
     [
         (HOST_EACH, ["dokcer"], "dokcer is not a known client"),
         (HOST_EACH, ["docker", "--apply", "--undo"], "exclude each other"),
+        (HOST_EACH, ["docker", "--apply", "--force"], "--force requires --undo"),
         (HOST_EACH, ["talos", "--apply"], "talos has no files that can be changed on a machine"),
         (HOST_EACH, ["docker", "--username=me"], "--password-file or --password-stdin, or a terminal"),
         (HOST_EACH, ["docker", "--username=a:b", "--password-stdin"], "no colon"),
@@ -132,11 +133,28 @@ def test_a_change_is_shown_first_without_its_secrets(place: Place, daemon_json: 
     flags = ("--username=me", f"--password-file={place.folder}/password")
     text = place.client("docker", "--apply", "--yes", *flags)
     assert '+        "auth": "********"' in text or '+      "auth": "********"' in text
-    assert "Basic ********" in text
+    assert '+Authorization = "********"' in text
     assert not any(secret in text for secret in ("bWU6", "it's a secret"))
     text = place.client("docker", "--undo", "--yes")
     assert "bWU6" not in text
     assert "remove  /etc/docker/certs.d/ghcr.io/hosts.toml\n" in text
+
+
+def test_the_secrets_of_the_users_own_files_are_not_shown(place: Place) -> None:
+    registries = place.inside("/etc/rancher/k3s/registries.yaml")
+    registries.parent.mkdir(parents=True)
+    before = "configs: {quay.io: {auth: {username: me, password: hunter2}}}  # hunter2\n"
+    registries.write_text(before)
+    applied = place.client("k3s", "--apply", "--yes")
+    registries.write_text(registries.read_text() + "# hunter2\n")
+    with pytest.raises(CommandError, match="Add --force") as caught:
+        place.client("k3s", "--undo", "--yes")
+    undone = place.client("k3s", "--undo", "--yes", "--force")
+    assert registries.read_text() == before
+    assert "+    - https://dockerhub.registry.example.com" in applied
+    assert "hunter2" not in applied + undone + str(caught.value)
+    registries.unlink()
+    registries.parent.rmdir()
 
 
 def test_applying_tells_programs_what_it_did(place: Place, daemon_json: Path) -> None:

@@ -12,7 +12,7 @@ import tomlkit
 from registry_proxy.commands.client.docker import login_files
 from registry_proxy.commands.client.hosts_toml import certificate_files
 from registry_proxy.commands.client.planner import ClientFile, ClientPlan
-from registry_proxy.commands.client.settings_files import first, parse_toml, table
+from registry_proxy.commands.client.settings_files import parse_toml, put_first, table
 
 if TYPE_CHECKING:
     from registry_proxy.commands.client.planner import ClientInputs, ExistingFiles
@@ -32,7 +32,7 @@ def plan(inputs: ClientInputs, existing: ExistingFiles) -> ClientPlan:
     document = parse_toml(path, existing.get(path))
     for mirror in inputs.server.mirrors:
         entry = table(path, document, "registry", mirror.registry)
-        entry["mirrors"] = first(mirror.location, entry.get("mirrors"))
+        put_first(entry, "mirrors", mirror.location)
         _add_host(inputs, table(path, document, "registry"), mirror.host, directory, http=mirror.insecure)
     restart = "systemctl --user restart buildkit" if inputs.user else "systemctl restart buildkit"
     files = [ClientFile(path, tomlkit.dumps(document), restart=restart)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from registry_proxy.commands.changes.plan import Change, Done
-from registry_proxy.commands.changes.show import diff_text, hidden, mask_of
+from registry_proxy.commands.changes.show import diff_text, mask_of
 from registry_proxy.commands.client.endpoints import ClientError
 from registry_proxy.commands.client.machine import FileChange, Found, Missing, State
 from registry_proxy.commands.client.planner import SECRET, ClientFile, make_plan
@@ -19,6 +19,7 @@ from registry_proxy.commands.client.record import (
     record_path,
     saved_file,
 )
+from registry_proxy.commands.client.redact import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -46,12 +47,12 @@ class ChangeSet:
 class ChangeFiles:
     """The step that makes all changes of a set on its machine, in one script.
 
-    `secrets` are masked in the diffs; with None they are unknown, and private files are not shown.
+    The diffs contain no secrets of the files; `secrets` are masked wherever they are.
     """
 
     machine: Machine
     change_set: ChangeSet
-    secrets: Sequence[str] | None
+    secrets: Sequence[str] = ()
 
     def changes(self) -> list[Change]:
         """Return the changes to the client's files."""
@@ -65,17 +66,17 @@ class ChangeFiles:
 
     def _shown(self, change: FileChange) -> Change:
         before = change.before if isinstance(change.before, Found) else None
-        sides = [side for side in (before, change.after) if side is not None]
-        private = self.secrets is None and any(side.mode & 0o077 == 0 for side in sides)
-        mask = hidden if private else mask_of(self.secrets or ())
+        masked = mask_of(self.secrets)
         old, new = (side.content if side else None for side in (before, change.after))
-        diff = diff_text(change.path, old, new, mask)
+        diff = diff_text(change.path, old, new, lambda text: masked(redacted(change.path, text)))
         if change.after is None:
             return Change("remove", change.path, diff)
         if before is None:
             return Change("create", change.path, diff)
-        mode = f": mode {change.after.mode:04o}" if old == new else ""
-        return Change("change", f"{change.path}{mode}", diff)
+        detail = (
+            f": mode {change.after.mode:04o}" if old == new else "" if diff else ": parts that are not shown"
+        )
+        return Change("change", f"{change.path}{detail}", diff)
 
 
 class Applied:
@@ -93,10 +94,14 @@ class Applied:
         self.current = machine.read(saved.path for saved in self.files)
         self.copies = machine.read(copy_path(self.directory, saved.path) for saved in self.files)
 
-    def originals(self) -> dict[str, State]:
-        """Return the state of each file before the first change. Raise ClientError if a copy is missing."""
+    def originals(self, *, force: bool = False) -> dict[str, State]:
+        """Return the state of each file before the first change. Raise ClientError if a copy is missing.
+
+        A file that another program has changed since stays as it is, except with `force`.
+        """
         return {
-            saved.path: original(saved, self.current[saved.path], self._copy(saved)) for saved in self.files
+            saved.path: original(saved, self.current[saved.path], self._copy(saved), force=force)
+            for saved in self.files
         }
 
     def is_applied(self, saved: SavedFile) -> bool:
@@ -190,23 +195,23 @@ def _change_set(
     )
 
 
-def undo_changes(machine: Machine, kind: str, home: str, *, user: bool) -> ChangeSet:
-    """Return the changes that restore the previous files.
+def undo_changes(machine: Machine, kind: str, home: str, *, user: bool, force: bool = False) -> ChangeSet:
+    """Return the changes that restore the previous files. `force` loses changes by other programs since.
 
-    Raise ClientError if there is no record, or if another program has changed a file since.
+    Raise ClientError if there is no record, or without `force` if another program has changed a file since.
     """
     applied = Applied(machine, kind, home, user=user)
     if applied.record is None:
         raise ClientError(f"nothing to undo: {applied.path} does not exist on {machine.name}.")
     left = [saved for saved in applied.files if not applied.is_undone(saved)]
     changed = [saved.path for saved in left if not applied.is_applied(saved)]
-    if changed:
+    if changed and not force:
         raise ClientError(
             f"another program has changed {', '.join(changed)} since; nothing was undone, to keep that change. "
-            f"Remove the cache's entries by hand (the previous files are in {applied.directory}/before), "
-            f"then delete {applied.directory}."
+            "Add --force to restore the previous files and lose the change. Or remove the cache's entries by hand "
+            f"(the previous files are in {applied.directory}/before), then delete {applied.directory}."
         )
-    originals = applied.originals()
+    originals = applied.originals(force=force)
     changes = [
         FileChange(saved.path, applied.current[saved.path], before if isinstance(before, Found) else None)
         for saved in left
@@ -216,7 +221,7 @@ def undo_changes(machine: Machine, kind: str, home: str, *, user: bool) -> Chang
     restarts = {saved.path: saved.restart for saved in applied.files}
     bookkeeping = (*applied.copy_changes({}), FileChange(applied.path, applied.state, None))
     return ChangeSet(
-        tuple(changes),
+        tuple(change for change in changes if not _is_noop(change)),
         bookkeeping,
         _innermost_first([*directories, *applied.directories()]),
         _commands(restarts, changes),

@@ -65,6 +65,9 @@ def client(  # noqa: PLR0913, PLR0917 - each is an option of the command
     ] = False,
     apply: Annotated[bool, typer.Option("--apply", help="Show the changes, and make them.")] = False,
     undo: Annotated[bool, typer.Option("--undo", help="Restore the previous files.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="With --undo: also if this loses changes by other programs.")
+    ] = False,
     ssh: Annotated[str | None, typer.Option(metavar="HOST", help="Change another machine.")] = None,
     ssh_options: Annotated[
         str, typer.Option(metavar="TEXT", help="Options for ssh, such as '-p 2222'.")
@@ -83,10 +86,12 @@ def client(  # noqa: PLR0913, PLR0917 - each is an option of the command
     """
     if apply and undo:
         raise UsageError("--apply and --undo exclude each other.")
+    if force and not undo:
+        raise UsageError("--force requires --undo.")
     target = Target(ssh, tuple(shlex.split(ssh_options)), sudo)
     run_options = RunOptions(yes=yes, as_json=json)
     if undo:
-        client_run.undo(kind, target, run_options, user=user, restart=restart)
+        client_run.undo(kind, target, run_options, user=user, restart=restart, force=force)
         return
     options = ClientOptions(
         server, ca, client_cert, client_key, username, password_file, password_stdin, everything, user

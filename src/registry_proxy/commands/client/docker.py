@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from registry_proxy.commands.client.hosts_toml import hosts_files
 from registry_proxy.commands.client.planner import SECRET, ClientFile, ClientPlan
-from registry_proxy.commands.client.settings_files import dump_json, first, parse_json, table
+from registry_proxy.commands.client.settings_files import edit_json_file, put_first, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from registry_proxy.commands.client.planner import ClientInputs, ExistingFiles
+    from registry_proxy.commands.client.planner import ClientInputs, ExistingFiles, Login
 
 HUB = "docker.io"
 # A reload of the mirrors does not stop any container.
@@ -37,10 +37,10 @@ def plan(inputs: ClientInputs, existing: ExistingFiles) -> ClientPlan:
         notes.append(_NO_LOGIN % hub.location)
     elif hub is not None:
         path = f"{directory}/daemon.json"
-        settings = parse_json(path, existing.get(path))
-        settings["registry-mirrors"] = first(hub.origin, settings.get("registry-mirrors"))
         restart = _RELOAD.replace("systemctl", "systemctl --user") if inputs.user else _RELOAD
-        files.append(ClientFile(path, dump_json(settings), restart=restart))
+        with edit_json_file(path, existing.get(path)) as file:
+            put_first(file.settings, "registry-mirrors", hub.origin)
+        files.append(ClientFile(path, file.text, restart=restart))
     return ClientPlan(tuple(files), tuple(notes))
 
 
@@ -49,7 +49,12 @@ def login_files(inputs: ClientInputs, existing: ExistingFiles) -> Iterator[Clien
     if inputs.login is None:
         return
     path = f"{inputs.home}/.docker/config.json"
-    settings = parse_json(path, existing.get(path))
-    for host in inputs.hosts:
-        table(path, settings, "auths")[host] = {"auth": inputs.login.basic}
-    yield ClientFile(path, dump_json(settings), SECRET)
+    yield login_file(inputs.hosts, inputs.login, path, existing)
+
+
+def login_file(hosts: Iterable[str], login: Login, path: str, existing: ExistingFiles) -> ClientFile:
+    """Return a file of logins, in the format of Docker, with those for the hosts of the cache."""
+    with edit_json_file(path, existing.get(path)) as file:
+        for host in hosts:
+            table(path, file.settings, "auths")[host] = {"auth": login.basic}
+    return ClientFile(path, file.text, SECRET)

@@ -14,7 +14,7 @@ from ruamel.yaml.scalarstring import LiteralScalarString
 from registry_proxy.commands.client.endpoints import ClientError
 from registry_proxy.commands.client.hosts_toml import certificate_files, hosts_files
 from registry_proxy.commands.client.planner import PUBLIC, SECRET, ClientFile, ClientPlan, ExistingFiles
-from registry_proxy.commands.client.settings_files import dump_yaml, first, parse_yaml, table
+from registry_proxy.commands.client.settings_files import dump_yaml, parse_yaml, put_first, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,15 +35,16 @@ _TALOS_NOTE = (
 def _rancher_plan(inputs: ClientInputs, existing: ExistingFiles, *, name: str, restart: str) -> ClientPlan:
     directory = f"/etc/rancher/{name}"
     path = f"{directory}/registries.yaml"
-    document = parse_yaml(path, existing.get(path))
+    text = existing.get(path)
+    document = parse_yaml(path, text)
     for registry, origin in _endpoints(inputs):
         mirror = table(path, document, "mirrors", registry)
-        mirror["endpoint"] = first(origin, mirror.get("endpoint"))
+        put_first(mirror, "endpoint", origin)
     for host in inputs.hosts:
         if settings := _rancher_host(inputs, f"{directory}/registry-proxy/{host}"):
             table(path, document, "configs", host).update(settings)
     mode = SECRET if inputs.login else PUBLIC
-    files = [ClientFile(path, dump_yaml(document), mode, restart)]
+    files = [ClientFile(path, dump_yaml(document, like=text), mode, restart)]
     return ClientPlan((*files, *certificate_files(inputs, f"{directory}/registry-proxy")))
 
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import tomlkit
 
+from registry_proxy.commands.client.docker import login_file
 from registry_proxy.commands.client.hosts_toml import certificate_files
-from registry_proxy.commands.client.planner import SECRET, ClientFile, ClientPlan
-from registry_proxy.commands.client.settings_files import dump_json, parse_json, parse_toml, table
+from registry_proxy.commands.client.planner import ClientFile, ClientPlan
+from registry_proxy.commands.client.settings_files import parse_toml, table
 
 if TYPE_CHECKING:
     from registry_proxy.commands.client.planner import ClientInputs, ExistingFiles
@@ -28,7 +29,7 @@ def plan(inputs: ClientInputs, existing: ExistingFiles) -> ClientPlan:
     if inputs.login:
         # The clients first read a file in the runtime directory, which a reboot deletes.
         path = f"{inputs.home}/.config/containers/auth.json"
-        files.append(_auth_file(inputs, existing, path))
+        files.append(login_file(inputs.hosts, inputs.login, path, existing))
     return ClientPlan(tuple(files), _notes(inputs))
 
 
@@ -42,7 +43,7 @@ def crio_plan(inputs: ClientInputs, existing: ExistingFiles) -> ClientPlan:
     if inputs.login:
         image = table(_CRIO, parse_toml(_CRIO, existing.get(_CRIO)), "crio", "image")
         configured = str(image.get("global_auth_file") or "")
-        files.append(_auth_file(inputs, existing, configured or _CRIO_AUTH))
+        files.append(login_file(inputs.hosts, inputs.login, configured or _CRIO_AUTH, existing))
         if not configured:
             document = {"crio": {"image": {"global_auth_file": _CRIO_AUTH}}}
             text = f"{_HEADER}\n{tomlkit.dumps(document)}"
@@ -73,14 +74,6 @@ def _registries(inputs: ClientInputs) -> str:
     document.add(tomlkit.comment(_HEADER.removeprefix("# ")))
     document["registry"] = entries
     return tomlkit.dumps(document)
-
-
-def _auth_file(inputs: ClientInputs, existing: ExistingFiles, path: str) -> ClientFile:
-    assert inputs.login is not None
-    settings = parse_json(path, existing.get(path))
-    for host in inputs.hosts:
-        table(path, settings, "auths")[host] = {"auth": inputs.login.basic}
-    return ClientFile(path, dump_json(settings), SECRET)
 
 
 def _notes(inputs: ClientInputs) -> tuple[str, ...]:

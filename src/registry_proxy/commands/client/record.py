@@ -59,9 +59,12 @@ def copy_path(directory: str, path: str) -> str:
     return str(PurePosixPath(directory) / "before" / path.lstrip("/"))
 
 
-def original(saved: SavedFile, current: State, copy: State) -> State:
-    """Return the state of a file before it was changed; its current state if another program has changed it since."""
-    if not isinstance(current, Found) or current.sha256 != saved.sha256:
+def original(saved: SavedFile, current: State, copy: State, *, force: bool = False) -> State:
+    """Return the state of a file before it was changed; its current state if another program has changed it since.
+
+    With `force`, changes by other programs do not matter.
+    """
+    if not force and (not isinstance(current, Found) or current.sha256 != saved.sha256):
         return current
     if saved.mode is None:
         outermost = saved.directories[0] if saved.directories else saved.path

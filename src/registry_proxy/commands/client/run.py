@@ -66,12 +66,14 @@ def apply(
     _carry_out(step, (*inputs.server.notes, *change_set.notes), run_options, restart=restart)
 
 
-def undo(name: str, target: Target, run_options: RunOptions, *, user: bool, restart: bool) -> None:
+def undo(
+    name: str, target: Target, run_options: RunOptions, *, user: bool, restart: bool, force: bool
+) -> None:
     """Restore the machine's previous files. Raise FailedError or UsageError; then nothing was changed."""
     _kind(name)
     machine = target.machine()
-    change_set = undo_changes(machine, name, machine.home(), user=user)
-    _carry_out(ChangeFiles(machine, change_set, None), (), run_options, restart=restart)
+    change_set = undo_changes(machine, name, machine.home(), user=user, force=force)
+    _carry_out(ChangeFiles(machine, change_set), (), run_options, restart=restart)
 
 
 def _kind(name: str) -> Kind:

@@ -62,7 +62,7 @@ def docker_routes(file: str, settings: Mapping[str, Any]) -> Iterator[MirrorRout
     insecure = {str(host) for host in _list(settings, "insecure-registries")}
     for url in _list(settings, "registry-mirrors"):
         scheme, _, rest = str(url).partition("://")
-        host, _, path = rest.rstrip("/").partition("/")
+        host, path = _host_and_path(rest)
         if host and scheme in {"http", "https"}:
             base = f"/{path}" if path else ""
             yield MirrorRoute("docker", file, HUB, host, (scheme,), base, verify=host not in insecure)
@@ -73,7 +73,7 @@ def hosts_routes(client: str, file: str, registry: str, document: Mapping[str, A
     namespace = HUB if registry == EVERYTHING else registry
     for url, host in _table(document, "host").items():
         scheme, _, rest = str(url).partition("://")
-        name, _, path = rest.rstrip("/").partition("/")
+        name, path = _host_and_path(rest)
         capabilities = host.get("capabilities", ["pull", "resolve"])
         override = bool(host.get("override_path"))
         if scheme not in {"http", "https"} or "pull" not in capabilities:
@@ -130,6 +130,12 @@ def registry_of(directory: str) -> str:
     """Return the registry of a directory with a hosts.toml: containerd reads `HOST_PORT_` as `HOST:PORT`."""
     found = re.fullmatch(r"(.+)_([0-9]+)_", directory, re.ASCII)
     return f"{found[1]}:{found[2]}" if found else directory
+
+
+def _host_and_path(address: str) -> tuple[str, str]:
+    """Return the host and the path of a URL without its scheme. The user information is possibly a secret."""
+    host, _, path = address.rstrip("/").partition("/")
+    return host.rpartition("@")[2], path
 
 
 def _prefix(path: str) -> str:
