@@ -59,11 +59,18 @@ def files(settings: Callable[[str], Settings]) -> Callable[..., dict[str, Client
         identity: ClientCertificate | None = None,
         user: bool = False,
         everything: bool = False,
+        said: Mapping[str, str] | None = None,
     ) -> dict[str, ClientFile]:
         server = server_of(settings(toml))
         inputs = ClientInputs(server, "/home/me", ca, identity, login, user, everything)
         texts = present or {}
-        plan = make_plan(planner, inputs, lambda paths: {path: texts.get(path) for path in paths})
+        outputs = said or {}
+        plan = make_plan(
+            planner,
+            inputs,
+            lambda paths: {path: texts.get(path) for path in paths},
+            lambda commands: {command: outputs.get(command, "") for command in commands},
+        )
         return {file.path: file for file in plan.files}
 
     return make

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -69,6 +70,15 @@ class Place:
         """Run `registry-proxy client`; what it prints."""
         command = [str(PROGRAM), "client", *arguments, "--config", str(self.config)]
         return run(self.network, command, env={"HOME": str(self.home), **environ})
+
+    def modern_docker(self) -> str:
+        """A PATH with a Docker that says to be a new one: Debian's reads no hosts.toml."""
+        programs = self.folder / "modern"
+        programs.mkdir(exist_ok=True)
+        info = json.dumps({"ServerVersion": "28.2.2", "DriverStatus": None})
+        (programs / "docker").write_text(f"#!/bin/sh\necho '{info}'\n")
+        (programs / "docker").chmod(0o755)
+        return f"{programs}:{os.environ['PATH']}"
 
     def inside(self, path: str) -> Path:
         """A file of the sealed network, seen from outside."""

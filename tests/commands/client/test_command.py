@@ -131,7 +131,7 @@ def daemon_json(place: Place) -> Iterator[Path]:
 def test_a_change_is_shown_first_without_its_secrets(place: Place, daemon_json: Path) -> None:
     place.config.write_text(HOST_EACH + LOGIN)
     flags = ("--username=me", f"--password-file={place.folder}/password")
-    text = place.client("docker", "--apply", "--yes", *flags)
+    text = place.client("docker", "--apply", "--yes", *flags, PATH=place.modern_docker())
     assert '+        "auth": "********"' in text or '+      "auth": "********"' in text
     assert '+Authorization = "********"' in text
     assert not any(secret in text for secret in ("bWU6", "it's a secret"))
@@ -157,11 +157,22 @@ def test_the_secrets_of_the_users_own_files_are_not_shown(place: Place) -> None:
     registries.parent.rmdir()
 
 
+def test_a_docker_that_reads_no_hosts_gets_none(place: Place, daemon_json: Path) -> None:
+    done = json.loads(place.client("docker", "--apply", "--yes", "--json"))  # Debian's is version 20.10
+    assert done["written"] == ["/etc/docker/daemon.json"]
+    assert any("reads no hosts.toml" in note for note in done["notes"])
+    place.client("docker", "--undo", "--yes")
+    done = json.loads(place.client("docker", "--apply", "--yes", "--json", PATH=place.modern_docker()))
+    assert "/etc/docker/certs.d/ghcr.io/hosts.toml" in done["written"]
+    place.client("docker", "--undo", "--yes")
+
+
 def test_applying_tells_programs_what_it_did(place: Place, daemon_json: Path) -> None:
-    done = json.loads(place.client("docker", "--apply", "--yes", "--json"))
+    path = place.modern_docker()
+    done = json.loads(place.client("docker", "--apply", "--yes", "--json", PATH=path))
     assert "/etc/docker/daemon.json" in done["written"]
     assert done["restart"] == ["systemctl reload docker"]
-    again = json.loads(place.client("docker", "--apply", "--yes", "--json"))
+    again = json.loads(place.client("docker", "--apply", "--yes", "--json", PATH=path))
     assert (again["written"], again["removed"], again["restart"]) == ([], [], [])
     undone = json.loads(place.client("docker", "--undo", "--yes", "--json"))
     assert undone["written"] == ["/etc/docker/daemon.json"]
@@ -214,10 +225,18 @@ def test_containerd_accepts_its_configuration(place: Place) -> None:
     config = place.inside("/etc/containerd/config.toml")
     config.parent.mkdir(exist_ok=True)
     before = config.read_bytes() if config.exists() else None
-    config.write_text('version = 2\n\n# mine\n[plugins]\n  [plugins."io.containerd.grpc.v1.cri"]\n')
-    place.client("containerd", "--apply", "--yes")
-    assert 'config_path = "/etc/containerd/certs.d"' in run(place.network, ["containerd", "config", "dump"])
-    place.client("containerd", "--undo", "--yes")
+    for imports in ("", 'imports = ["/etc/containerd/conf.d/*.toml"]\n'):
+        config.write_text(f'version = 2\n{imports}# mine\n[plugins."io.containerd.grpc.v1.cri".registry]\n')
+        imported = config.parent / "conf.d/other.toml"
+        imported.parent.mkdir(exist_ok=True)
+        # An imported file replaces all settings of the plugin that stand in the first one.
+        imported.write_text('version = 2\n[plugins."io.containerd.grpc.v1.cri"]\nenable_selinux = false\n')
+        place.client("containerd", "--apply", "--yes")
+        dump = run(place.network, ["containerd", "config", "dump"])
+        assert 'config_path = "/etc/containerd/certs.d"' in dump
+        place.client("containerd", "--undo", "--yes")
+        imported.unlink()
+        imported.parent.rmdir()
     if before is None:
         config.unlink()
     else:

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import tomlkit
 from ruamel.yaml import YAML
 
 from registry_proxy.commands.client import buildkit, containerd, docker, kubernetes, podman
+from registry_proxy.commands.client.containerd_config import CONFIG, read_config
 from registry_proxy.commands.client.endpoints import ClientError
 from registry_proxy.commands.client.kinds import KINDS
-from registry_proxy.commands.client.planner import ClientCertificate, Login
+from registry_proxy.commands.client.planner import ClientCertificate, ExistingFiles, Login
 
 if TYPE_CHECKING:
     from registry_proxy.commands.client.planner import ClientFile
@@ -152,6 +154,32 @@ def test_docker_logs_in_where_it_can(files: Files) -> None:
     assert "/etc/docker/daemon.json" in files(docker.plan, login=LOGIN, identity=IDENTITY)
 
 
+def of_docker(version: str, driver: str = "") -> dict[str, str]:
+    info = {"ServerVersion": version, "DriverStatus": [["driver-type", driver]] if driver else None}
+    return {docker.INFO: json.dumps(info), docker.VERSION: f"Docker version {version}, build 5d6db84"}
+
+
+@pytest.mark.parametrize(
+    ("said", "mirrors", "hosts"),
+    [
+        ({}, True, True),
+        (of_docker("20.10.24+dfsg1"), True, False),
+        (of_docker("27.5.1", "io.containerd.snapshotter.v1"), True, False),
+        (of_docker("28.2.2"), True, True),
+        (of_docker("29.1.0", "io.containerd.snapshotter.v1"), False, True),
+        ({docker.VERSION: "Docker version 20.10.24+dfsg1, build 5d6db84"}, True, False),
+        ({docker.VERSION: "Docker version 29.1.0, build abc"}, True, True),
+    ],
+)
+def test_docker_gets_the_files_that_its_version_reads(
+    said: dict[str, str], mirrors: bool, hosts: bool, files: Files
+) -> None:
+    made = files(docker.plan, said=said, ca=CA)
+    assert ("/etc/docker/daemon.json" in made) is mirrors
+    assert ("/etc/docker/certs.d/ghcr.io/hosts.toml" in made) is hosts
+    assert f"/etc/docker/certs.d/{HUB}/ca.crt" in made
+
+
 def test_docker_without_the_hub_has_no_mirror(files: Files) -> None:
     hub_off = "[upstreams.dockerhub]\nenabled = false\n"
     assert "/etc/docker/daemon.json" not in files(docker.plan, hub_off)
@@ -191,6 +219,7 @@ server = "https://elsewhere.example"
         ("", "io.containerd.grpc.v1.cri"),
         ("version = 2\n# mine\n", "io.containerd.grpc.v1.cri"),
         ("version = 3\n# mine\n", "io.containerd.cri.v1.images"),
+        ("version = 4\n# mine\n", "io.containerd.cri.v1.images"),
         ("oom_score = 1\n# mine\n", "cri"),
         ("version = 2\n# mine\n[plugins.'io.containerd.grpc.v1.cri']\nx = 1\n", "io.containerd.grpc.v1.cri"),
         ("version = 2\n[plugins.'io.containerd.grpc.v1.cri'.registry]\nconfig_path = '' # mine\n",
@@ -198,10 +227,10 @@ server = "https://elsewhere.example"
     ],
 )  # fmt: skip
 def test_containerd_learns_where_its_hosts_are(before: str, plugin: str, files: Files) -> None:
-    made = files(containerd.plan, present={containerd.CONFIG: before} if before else None)
-    config = made[containerd.CONFIG]
+    made = files(containerd.plan, present={CONFIG: before} if before else None)
+    config = made[CONFIG]
     assert toml(config)["plugins"][plugin]["registry"]["config_path"] == "/etc/containerd/certs.d"
-    assert toml(config)["version" if "oom" not in before else "oom_score"] in (1, 2, 3)
+    assert toml(config)["version" if "oom" not in before else "oom_score"] in (1, 2, 3, 4)
     assert "# mine" in config.text or not before
     assert config.restart == "systemctl restart containerd"
     assert "/etc/containerd/certs.d/ghcr.io/hosts.toml" in made
@@ -211,7 +240,8 @@ def test_containerds_own_folder_is_used(files: Files) -> None:
     registry = (
         "[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '/my/certs.d:/etc/docker/certs.d'\n"
     )
-    made = files(containerd.plan, present={containerd.CONFIG: f"version = 3\n{registry}"}, ca=CA)
+    present = {CONFIG: f"version = 3\n{registry}"}
+    made = files(containerd.plan, present=present, ca=CA, said=of_containerd("2.0.0"))
     assert set(made) == {
         "/my/certs.d/docker.io/hosts.toml",
         "/my/certs.d/ghcr.io/hosts.toml",
@@ -222,9 +252,86 @@ def test_containerds_own_folder_is_used(files: Files) -> None:
     assert host["ca"] == f"/my/certs.d/{HUB}/ca.crt"
 
 
+IMPORTS, TWO = "/etc/containerd/conf.d", "/etc/containerd/certs.d:/etc/docker/certs.d"
+V2, V3 = "io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images"
+
+
+def of_containerd(version: str, *imported: str) -> dict[str, str]:
+    return {
+        "containerd --version": f"containerd github.com/containerd/containerd/v2 v{version} abc",
+        f"LC_ALL=C ls -d {IMPORTS}/*.toml": "".join(f"{IMPORTS}/{name}\n" for name in imported),
+    }
+
+
+def registry(plugin: str, **settings: object) -> str:
+    return f"[plugins.'{plugin}'.registry]\n" + tomlkit.dumps(settings)
+
+
+def test_containerd_gets_one_folder_where_it_takes_a_list_for_a_name(files: Files) -> None:
+    before = f"version = 3\n# mine\n{registry(V3, config_path=TWO)}"
+    made = files(containerd.plan, present={CONFIG: before}, said=of_containerd("2.2.1"))
+    assert toml(made[CONFIG])["plugins"][V3]["registry"]["config_path"] == "/etc/containerd/certs.d"
+    assert "# mine" in made[CONFIG].text
+    assert "/etc/containerd/certs.d/ghcr.io/hosts.toml" in made
+    for said in (of_containerd("2.0.5"), of_containerd("1.7.27")):
+        assert CONFIG not in files(containerd.plan, present={CONFIG: before}, said=said)
+    local = before.replace("[plugins", f"[plugins.'{V3}']\nuse_local_image_pull = true\n[plugins")
+    assert CONFIG not in files(containerd.plan, present={CONFIG: local}, said=of_containerd("2.2.1"))
+
+
+def test_containerds_default_list_is_replaced_and_its_imports_stay(files: Files) -> None:
+    made = files(containerd.plan, said=of_containerd("2.2.1"))
+    assert toml(made[CONFIG]) == {
+        "version": 3,
+        "imports": [f"{IMPORTS}/*.toml"],
+        "plugins": {V3: {"registry": {"config_path": "/etc/containerd/certs.d"}}},
+    }
+    assert toml(files(containerd.plan, said=of_containerd("1.7.1"))[CONFIG])["version"] == 2
+
+
+def test_the_folder_of_an_imported_file_is_used(files: Files) -> None:
+    main = f"version = 2\nimports = ['{IMPORTS}/*.toml']\n{registry(V2, config_path='/mine')}"
+    present = {CONFIG: main, f"{IMPORTS}/b.toml": registry(V2, config_path="/imported")}
+    made = files(containerd.plan, present=present, said=of_containerd("1.7.1", "b.toml"))
+    assert {path.partition("/docker.io")[0] for path in made} == {"/imported", "/imported/ghcr.io/hosts.toml"}
+
+
+def test_an_imported_file_that_hides_the_folder_of_another_one_gets_it_too(files: Files) -> None:
+    main = f"version = 2\nimports = ['{IMPORTS}/*.toml']\n{registry(V2, config_path='/mine')}"
+    imported = f"{IMPORTS}/a.toml"
+    present = {CONFIG: main, imported: f"[plugins.'{V2}']\nsandbox_image = 'x' # mine\n"}
+    made = files(containerd.plan, present=present, said=of_containerd("1.6.20", "a.toml"))
+    for path in (CONFIG, imported):
+        assert toml(made[path])["plugins"][V2]["registry"]["config_path"] == "/etc/containerd/certs.d"
+    assert "# mine" in made[imported].text
+    made = files(containerd.plan, present=present, said=of_containerd("2.0.1", "a.toml"))
+    assert {path.partition("/docker.io")[0] for path in made} == {"/mine", "/mine/ghcr.io/hosts.toml"}
+
+
+def test_an_import_can_be_relative_and_has_imports(files: Files) -> None:
+    present = {
+        CONFIG: "version = 3\nimports = ['a.toml']\n",
+        "/etc/containerd/a.toml": "version = 3\nimports = ['/b.toml', 'a.toml', '/missing.toml']\n",
+        "/b.toml": f"version = 3\n{registry(V3, config_path='/b')}",
+    }
+    made = files(containerd.plan, present=present, said=of_containerd("2.1.0"))
+    assert set(made) == {"/b/docker.io/hosts.toml", "/b/ghcr.io/hosts.toml"}
+
+
+def test_a_pattern_of_imports_is_no_command(files: Files) -> None:
+    asked = ExistingFiles({CONFIG: "version = 3\nimports = ['/a/$(id);x/*.toml']\n"})
+    read_config(asked, None)
+    assert asked.asked == {"LC_ALL=C ls -d '/a/$(id);x/'*.toml"}
+
+
+def test_containerd_that_reads_no_hosts_is_left_alone(files: Files) -> None:
+    with pytest.raises(ClientError, match=r"containerd 1\.4 reads no hosts\.toml"):
+        files(containerd.plan, said=of_containerd("1.4.13"))
+
+
 def test_containerd_without_cri_keeps_its_configuration(files: Files) -> None:
-    made = files(containerd.plan, present={containerd.CONFIG: 'disabled_plugins = ["cri"]\n'})
-    assert containerd.CONFIG not in made
+    made = files(containerd.plan, present={CONFIG: 'disabled_plugins = ["cri"]\n'})
+    assert CONFIG not in made
 
 
 @pytest.mark.parametrize(
@@ -235,14 +342,14 @@ def test_containerd_without_cri_keeps_its_configuration(files: Files) -> None:
             "mirrors",
         ),
         ("version = 2\n[plugins.'io.containerd.grpc.v1.cri'.registry.configs.'a.io'.tls]\nca=''", "configs"),
-        ("version = 4", "version 4 is unknown"),
+        ("version = 5", "version 5 is unknown"),
         ("version = 2\nplugins = 1", "plugins is not a table"),
         ("version = ", "is not TOML"),
     ],
 )
 def test_containerd_is_left_alone_when_it_would_break(before: str, text: str, files: Files) -> None:
     with pytest.raises(ClientError, match=text):
-        files(containerd.plan, present={containerd.CONFIG: before})
+        files(containerd.plan, present={CONFIG: before})
 
 
 def test_one_file_can_serve_all_registries(files: Files) -> None:

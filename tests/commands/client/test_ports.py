@@ -117,7 +117,8 @@ def apply(place: Place, case: Case) -> Iterator[Callable[[str], None]]:
     applied = []
 
     def apply(kind: str) -> None:
-        place.client(kind, "--apply", "--yes", *(flag.format(place.folder) for flag in case.flags))
+        flags = [flag.format(place.folder) for flag in case.flags]
+        place.client(kind, "--apply", "--yes", *flags, PATH=place.modern_docker())
         applied.append(kind)
 
     yield apply

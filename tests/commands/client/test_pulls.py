@@ -124,9 +124,9 @@ def _through_the_cache_alone(upstreams: Simulators) -> Iterator[None]:
     assert {each.headers["User-Agent"].partition("/")[0] for each in requests} <= {"registry-proxy"}
 
 
-def apply(kind: str, place: Place, case: Case) -> None:
+def apply(kind: str, place: Place, case: Case, **environ: str) -> None:
     flags = [flag.format(place.folder) for flag in case.flags]
-    place.client(kind, "--apply", "--yes", *flags)
+    place.client(kind, "--apply", "--yes", *flags, **environ)
 
 
 def undo(kind: str, place: Place) -> None:
@@ -137,7 +137,7 @@ def undo(kind: str, place: Place) -> None:
 def kind(request: pytest.FixtureRequest, place: Place, case: Case) -> Iterator[str]:
     """The client is set up for the test; afterwards the undo gives back the very bytes."""
     before = place.snapshot()
-    apply(request.param, place, case)
+    apply(request.param, place, case, PATH=place.modern_docker())
     applied = place.snapshot()
     assert applied != before
     yield request.param

@@ -147,7 +147,7 @@ def apply_changes(machine: Machine, kind: str, planner: Planner, inputs: ClientI
         states.update(machine.read(paths - states.keys()))
         return {path: _text(path, states[path]) for path in paths}
 
-    plan = make_plan(planner, inputs, read)
+    plan = make_plan(planner, inputs, read, machine.outputs)
     states.update(machine.read({file.path for file in plan.files} - states.keys()))
     targets: dict[str, State] = {file.path: _target(file, states[file.path]) for file in plan.files}
     current = states | applied.current

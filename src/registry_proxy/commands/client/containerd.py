@@ -4,60 +4,40 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import tomlkit
-
+from registry_proxy.commands.client.containerd_config import CONFIG, read_config
 from registry_proxy.commands.client.endpoints import ClientError
 from registry_proxy.commands.client.hosts_toml import hosts_files
-from registry_proxy.commands.client.planner import ClientFile, ClientPlan
-from registry_proxy.commands.client.settings_files import parse_toml, table
+from registry_proxy.commands.client.planner import ClientPlan
+from registry_proxy.commands.client.versions import CONTAINERD_HOSTS, parse_version
 
 if TYPE_CHECKING:
     from registry_proxy.commands.client.planner import ClientInputs, ExistingFiles
-    from registry_proxy.commands.client.settings_files import Table
 
-CONFIG = "/etc/containerd/config.toml"
 CERTS = "/etc/containerd/certs.d"
-_RESTART = "systemctl restart containerd"
-# By the version of config.toml, which differs from containerd's: containerd 2 also reads version 2.
-_PLUGINS = {1: "cri", 2: "io.containerd.grpc.v1.cri", 3: "io.containerd.cri.v1.images"}
-_CRI = {"cri", *_PLUGINS.values()}
+_VERSION = "containerd --version"
 _CTR = "Pass the directory to ctr as an option: ctr images pull --hosts-dir %s IMAGE"
 _CRI_OFF = f"{CONFIG} disables the CRI plugin, so the file is not changed."
+_ONE = (
+    "containerd 2.1 and later take a list in config_path for the name of one directory, so it is %s now. Move there "
+    "what you need from %s."
+)
 
 
 def plan(inputs: ClientInputs, existing: ExistingFiles) -> ClientPlan:
-    """Return hosts.toml files in the directory `config_path`, which is set in config.toml if it is missing."""
-    text = existing.get(CONFIG)
-    document = parse_toml(CONFIG, text)
-    if not document:
-        document["version"] = 2
-    disabled = document.get("disabled_plugins", [])
-    if _CRI & set(disabled):
-        return ClientPlan(tuple(hosts_files(inputs, existing, CERTS)), (_CRI_OFF, _CTR % CERTS))
-    registry = _registry(document)
-    directory = str(registry.get("config_path") or "").split(":")[0]
-    files = list(hosts_files(inputs, existing, directory or CERTS))
-    if not directory:
-        registry["config_path"] = CERTS
-        files.append(ClientFile(CONFIG, tomlkit.dumps(document), restart=_RESTART))
-    return ClientPlan(tuple(files), (_CTR % (directory or CERTS),))
-
-
-def _registry(document: Table) -> Table:
-    version = document.get("version", 1)
-    plugin = _PLUGINS.get(version)
-    if plugin is None:
-        raise ClientError(f"{CONFIG}: version {version} is unknown. Set config_path in the file by hand.")
-    registry = table(CONFIG, document, "plugins", plugin, "registry")
-    old = "mirrors" if registry.get("mirrors") else "configs" if _has_tls(registry.get("configs")) else None
-    if old:
+    """Return hosts.toml files in a directory that containerd reads. `config_path` is changed if there is none."""
+    version = parse_version(existing.output(_VERSION))
+    if version is not None and version < CONTAINERD_HOSTS:
         raise ClientError(
-            f"{CONFIG} has plugins.{plugin}.registry.{old}, which containerd rejects together with config_path. "
-            "Nothing was changed. Move these settings to hosts.toml files (containerd's docs/hosts.md), "
-            "then run the command again."
+            f"containerd {version[0]}.{version[1]} reads no hosts.toml. Nothing was changed. "
+            "Upgrade it to 1.5 or later."
         )
-    return registry
-
-
-def _has_tls(configs: object) -> bool:
-    return isinstance(configs, dict) and any("tls" in config for config in configs.values())
+    config = read_config(existing, version)
+    if config.is_disabled:
+        return ClientPlan(tuple(hosts_files(inputs, existing, CERTS)), (_CRI_OFF, _CTR % CERTS))
+    directories = config.directories()
+    first, *others = directories or [CERTS]
+    files, notes = list(hosts_files(inputs, existing, first)), [_CTR % first]
+    if not config.reads(directories):
+        files += config.changed(first)
+        notes += [_ONE % (first, ", ".join(others))] if others else []
+    return ClientPlan(tuple(files), tuple(notes))

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from registry_proxy.commands.client.hosts_toml import hosts_files
+from registry_proxy.commands.client.hosts_toml import certificate_files, hosts_files
 from registry_proxy.commands.client.planner import SECRET, ClientFile, ClientPlan
 from registry_proxy.commands.client.settings_files import edit_json_file, put_first, table
+from registry_proxy.commands.client.versions import (
+    DOCKER_HOSTS,
+    Version,
+    has_containerd_store,
+    parse_version,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -14,12 +22,19 @@ if TYPE_CHECKING:
     from registry_proxy.commands.client.planner import ClientInputs, ExistingFiles, Login
 
 HUB = "docker.io"
+# A daemon that does not respond must not stop the command.
+INFO = "timeout 10 docker info --format '{{json .}}'"
+VERSION = "dockerd --version"
 # A reload of the mirrors does not stop any container.
 _RELOAD = "systemctl reload docker"
 _CLASSIC = (
     "Docker's classic image store (before Docker 29) pulls only images of Docker Hub through the cache; "
     "the containerd image store pulls all images through it. It is the default of new installations since Docker 29. "
     'Enable it elsewhere with {"features": {"containerd-snapshotter": true}} in daemon.json.'
+)
+_OLD = (
+    f"Docker before version {DOCKER_HOSTS[0]} reads no hosts.toml: only images of Docker Hub are pulled through "
+    "the cache."
 )
 _NO_LOGIN = (
     "Docker's classic image store can't log in to a mirror, so daemon.json has none. Use the containerd image "
@@ -30,9 +45,15 @@ _NO_LOGIN = (
 def plan(inputs: ClientInputs, existing: ExistingFiles) -> ClientPlan:
     """Return daemon.json and certs.d; with a login also the user's config.json."""
     directory = f"{inputs.home}/.config/docker" if inputs.user else "/etc/docker"
-    hub = inputs.server.mirror(HUB)
-    files = [*hosts_files(inputs, existing, f"{directory}/certs.d"), *login_files(inputs, existing)]
-    notes = [_CLASSIC]
+    hub, docker = inputs.server.mirror(HUB), _Docker.installed(existing)
+    certs = f"{directory}/certs.d"
+    files = list(
+        hosts_files(inputs, existing, certs) if docker.reads_hosts else certificate_files(inputs, certs)
+    )
+    files += login_files(inputs, existing)
+    notes = [] if not docker.reads_mirrors else [_CLASSIC] if docker.reads_hosts else [_OLD]
+    if not docker.reads_mirrors:
+        hub = None
     if hub is not None and inputs.login and not inputs.identity:
         notes.append(_NO_LOGIN % hub.location)
     elif hub is not None:
@@ -42,6 +63,34 @@ def plan(inputs: ClientInputs, existing: ExistingFiles) -> ClientPlan:
             put_first(file.settings, "registry-mirrors", hub.origin)
         files.append(ClientFile(path, file.text, restart=restart))
     return ClientPlan(tuple(files), tuple(notes))
+
+
+@dataclass(frozen=True, slots=True)
+class _Docker:
+    """The installed Docker. `has_store`: it has the containerd image store. None is unknown."""
+
+    version: Version | None
+    has_store: bool | None
+
+    @classmethod
+    def installed(cls, existing: ExistingFiles) -> _Docker:
+        try:
+            info: Any = json.loads(existing.output(INFO) or "{}")
+        except ValueError:
+            info = {}
+        if isinstance(info, dict) and info.get("ServerVersion"):
+            return cls(parse_version(str(info["ServerVersion"])), has_containerd_store(info))
+        return cls(parse_version(existing.output(VERSION)), None)
+
+    @property
+    def reads_hosts(self) -> bool:
+        """False if it reads no hosts.toml. With the classic image store, builds read it."""
+        return self.version is None or self.version >= DOCKER_HOSTS
+
+    @property
+    def reads_mirrors(self) -> bool:
+        """False if hosts.toml takes precedence over the mirrors in daemon.json (moby, daemon/hosts.go)."""
+        return not (self.version is not None and self.reads_hosts and self.has_store)
 
 
 def login_files(inputs: ClientInputs, existing: ExistingFiles) -> Iterator[ClientFile]:

@@ -32,6 +32,13 @@ state() {
   fi
 }
 """
+_OUTPUT = """
+output() {
+  if found=$(PATH=$PATH:/usr/local/bin:/usr/sbin:/sbin sh -c "$1" < /dev/null 2>/dev/null); then
+    printf %s "$found" | base64 | tr -d '\\n'
+  fi
+}
+"""
 # Files are staged next to their targets: almost every failure occurs before the first rename, and a rename is atomic.
 _WRITE = """
 real() { if [ -L "$1" ]; then readlink -f "$1"; else printf '%s\\n' "$1"; fi; }
@@ -107,6 +114,17 @@ class Machine:
     def run(self, command: str) -> None:
         """Run a command line. Raise ClientError with its error output if it fails."""
         self._run(command)
+
+    def outputs(self, commands: Iterable[str]) -> dict[str, str]:
+        """Return what command lines print; nothing if one fails. Raise ClientError if the shell fails."""
+        wanted = list(commands)
+        # The commands must not read the script, which is on standard input.
+        lines = "".join(f"printf '%s\n' \"$(output {quote(command)})\"\n" for command in wanted)
+        found = self._run(_OUTPUT + lines).decode().splitlines()
+        return {
+            command: base64.b64decode(line).decode(errors="replace")
+            for command, line in zip(wanted, found, strict=True)
+        }
 
     def read(self, paths: Iterable[str]) -> dict[str, State]:
         """Return the states of files. Raise ClientError if one is unreadable."""

@@ -98,30 +98,53 @@ class ClientPlan:
 
 
 class ExistingFiles:
-    """The texts of existing files. `requested` records the paths that the planner depends on."""
+    """The texts of existing files, and the outputs of commands there.
 
-    def __init__(self, texts: Mapping[str, str | None]) -> None:
+    `requested` records the paths that the planner depends on, `asked` the command lines.
+    """
+
+    def __init__(self, texts: Mapping[str, str | None], outputs: Mapping[str, str] | None = None) -> None:
         self._texts = texts
+        self._outputs = outputs or {}
         self.requested: set[str] = set()
+        self.asked: set[str] = set()
 
     def get(self, path: str) -> str | None:
         """Return the text of a file, None if it is missing or not read yet."""
         self.requested.add(path)
         return self._texts.get(path)
 
+    def output(self, command: str) -> str:
+        """Return what a command prints that changes nothing; empty if it fails, or is unknown."""
+        self.asked.add(command)
+        return self._outputs.get(command, "")
+
 
 Planner = Callable[[ClientInputs, ExistingFiles], ClientPlan]
 
 
+def _unknown(commands: frozenset[str]) -> dict[str, str]:
+    return dict.fromkeys(commands, "")
+
+
 def make_plan(
-    planner: Planner, inputs: ClientInputs, read: Callable[[frozenset[str]], Mapping[str, str | None]]
+    planner: Planner,
+    inputs: ClientInputs,
+    read: Callable[[frozenset[str]], Mapping[str, str | None]],
+    ask: Callable[[frozenset[str]], Mapping[str, str]] = _unknown,
 ) -> ClientPlan:
-    """Repeat the planner until all files that it depends on are read. Raise ClientError if one is unusable."""
+    """Repeat the planner until all that it depends on is read. Raise ClientError if a file is unusable.
+
+    `read` returns the texts of files, `ask` the outputs of commands.
+    """
     texts: dict[str, str | None] = {}
+    outputs: dict[str, str] = {}
     while True:
-        existing = ExistingFiles(texts)
+        existing = ExistingFiles(texts, outputs)
         plan = planner(inputs, existing)
         unread = frozenset(existing.requested - texts.keys())
-        if not unread:
+        unasked = frozenset(existing.asked - outputs.keys())
+        if not unread and not unasked:
             return plan
-        texts |= read(unread)
+        texts |= read(unread) if unread else {}
+        outputs |= ask(unasked) if unasked else {}
