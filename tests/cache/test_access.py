@@ -12,6 +12,7 @@ import pytest
 from tests.cache.harness import HASTY, REPOSITORY, Reading, Site, read, together
 from tests.kit import images
 from tests.kit.faults import Answer, Hang
+from tests.kit.waiting import until
 
 from registry_proxy.cache.results import Outcome
 from registry_proxy.oci.errors import ErrorCode, RegistryError
@@ -336,9 +337,29 @@ class TestProof:
             assert self.elsewhere.count("GET", "manifest") == 1
             assert self.elsewhere.count("HEAD", "manifest") == 0
 
+    @pytest.mark.parametrize("method", ["GET", "HEAD"])
+    async def test_a_claim_about_what_is_not_here_yet_opens_nothing_later(
+        self, site: Site, other: RegistryUpstream, method: str
+    ) -> None:
+        """The clients of another registry know the digest before the first pull of the private content."""
+        self.elsewhere.contents.repository(OTHER)
+        lie = Answer(status=200, body=b"x" * BLOB.size, headers={"Content-Length": str(BLOB.size)})
+        self.elsewhere.arm("blob", lie, times=None)
+        async with site.worker() as worker:
+            if method == "GET":
+                with pytest.raises(RegistryError):
+                    await worker.pull(BLOB.digest, OTHER, upstream=other)
+            else:
+                await worker.cache.blobs.head(other.repository(Repository(OTHER)), Digest.parse(BLOB.digest))
+            await worker.settled(BLOB.digest)
+            await worker.store_blob(BLOB.digest)
+            with pytest.raises(RegistryError):
+                await worker.blob(BLOB.digest, OTHER, upstream=other)
+
+    @pytest.mark.parametrize("workers", [1, 2])
     @pytest.mark.parametrize("has_it", [True, False])
     async def test_a_running_fill_of_another_registry_is_not_joined(
-        self, site: Site, other: RegistryUpstream, has_it: bool
+        self, site: Site, other: RegistryUpstream, has_it: bool, workers: int
     ) -> None:
         self.elsewhere.contents.repository(OTHER)
         if has_it:
@@ -346,10 +367,17 @@ class TestProof:
         else:
             claim = Answer(status=206, body=b"x", headers={"Content-Range": f"bytes 0-0/{BLOB.size}"})
             self.elsewhere.arm("blob", claim, times=None)
-        async with site.worker() as worker, site.simulated.gate("blob", after=1000) as gate:
+        async with (
+            site.worker() as worker,
+            site.worker() as follower,
+            site.simulated.gate("blob", after=1000) as gate,
+        ):
+            asked = worker if workers == 1 else follower
             first = Reading(await worker.blob(BLOB.digest))
             await first.until(1000)
-            second = asyncio.create_task(worker.pull(BLOB.digest, OTHER, upstream=other))
+            second = asyncio.create_task(asked.pull(BLOB.digest, OTHER, upstream=other))
+            if workers == 2:
+                await until(lambda: follower.cache.fills.running(Digest.parse(BLOB.digest)) is not None)
             gate.release()
             assert await first.whole() == BLOB.raw
             if has_it:
@@ -498,17 +526,27 @@ class TestWithdrawn:
 
 
 class TestHead:
-    async def test_a_size_by_the_manifest_takes_one_small_request(self, site: Site) -> None:
+    async def test_a_size_by_the_manifest_takes_a_small_request_until_the_blob_is_stored(
+        self, site: Site
+    ) -> None:
         async with site.worker() as worker:
             await worker.manifest("latest")
             asked = len(site.simulated.requests)
-            for outcome in (Outcome.REVALIDATED, Outcome.HIT):
+            for _ in range(2):
                 served = await worker.cache.blobs.head(
                     site.upstream.repository(Repository(REPOSITORY)), Digest.parse(BLOB.digest)
                 )
-                assert (served.size, served.outcome) == (BLOB.size, outcome)
-            assert len(site.simulated.requests) == asked + 1
+                assert (served.size, served.outcome) == (BLOB.size, Outcome.REVALIDATED)
+            assert len(site.simulated.requests) == asked + 2
             assert site.simulated.transfers(BLOB.digest) == 0
+            assert await worker.pull(BLOB.digest) == BLOB.raw
+            await worker.settled(BLOB.digest)
+            asked = len(site.simulated.requests)
+            served = await worker.cache.blobs.head(
+                site.upstream.repository(Repository(REPOSITORY)), Digest.parse(BLOB.digest)
+            )
+            assert (served.size, served.outcome) == (BLOB.size, Outcome.HIT)
+            assert len(site.simulated.requests) == asked
 
     @pytest.mark.parametrize("ranges", [True, False])
     async def test_an_unknown_one_is_asked_for_without_a_transfer(self, site: Site, ranges: bool) -> None:

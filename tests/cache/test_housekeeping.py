@@ -106,7 +106,7 @@ class TestIndexThatCanNotBeWritten:
                     assert served.outcome is Outcome.PASS_THROUGH
                     assert await read(served.body) == each.raw
             await worker.cache._access_times.flush()
-            assert "linking registry.test/library/other@" in caplog.text
+            assert "registry.test/library/other@" in caplog.text
             assert "Check the disk under the storage path." in caplog.text
             assert not site.files("ingest")
 

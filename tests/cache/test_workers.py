@@ -81,7 +81,7 @@ class TestFollowing:
             site.simulated.gate("blob", after=1_000_000) as gate,
         ):
             first = asyncio.create_task(owner.pull(BLOB.digest))
-            await until(lambda: owner.is_linked(BLOB.digest))
+            await until(lambda: owner.is_reading(BLOB.digest))
             second = asyncio.create_task(follower.pull(BLOB.digest))
             await until(lambda: follower.is_reading(BLOB.digest))
             gate.release()

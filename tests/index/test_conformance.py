@@ -8,7 +8,16 @@ import pytest
 from tests.index.indexes import open_index
 from tests.index.values import ALPINE, DEBIAN, TOOL, blob, digest, index_of, manifest
 
-from registry_proxy.index.base import Content, Count, Image, IndexFailedError, Link, RegistryUsage, TagRecord
+from registry_proxy.index.base import (
+    Content,
+    Count,
+    Delivery,
+    Image,
+    IndexFailedError,
+    Link,
+    RegistryUsage,
+    TagRecord,
+)
 from registry_proxy.oci.manifest import Descriptor
 from registry_proxy.oci.media_types import OCI_MANIFEST
 from registry_proxy.oci.reference import Digest, Repository, Source
@@ -233,6 +242,17 @@ class TestAccounting:
         await index.release(digest("b"))
         await index.release(digest("never reserved"))
         assert index.used_bytes() == 10
+
+    async def test_a_reservation_shows_which_repository_delivers(self, index: Index) -> None:
+        await index.reserve(digest("a"), 10, 2.0, ALPINE)
+        assert index.delivery(digest("a")) == Delivery(ALPINE, 2.0)
+        await index.reserve(digest("a"), 20, 3.0, TOOL)
+        assert index.delivery(digest("a")) == Delivery(TOOL, 3.0)
+        await index.reserve(digest("a"), 20, 4.0)
+        assert index.delivery(digest("a")) is None
+        await index.reserve(digest("a"), 20, 5.0, TOOL)
+        await index.release(digest("a"))
+        assert index.delivery(digest("a")) is None
 
     async def test_forgotten_content_counts_no_more_and_is_linked_no_more(self, index: Index) -> None:
         for source in (ALPINE, DEBIAN):

@@ -76,7 +76,7 @@ class Cache:
         content = ContentStore(store, index, self._access_times, timing.now)
         links = Links(index, content, breakers, SingleFlight(background), rules, timing.now)
 
-        tools = Tools(store, index, links, self.evictor, executor)
+        tools = Tools(store, index, links, self.evictor, executor, timing.now)
         self.fills = Fills(tools, background, timing.now, timing.sleep)
         self.blobs = Blobs(content, links, self.fills, timing.sleep)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from registry_proxy.aio.locks import NamedLocks
     from registry_proxy.cache.access_times import AccessTimes
     from registry_proxy.index.base import Index
-    from registry_proxy.oci.reference import Digest
+    from registry_proxy.oci.reference import Digest, Source
     from registry_proxy.storage.base import BlobStore
 
 log = logging.getLogger(__name__)
@@ -50,8 +50,10 @@ class Evictor:
         self._max_size = max_size
         self._clock = clock
 
-    async def reserve(self, digest: Digest, size: int) -> bool:
-        """Reserve `size` bytes for a fill of `digest`, evicting other content. Return False if they cannot fit.
+    async def reserve(self, digest: Digest, size: int, source: Source | None = None) -> bool:
+        """Reserve `size` bytes for `digest`, evicting other content. Return False if they cannot fit.
+
+        `source` is the repository of a fill.
 
         The reservation is the fill's lease: until it ends, the digest is not evicted. Raise StoreError or
         IndexFailedError.
@@ -61,7 +63,7 @@ class Evictor:
         async with self._locks.hold(EVICTION):
             if self._max_size and not await self._make_room(digest, size):
                 return False
-            await self._index.reserve(digest, size, self._clock())
+            await self._index.reserve(digest, size, self._clock(), source)
         return True
 
     async def free(self, size: int) -> bool:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from registry_proxy.index.base import Index, Link
     from registry_proxy.oci.errors import ErrorCode
     from registry_proxy.oci.reference import Digest, Source
+    from registry_proxy.storage.base import StoredBlob
     from registry_proxy.upstream.base import RemoteRepository
 
 # Bytes that a registry has to send as a proof that it has a blob.
@@ -59,7 +60,11 @@ class Links:
 
     def is_trusted(self, link: Link | None) -> bool:
         """Return whether the link alone grants access."""
-        return link is not None and access_is_trusted(link.confirmed_at, self._clock(), self._rules)
+        return link is not None and self.is_recent(link.confirmed_at)
+
+    def is_recent(self, confirmed_at: float) -> bool:
+        """Return whether a confirmation at this time still grants access."""
+        return access_is_trusted(confirmed_at, self._clock(), self._rules)
 
     async def check_access(
         self,
@@ -113,7 +118,7 @@ class Links:
             await asyncio.shield(self.probe(remote, digest))
 
     async def add(self, source: Source, digest: Digest, size: int | None = None) -> None:
-        """Link content that the upstream delivers or confirms through the repository, with the size that it reports."""
+        """Link content that the upstream confirms through the repository, with the size that it reports."""
         with log_index_errors(f"linking {source}@{digest}"):
             await self._index.record_link(source, digest, size, self._clock())
 
@@ -127,24 +132,25 @@ class Links:
                 await self._index.withdraw(source, self._clock() - self._rules.access_ttl)
 
     async def _probe(self, remote: RemoteRepository, digest: Digest) -> int | None:
-        size = await self._breakers.ask(remote.source, self._confirm(remote, digest))
-        await self.add(remote.source, digest, size)
+        stored = None if self.is_known_to(remote, digest) else await self._content.open(digest)
+        work = self._prove(remote, digest, stored) if stored else remote.probe_blob(digest)
+        size = await self._breakers.ask(remote.source, work)
+        # A claim about content that is not here must not open it when another registry delivers it later.
+        if stored is not None or self.is_known_to(remote, digest):
+            await self.add(remote.source, digest, size)
         return size
 
-    async def _confirm(self, remote: RemoteRepository, digest: Digest) -> int | None:
-        """Have the registry confirm that the repository holds the blob. Return its size in bytes if it is reported.
+    async def _prove(self, remote: RemoteRepository, digest: Digest, stored: StoredBlob) -> int:
+        """Have the registry prove that the repository holds the blob, which came from another registry.
 
-        The first time, a registry has to prove it for content that came from another one: its word alone would open
-        private content of the other one.
+        Its word alone would open private content of the other one. Close the blob, and return its size in bytes.
         """
-        stored = None if self.is_known_to(remote, digest) else await self._content.open(digest)
-        if stored is None:
-            return await remote.probe_blob(digest)
         try:
             start = secrets.randbelow(max(1, stored.size - _SAMPLE + 1))
             stop = min(start + _SAMPLE, stored.size)
             if stop == start:
-                return await remote.probe_blob(digest)  # an empty blob has nothing to hide
+                await remote.probe_blob(digest)  # an empty blob has nothing to hide
+                return stored.size
             expected = await READING.run(os.pread, stored.file.fileno(), stop - start, start)
             if await remote.sample(digest, start, stop) != expected:
                 text = (

@@ -61,6 +61,14 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
+class Delivery:
+    """The repository whose upstream delivers the bytes of an ingest, and the time of its reservation."""
+
+    source: Source
+    reserved_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class RegistryUsage:
     """The content of one registry. `size` counts content that its repositories share once."""
 
@@ -146,6 +154,10 @@ class IndexReads(Protocol):
         """Return the reservations: the digests of ingests, and the bytes reserved for each."""
         ...
 
+    def delivery(self, digest: Digest) -> Delivery | None:
+        """Return the repository for which the digest is reserved, None without one."""
+        ...
+
     async def usage(self) -> list[RegistryUsage]:
         """Return the registries that have links, by name. Reads all links, in a thread."""
         ...
@@ -229,8 +241,11 @@ class Index(IndexReads, Protocol):
         """
         ...
 
-    async def reserve(self, digest: Digest, size: int, now: float) -> None:
-        """Reserve `size` bytes for an ingest, instead of an earlier reservation of the digest."""
+    async def reserve(self, digest: Digest, size: int, now: float, source: Source | None = None) -> None:
+        """Reserve `size` bytes for an ingest, instead of an earlier reservation of the digest.
+
+        `source` is the repository whose upstream delivers the bytes of a fill.
+        """
         ...
 
     async def release(self, digest: Digest) -> None:

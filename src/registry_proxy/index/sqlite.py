@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 from registry_proxy.aio.pools import SURVEYS
 from registry_proxy.index import writes
-from registry_proxy.index.base import Content, Count, Image, IndexFailedError, Link, RegistryUsage, TagRecord
+from registry_proxy.index.base import (
+    Content,
+    Count,
+    Delivery,
+    Image,
+    IndexFailedError,
+    Link,
+    RegistryUsage,
+    TagRecord,
+)
 from registry_proxy.index.database import connect_reader, open_database, open_for_reading
 from registry_proxy.index.values import from_key, to_key, to_source
 from registry_proxy.index.writer import BatchingWriter
@@ -54,6 +63,7 @@ _REPOSITORIES = """
     WHERE full_name > ? AND (?2 IS NULL OR registry = ?2) AND EXISTS (SELECT 1 FROM link WHERE repository = id)
     ORDER BY full_name LIMIT ?
 """
+_DELIVERY = "SELECT source, reserved_at FROM reservation WHERE digest = ? AND source IS NOT NULL"
 _USED_BYTES = """
     SELECT content_bytes + (
         SELECT coalesce(sum(size), 0) FROM reservation WHERE digest NOT IN (SELECT digest FROM content)
@@ -157,6 +167,10 @@ class SqliteReader:
     def reserved(self) -> dict[Digest, int]:
         return {from_key(key): size for key, size in self._rows("SELECT digest, size FROM reservation")}
 
+    def delivery(self, digest: Digest) -> Delivery | None:
+        row = self._row(_DELIVERY, to_key(digest))
+        return Delivery(to_source(row[0].partition("/")[0], row[0]), row[1]) if row else None
+
     async def usage(self) -> list[RegistryUsage]:
         return [RegistryUsage(*row) for row in await SURVEYS.run(self._survey, _USAGE)]
 
@@ -245,8 +259,8 @@ class SqliteIndex(SqliteReader):
     async def remove(self, source: Source, removal: Removal) -> list[Digest]:
         return await self._writer.write(partial(writes.remove, source=source, removal=removal))
 
-    async def reserve(self, digest: Digest, size: int, now: float) -> None:
-        await self._writer.write(partial(writes.reserve, digest=digest, size=size, now=now))
+    async def reserve(self, digest: Digest, size: int, now: float, source: Source | None = None) -> None:
+        await self._writer.write(partial(writes.reserve, digest=digest, size=size, now=now, source=source))
 
     async def release(self, digest: Digest) -> None:
         await self._writer.write(partial(writes.release, digest=digest))

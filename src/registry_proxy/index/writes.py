@@ -38,8 +38,8 @@ _ADOPT = """
     INSERT INTO content (digest, size, used_at) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET size = excluded.size
 """
 _RESERVE = """
-    INSERT INTO reservation (digest, size, reserved_at) VALUES (?, ?, ?)
-    ON CONFLICT DO UPDATE SET size = excluded.size, reserved_at = excluded.reserved_at
+    INSERT INTO reservation (digest, size, reserved_at, source) VALUES (?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET size = excluded.size, reserved_at = excluded.reserved_at, source = excluded.source
 """
 # From another cache. A later confirmation takes precedence, and so does a tag that was checked with upstream.
 _IMPORT_LINK = """
@@ -123,8 +123,8 @@ def remove(db: sqlite3.Connection, source: Source, removal: Removal) -> list[Dig
     return orphans
 
 
-def reserve(db: sqlite3.Connection, digest: Digest, size: int, now: float) -> None:
-    db.execute(_RESERVE, (to_key(digest), size, now))
+def reserve(db: sqlite3.Connection, digest: Digest, size: int, now: float, source: Source | None) -> None:
+    db.execute(_RESERVE, (to_key(digest), size, now, str(source) if source else None))
 
 
 def release(db: sqlite3.Connection, digest: Digest) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from registry_proxy.storage.base import StoreError, StoreFullError
 from registry_proxy.upstream.base import UpstreamBrokenError, UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
     from concurrent.futures import Executor
 
     from registry_proxy.cache.blobs.fill import Fill
@@ -28,16 +29,23 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Interval of the check whether the process of another registry has ended its fill, in seconds.
+_POLL = 0.05
+
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """The parts of the cache that downloads share. The executor's threads write and hash."""
+    """The parts of the cache that downloads share. The executor's threads write and hash.
+
+    `clock` returns Unix seconds.
+    """
 
     store: BlobStore
     index: Index
     links: Links
     evictor: Evictor
     executor: Executor
+    clock: Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +85,9 @@ class Download:
     async def _acquire(self) -> Ingest | None:
         """Return the ingest, once this process owns it; None if another process has completed the blob."""
         store, fill = self._tools.store, self._fill
-        ingest = store.begin(fill.digest)
+        ingest = await self._wait_for_other_registry()
         if ingest is None:
-            await self._tools.links.ensure(self._source.remote, fill.digest)
+            await self._ensure_access()
             followed = await follow(fill, store, self._known_size)
             if isinstance(followed, StoreStopped):
                 await self._stop_storing(followed, StoreError("another process could not store the blob"))
@@ -96,22 +104,52 @@ class Download:
         # Another process committed the blob after this one checked the store and before it got the lock.
         ingest.discard()
         fill.attach(stored.file)
-        await self._tools.links.ensure(self._source.remote, fill.digest)
+        await self._ensure_access()
         fill.advance(stored.size)
         fill.verify()
         return None
+
+    async def _wait_for_other_registry(self) -> Ingest | None:
+        """Return the ingest, once this process owns it; None once the process that owns it may be followed.
+
+        Only stored content lets a registry prove that it has the blob that another registry delivers.
+        """
+        while True:
+            ingest = self._tools.store.begin(self._fill.digest)
+            if ingest is not None or self._is_from_this_registry():
+                return ingest
+            await asyncio.sleep(_POLL)
+
+    async def _ensure_access(self) -> None:
+        """Make sure that the repository holds the blob, unless its own upstream delivers it. Raise UpstreamError."""
+        if not self._is_from_this_repository():
+            await self._tools.links.ensure(self._source.remote, self._fill.digest)
+
+    def _is_from_this_repository(self) -> bool:
+        delivery = self._tools.index.delivery(self._fill.digest)
+        return (
+            delivery is not None
+            and delivery.source == self._source.remote.source
+            and self._tools.links.is_recent(delivery.reserved_at)
+        )
+
+    def _is_from_this_registry(self) -> bool:
+        """Return whether this registry delivers the bytes of the ingest, or has proved that it has the blob."""
+        remote, digest = self._source.remote, self._fill.digest
+        delivery = self._tools.index.delivery(digest)
+        is_same = delivery is not None and delivery.source.registry == remote.source.registry
+        return is_same or self._tools.links.is_known_to(remote, digest)
 
     def _known_size(self) -> int | None:
         """Return the size by the upstream, by the process that began to store the blob, or by a manifest."""
         return self._source.size or self._tools.index.reserved().get(self._fill.digest) or self._source.stated
 
     async def _fill_ingest(self, ingest: Ingest) -> Ingest | None:
-        links, remote = self._tools.links, self._source.remote
         self._source.stated = self._known_size()
         if ingest.size:
             await self._trim(ingest)
         self._fill.attach(ingest.view())
-        if ingest.size and links.is_trusted(links.get(remote.source, ingest.digest)):
+        if ingest.size and self._is_from_this_repository():
             # Hashing a large leftover takes a while; its readers can begin.
             self._fill.start(self._source.stated)
         writer = IngestWriter(ingest, self._tools.executor, self._fill.advance)
@@ -120,7 +158,7 @@ class Download:
                 await writer.hash_existing()
             if ingest.size and ingest.size == self._source.stated:
                 # A crash came after the last byte: only access has to be confirmed.
-                await links.ensure(remote, ingest.digest)
+                await self._ensure_access()
             else:
                 await self._download(ingest, writer)
         except (StoreError, IndexFailedError) as error:
@@ -139,14 +177,17 @@ class Download:
     async def _trim(self, ingest: Ingest) -> None:
         """Drop a leftover that cannot be the beginning of this blob, or that may come from another registry."""
         size = self._source.stated
-        is_own = self._tools.links.is_known_to(self._source.remote, ingest.digest)
-        if size is None or ingest.size > size or not is_own:
+        if size is None or ingest.size > size or not self._is_from_this_registry():
             if self._fill.started:
                 raise WrongBytesError(self._source)
             await STORING.run(ingest.truncate)
             self._fill.advance(0)
 
     async def _download(self, ingest: Ingest, writer: IngestWriter) -> None:
+        if not ingest.size:
+            # Other workers read from this which repository delivers the bytes. A leftover keeps its repository until
+            # the upstream of this one has responded.
+            await self._tools.index.reserve(ingest.digest, 0, self._tools.clock(), self._fill.source)
         async with self._source.open(ingest.size) as chunks:
             await self._begin(ingest)
             async for chunk in chunks:
@@ -154,10 +195,9 @@ class Download:
         await self._with_room(writer.flush(), ingest, writer)
 
     async def _begin(self, ingest: Ingest) -> None:
-        """Link the blob, since the upstream delivers it, and reserve its size."""
+        """Reserve the blob's size. A link takes the whole blob: a response alone proves nothing."""
         size = self._source.expected
-        await self._tools.links.add(self._fill.source, ingest.digest)
-        if not await self._tools.evictor.reserve(ingest.digest, size or 0):
+        if not await self._tools.evictor.reserve(ingest.digest, size or 0, self._fill.source):
             raise StoreFullError(f"the blob's {size} bytes do not fit into the budget max_size")
         if self._source.is_misstated and not self._fill.started:
             self._fill.expected = size  # the digest shows whether the upstream or the manifest is right
@@ -200,4 +240,3 @@ class Download:
             raise UpstreamBrokenError(
                 f"the upstream does not report the size of {self._source}, and the blob cannot be stored to find out"
             )
-        await self._tools.links.add(self._fill.source, self._fill.digest)
