@@ -417,11 +417,19 @@ class TestInheritance:
         assert index.link(ALPINE, digest("layer")) == Link(digest("layer"), 100, 9.0)
         assert index.link(ALPINE, digest("new")) == Link(digest("new"), 3, 9.0)
 
+    async def test_access_times_in_the_future_are_limited(self, index: Index) -> None:
+        await index.record_blob(ALPINE, blob("a", 1), 5.0)
+        await index.record_blob(ALPINE, blob("b", 1), 9.0)
+        await index.limit_access_times(6.0)
+        assert [content.used_at for content in index.least_recently_used(2)] == [5.0, 6.0]
+
     async def test_a_refusal_withdraws_what_is_old(self, index: Index) -> None:
         await index.record_manifest(ALPINE, manifest("old", blob("layer", 70)), "latest", 1.0)
         await index.record_blob(ALPINE, blob("layer", 70), 5.0)
         await index.record_blob(DEBIAN, blob("layer", 70), 1.0)
-        await index.withdraw(ALPINE, 5.0)
+        await index.record_link(ALPINE, digest("future"), 7, 9.0)
+        await index.withdraw(ALPINE, 1.0, 8.0)
+        assert index.link(ALPINE, digest("future")) == Link(digest("future"), 7, 0.0)
         assert index.link(ALPINE, digest("old")) == Link(digest("old"), 3, 0.0)
         assert index.link(ALPINE, digest("layer")) == Link(digest("layer"), 70, 5.0)
         assert index.link(DEBIAN, digest("layer")) == Link(digest("layer"), 70, 1.0)

@@ -229,6 +229,26 @@ async def test_a_certificate_is_renewed_in_the_last_third_of_its_life(bench: Ben
         await until(lambda: len(bench.issuer.orders) == 2)
 
 
+@pytest.mark.parametrize("step", [-3600.0, -400 * DAY, 3600.0, 400 * DAY])
+async def test_a_clock_that_steps_delays_no_attempt(bench: Bench, step: float) -> None:
+    bench.issuer.failing[A] = IssueError("refused")
+    async with bench.running(A):
+        await until(lambda: len(bench.issuer.orders) == 1)
+        await bench.at_rest()
+        bench.pass_time(step)
+        await bench.at_rest()
+        begun = len(bench.issuer.orders)
+        assert begun == (2 if step > 0 else 1)
+        bench.pass_time(1200)
+        await until(lambda: len(bench.issuer.orders) == begun + 1)
+    async with bench.running(A):
+        await bench.at_rest()
+        bench.pass_time(step)
+        await bench.at_rest()
+        bench.pass_time(3600)
+        await until(lambda: len(bench.issuer.orders) > begun + 1)
+
+
 async def test_a_certificate_is_renewed_when_the_authority_says(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from registry_proxy.aio.pools import HOUSEKEEPING
 from registry_proxy.policy.eviction import Candidate, Excess, excess, select_victims
+from registry_proxy.policy.freshness import CLOCK_TOLERANCE
 from registry_proxy.storage.base import StoreError
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class Evictor:
         async with self._locks.hold(EVICTION):
             await self._remove_abandoned(_ABANDONED_AFTER)
             await self._settle_reservations()
+            await self._index.limit_access_times(self._clock() + CLOCK_TOLERANCE)
             if self._max_size:
                 await self._evict(excess(self._index.used_bytes(), 0, self._max_size), _BUDGET_IS_USED)
 
@@ -103,6 +105,7 @@ class Evictor:
         if surplus.needed <= 0:
             return True
         await self._access_times.flush()
+        await self._index.limit_access_times(self._clock() + CLOCK_TOLERANCE)
         kept = {*self._index.reserved(), *([spared] if spared else [])}
         if self._evictable(kept) < surplus.needed:
             return False
@@ -145,8 +148,9 @@ class Evictor:
 
     async def _remove_abandoned(self, age: float) -> None:
         """Delete ingests that no process has resumed for `age` seconds."""
-        older_than = self._clock() - age
-        removed = await HOUSEKEEPING.run(self._store.remove_abandoned_ingests, older_than)
+        now = self._clock()
+        older_than, newer_than = now - age, now + CLOCK_TOLERANCE
+        removed = await HOUSEKEEPING.run(self._store.remove_abandoned_ingests, older_than, newer_than)
         for digest in removed:
             await self._index.release(digest)
 

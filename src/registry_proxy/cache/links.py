@@ -12,7 +12,14 @@ from registry_proxy.aio.pools import READING
 from registry_proxy.cache.content import log_index_errors
 from registry_proxy.cache.failures import classify_failure, to_registry_error
 from registry_proxy.cache.results import Outcome
-from registry_proxy.policy.freshness import Fallback, Freshness, UpstreamFailure, access_is_trusted, fall_back
+from registry_proxy.policy.freshness import (
+    CLOCK_TOLERANCE,
+    Fallback,
+    Freshness,
+    UpstreamFailure,
+    access_is_trusted,
+    fall_back,
+)
 from registry_proxy.upstream.base import UpstreamBrokenError, UpstreamError
 
 if TYPE_CHECKING:
@@ -129,7 +136,8 @@ class Links:
         """
         if classify_failure(error) is UpstreamFailure.REFUSED:
             with log_index_errors(f"removing the links of {source}"):
-                await self._index.withdraw(source, self._clock() - self._rules.access_ttl)
+                now = self._clock()
+                await self._index.withdraw(source, now - self._rules.access_ttl, now + CLOCK_TOLERANCE)
 
     async def _probe(self, remote: RemoteRepository, digest: Digest) -> int | None:
         stored = None if self.is_known_to(remote, digest) else await self._content.open(digest)

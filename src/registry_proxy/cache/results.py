@@ -28,10 +28,15 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ServedManifest:
-    """A manifest and its outcome. Until `fresh_until` (Unix seconds) it may be served again without a check."""
+    """A manifest and its outcome.
+
+    From `fresh_from` until `fresh_until` (Unix seconds) it may be served again without a check. Both matter: the clock
+    can be set back.
+    """
 
     manifest: Manifest
     outcome: Outcome
+    fresh_from: float = 0.0
     fresh_until: float = 0.0
 
 

@@ -222,8 +222,11 @@ class Index(IndexReads, Protocol):
         """Record that upstream confirmed that the tag points to `digest`: tag and link are confirmed at `now`."""
         ...
 
-    async def withdraw(self, source: Source, before: float) -> None:
-        """Remove the confirmations of a repository that are older than `before`: the upstream refuses access to it."""
+    async def withdraw(self, source: Source, before: float, after: float) -> None:
+        """Remove a repository's confirmations until `before` and after `after`, since the upstream refuses access.
+
+        Those after `after` are in the future, because the clock was set back.
+        """
         ...
 
     async def drop_tag(self, source: Source, tag: str) -> None:
@@ -275,6 +278,10 @@ class Index(IndexReads, Protocol):
 
     async def end_scan(self) -> None:
         """Record that all content of the store was adopted: `is_new` is false from the next start on."""
+        ...
+
+    async def limit_access_times(self, now: float) -> None:
+        """Set access times after `now` to `now`, since the clock was set back. They would delay eviction for ever."""
         ...
 
     async def touch(self, access_times: Mapping[Digest, float]) -> None:

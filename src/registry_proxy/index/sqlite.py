@@ -247,8 +247,8 @@ class SqliteIndex(SqliteReader):
     async def refresh_tag(self, source: Source, tag: str, digest: Digest, now: float) -> None:
         await self._writer.write(partial(writes.refresh_tag, source=source, tag=tag, digest=digest, now=now))
 
-    async def withdraw(self, source: Source, before: float) -> None:
-        await self._writer.write(partial(writes.withdraw, source=source, before=before))
+    async def withdraw(self, source: Source, before: float, after: float) -> None:
+        await self._writer.write(partial(writes.withdraw, source=source, before=before, after=after))
 
     async def drop_tag(self, source: Source, tag: str) -> None:
         await self._writer.write(partial(writes.drop_tag, source=source, tag=tag))
@@ -289,6 +289,9 @@ class SqliteIndex(SqliteReader):
 
     async def end_scan(self) -> None:
         await self._writer.write(writes.end_scan)
+
+    async def limit_access_times(self, now: float) -> None:
+        await self._writer.write(partial(writes.limit_access_times, now=now))
 
     async def touch(self, access_times: Mapping[Digest, float]) -> None:
         await self._writer.write(partial(writes.touch, access_times=dict(access_times)))

@@ -89,11 +89,11 @@ def refresh_tag(db: sqlite3.Connection, source: Source, tag: str, digest: Digest
     db.execute(_PUT_LINK, (repository, to_key(digest), None, now))
 
 
-def withdraw(db: sqlite3.Connection, source: Source, before: float) -> None:
+def withdraw(db: sqlite3.Connection, source: Source, before: float, after: float) -> None:
     db.execute(
-        "UPDATE link SET confirmed_at = 0 WHERE confirmed_at < ?"
+        "UPDATE link SET confirmed_at = 0 WHERE (confirmed_at <= ? OR confirmed_at > ?)"
         " AND repository = (SELECT id FROM repository WHERE full_name = ?)",
-        (before, str(source)),
+        (before, after, str(source)),
     )
 
 
@@ -166,6 +166,10 @@ def import_links(db: sqlite3.Connection, source: Source, links: Iterable[Link]) 
 
 def end_scan(db: sqlite3.Connection) -> None:
     db.execute("UPDATE state SET scanned = 1")
+
+
+def limit_access_times(db: sqlite3.Connection, now: float) -> None:
+    db.execute("UPDATE content SET used_at = ? WHERE used_at > ?", (now, now))
 
 
 def touch(db: sqlite3.Connection, access_times: Mapping[Digest, float]) -> None:

@@ -49,5 +49,6 @@ class ManifestEndpoint:
         manifest = served.manifest
         headers = [*described, *outcome_headers(Outcome.HIT)]
         head = encode_head(200, headers, len(manifest.raw), close=False)
-        cached = CachedResponse(head, manifest.raw, manifest.digest, registry, served.fresh_until)
+        fresh = (served.fresh_from, served.fresh_until)
+        cached = CachedResponse(head, manifest.raw, manifest.digest, registry, *fresh)
         self._responses.put(request.host, request.target, cached)

@@ -96,12 +96,16 @@ class BlobResponse:
 
 @dataclass(frozen=True, slots=True)
 class CachedResponse:
-    """A response with a manifest, fresh until `fresh_until` (Unix seconds). `head` ends before the `Date` line."""
+    """A response with a manifest, fresh from `fresh_from` until `fresh_until` (Unix seconds).
+
+    `head` ends before the `Date` line.
+    """
 
     head: bytes
     body: bytes
     digest: Digest
     registry: str
+    fresh_from: float
     fresh_until: float
 
 
@@ -116,7 +120,7 @@ class ResponseCache:
     def get(self, host: str, target: str, now: float) -> CachedResponse | None:
         """Return the response, if it is still fresh."""
         cached = self._cached.get((host, target))
-        return cached if cached is not None and now < cached.fresh_until else None
+        return cached if cached is not None and cached.fresh_from <= now < cached.fresh_until else None
 
     def put(self, host: str, target: str, cached: CachedResponse) -> None:
         """Store a response."""

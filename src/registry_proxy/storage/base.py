@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -144,8 +145,10 @@ class BlobStore(Protocol):
         """Yield all content with its size in bytes, in no order. Raise StoreError."""
         ...
 
-    def remove_abandoned_ingests(self, older_than: float) -> list[Digest]:
-        """Delete ingests without an owner, last written before `older_than` (Unix time in seconds).
+    def remove_abandoned_ingests(self, older_than: float, newer_than: float = math.inf) -> list[Digest]:
+        """Delete ingests without an owner, last written before `older_than` or after `newer_than` (Unix seconds).
+
+        After a clock was set back, leftovers seem to be written in the future, and would stay for as long.
 
         Return their digests. Raise StoreError.
         """

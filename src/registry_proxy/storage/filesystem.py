@@ -10,6 +10,7 @@ last one stopped.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import stat
 from contextlib import suppress
@@ -139,12 +140,12 @@ class FilesystemStore:
                     ):
                         yield digest, size
 
-    def remove_abandoned_ingests(self, older_than: float) -> list[Digest]:
+    def remove_abandoned_ingests(self, older_than: float, newer_than: float = math.inf) -> list[Digest]:
         removed = []
         for entry in _entries(self._ingests):
             encoded = entry.name.removesuffix(NEW_SUFFIX)
             digest = _digest("sha256" if len(encoded) == 64 else "sha512", encoded)
-            if digest and _remove_abandoned(Path(entry.path), older_than):
+            if digest and _remove_abandoned(Path(entry.path), older_than, newer_than):
                 removed.append(digest)
         return removed
 
@@ -196,16 +197,16 @@ def _size(entry: os.DirEntry[str]) -> int | None:
     return None
 
 
-def _remove_abandoned(path: Path, older_than: float) -> bool:
+def _remove_abandoned(path: Path, older_than: float, newer_than: float) -> bool:
     try:
-        if path.lstat().st_mtime >= older_than:
+        if older_than <= path.lstat().st_mtime <= newer_than:
             return False
         fd = lock_ingest(path, create=False)
         if fd is None:
             return False
         try:
             # An owner may have written since the first check. With the lock held, none can.
-            if os.fstat(fd).st_mtime >= older_than:
+            if older_than <= os.fstat(fd).st_mtime <= newer_than:
                 return False
             path.unlink()
         finally:

@@ -67,6 +67,7 @@ class _ManagedCertificate:
     """State of one host name.
 
     `jitter` spreads the renewals. `window` is the CA's suggested renewal window, requested again at `recheck_at`.
+    `checked_at` is the last time at which `is_due` was called.
     """
 
     hostname: str
@@ -75,7 +76,18 @@ class _ManagedCertificate:
     window: Span | None = None
     recheck_at: float = 0.0
     wake_at: float = 0.0
+    checked_at: float = 0.0
     busy: bool = False
+
+    def is_due(self, now: float) -> bool:
+        """Return whether to check the certificate now: also after the clock was set back, which moves all times."""
+        is_set_back, self.checked_at = now < self.checked_at, now
+        if is_set_back:
+            self.recheck_at = 0.0
+            if self.failure is not None:
+                pause = self.failure.retry_at - self.failure.failed_at
+                self.failure = msgspec.structs.replace(self.failure, failed_at=now, retry_at=now + pause)
+        return is_set_back or self.wake_at <= now
 
     def due_at(self, certificate: Certificate | None) -> float:
         """Return when to obtain the next certificate."""
@@ -133,7 +145,7 @@ class CertificateManager:
                 name: self._managed.get(name) or self._add(name) for name in self._config.hostnames
             }
             for managed in self._managed.values():
-                if not managed.busy and managed.wake_at <= self._timing.clock():
+                if not managed.busy and managed.is_due(self._timing.clock()):
                     managed.busy = True
                     background.spawn(self._maintain(managed, executor), f"certificate for {managed.hostname}")
             await self._wait()
@@ -143,7 +155,9 @@ class CertificateManager:
         if failure is not None and failure.configuration != self._config.fingerprint:
             failure = None  # the configuration was corrected since then
         if failure is not None:
-            due = retry_at_after_start(failure.failed_at, failure.retry_at)
+            # A failure in the future was recorded before the clock was set back.
+            failed_at = min(failure.failed_at, self._timing.clock())
+            due = retry_at_after_start(failed_at, failure.retry_at)
             failure = msgspec.structs.replace(failure, retry_at=due)
         return _ManagedCertificate(hostname, self._timing.jitter(), failure)
 

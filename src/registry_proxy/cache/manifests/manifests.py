@@ -185,8 +185,10 @@ class Manifests:
         confirm = partial(self._fetcher.confirm, remote, manifest)
         probe = partial(self._single_flight.start, key, confirm)
         outcome = await self._links.check_access(remote, digest, ErrorCode.MANIFEST_UNKNOWN, probe)
-        fresh_until = self._clock() + _DIGEST_TTL if outcome is Outcome.HIT else 0.0
-        return ServedManifest(manifest, outcome, fresh_until)
+        if outcome is not Outcome.HIT:
+            return ServedManifest(manifest, outcome)
+        now = self._clock()
+        return ServedManifest(manifest, outcome, now, now + _DIGEST_TTL)
 
     async def _fetch_digest(self, remote: RemoteRepository, digest: Digest) -> ServedManifest:
         async with self._locks.hold(f"{remote.source}@{digest}"):

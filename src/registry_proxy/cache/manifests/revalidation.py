@@ -99,7 +99,8 @@ class Revalidator:
         manifest = await self._store.load(record.digest)
         if manifest is None:
             return None
-        return ServedManifest(manifest, outcome, record.checked_at + self._rules.tag_ttl)
+        checked_at = record.checked_at
+        return ServedManifest(manifest, outcome, checked_at, checked_at + self._rules.tag_ttl)
 
     async def _stale(self, source: Source, record: TagRecord) -> ServedManifest | None:
         """Return the stored copy, unless the upstream has withdrawn the access to it."""
