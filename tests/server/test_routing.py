@@ -56,6 +56,13 @@ ROUTER = Router(
 )
 
 
+def named(name: str) -> Repository:
+    """The name as it is in a path."""
+    endpoint, _ = parse_target(f"/v2/{name}/tags/list")
+    assert isinstance(endpoint, TagsOf)
+    return endpoint.name
+
+
 @pytest.mark.parametrize(
     ("host", "ns", "name", "registry", "repository"),
     [
@@ -67,6 +74,10 @@ ROUTER = Router(
         ("cache.test", None, "index.docker.io/acme/app", HUB, "acme/app"),
         ("cache.test", None, "ghcr.io", HUB, "library/ghcr.io"),
         ("", None, "alpine", HUB, "library/alpine"),
+        ("cache.test", None, "registry:5000/acme/app", PRIVATE, "acme/app"),
+        ("cache.test", None, "registry:5000/app", PRIVATE, "app"),
+        ("unknown.test", None, "registry:5000/app", PRIVATE, "app"),
+        ("cache.test", "registry:5000", "registry:5000/app", PRIVATE, "app"),
         # By `ns`; BuildKit sends the prefix beside it.
         ("cache.test", "ghcr.io", "acme/app", GHCR, "acme/app"),
         ("cache.test", "GHCR.io", "acme/app", GHCR, "acme/app"),
@@ -100,7 +111,7 @@ ROUTER = Router(
     ],
 )
 def test_routes(host: str, ns: str | None, name: str, registry: Registry, repository: str) -> None:
-    upstream, found = ROUTER.route(host, ns, Repository(name))
+    upstream, found = ROUTER.route(host, ns, named(name))
     assert (upstream, upstream.canonical(found)) == (registry, Repository(repository))
 
 
@@ -115,11 +126,13 @@ def test_routes(host: str, ns: str | None, name: str, registry: Registry, reposi
         ("\r\nX: y", "acme/app"),
         (None, "quay.io/acme/app"),
         (None, "unknown.test/acme/app"),
+        (None, "registry:5001/acme/app"),
+        (None, "docker.io:443/acme/app"),
     ],
 )
 def test_unknown_registries_are_told_with_those_that_are_known(ns: str | None, name: str) -> None:
     with pytest.raises(RegistryError, match=r"docker\.io, ghcr\.io") as caught:
-        ROUTER.route("cache.test", ns, Repository(name))
+        ROUTER.route("cache.test", ns, named(name))
     assert caught.value.code is ErrorCode.NAME_UNKNOWN
     assert "\r" not in caught.value.message
 
@@ -164,6 +177,20 @@ def test_without_a_default_a_name_without_a_registry_is_unknown() -> None:
     assert router.route("x", None, Repository("ghcr.io/acme/app")) == (GHCR, Repository("acme/app"))
     with pytest.raises(RegistryError, match=r"docker\.io"):
         router.route("x", None, Repository("alpine"))
+
+
+@pytest.mark.parametrize(
+    ("host", "ns", "name"),
+    [
+        ("cache.test", "docker.io", "registry:5000/app"),
+        ("cache.test", "docker.io", "unknown:5000/app"),
+        ("ghcr.test", None, "registry:5000/app"),
+    ],
+)
+def test_a_registry_with_a_port_is_no_part_of_another_ones_name(host: str, ns: str | None, name: str) -> None:
+    with pytest.raises(RegistryError, match="but the request is for") as caught:
+        ROUTER.route(host, ns, named(name))
+    assert caught.value.code is ErrorCode.NAME_INVALID
 
 
 @pytest.mark.parametrize(
@@ -215,6 +242,14 @@ def test_targets(target: str, endpoint: object) -> None:
         ("/v2/-a/manifests/latest", ErrorCode.NAME_INVALID),
         (f"/v2/{'a' * 256}/manifests/latest", ErrorCode.NAME_INVALID),
         ("/v2/a%2fb/manifests/latest", ErrorCode.NAME_INVALID),
+        ("/v2/a:5000/manifests/latest", ErrorCode.NAME_INVALID),
+        ("/v2/a:/b/manifests/latest", ErrorCode.NAME_INVALID),
+        ("/v2/a:b/c/manifests/latest", ErrorCode.NAME_INVALID),
+        ("/v2/a:500000/b/manifests/latest", ErrorCode.NAME_INVALID),
+        ("/v2/a:5000:5000/b/manifests/latest", ErrorCode.NAME_INVALID),
+        ("/v2/a@b:5000/b/manifests/latest", ErrorCode.NAME_INVALID),
+        ("/v2/b/a:5000/c/manifests/latest", ErrorCode.NAME_INVALID),
+        ("/v2/a:5000/../c/manifests/latest", ErrorCode.NAME_INVALID),
         ("/v2/a/manifests/%2e%2e", ErrorCode.NAME_INVALID),
         ("/v2/%00/manifests/latest", ErrorCode.NAME_INVALID),
         ("/v2/a/manifests/", ErrorCode.TAG_INVALID),
@@ -275,6 +310,42 @@ class TestOverHttp:
                 answer = await edge.get(f"/v2/elsewhere.test/{path}?ns=elsewhere.test")
                 assert answer.body == theirs.raw
                 assert (await edge.get(f"/v2/{path}?ns=registry.test")).body == ours.raw
+                # The host of an absolute target takes precedence over the header (RFC 9112, section 3.2.2).
+                for target in ("http://hub.other.test", "HTTPS://Hub.Other.test:5000"):
+                    assert (await edge.get(f"{target}/v2/{path}")).body == theirs.raw
+                answer = await edge.get(f"http://cache.test/v2/{path}", host="hub.other.test")
+                assert answer.body == ours.raw
+
+    async def test_a_registry_with_a_port_is_selected_by_its_name_in_the_path(self, site: Site) -> None:
+        image = images.image(layers=1)
+        elsewhere = await site.simulate()
+        elsewhere.push("acme/app", image, "a", "b")
+        other = site.client(elsewhere, "registry.test:5000")
+        async with site.worker() as worker, serving(site, worker, other=other) as edge:
+            name = "registry.test:5000/acme/app"
+            for target in (f"/v2/{name}/manifests/a", f"http://cache.test/v2/{name}/manifests/a"):
+                assert (await edge.get(target)).body == image.raw
+            blob = image.layers[0]
+            assert (await edge.get(f"/v2/{name}/blobs/{blob.digest}")).body == blob.raw
+            page = await edge.get(f"/v2/{name}/tags/list?n=1")
+            assert json.loads(page.body) == {"name": name, "tags": ["a"]}
+            following = page.headers["link"].partition("<")[2].partition(">")[0]
+            assert json.loads((await edge.get(following)).body)["tags"] == ["b"]
+
+    @pytest.mark.parametrize(
+        ("target", "status"),
+        [
+            ("http://cache.test", 404),
+            ("http://cache.test?n=1", 404),
+            ("http://cache.test/v2/", 200),
+            ("http://user@cache.test/v2/", 404),
+            ("http:///v2/", 404),
+            ("ftp://cache.test/v2/", 404),
+            ("http://evil.test@cache.test/v2/", 404),
+        ],
+    )
+    async def test_odd_absolute_targets(self, edge: Edge, target: str, status: int) -> None:
+        assert (await edge.get(target)).status == status
 
     @pytest.mark.parametrize(
         "target", ["/v2/?ns=evil.test", "/v2/_catalog?ns=evil.test", "/v2/a/tags/list?ns=e"]

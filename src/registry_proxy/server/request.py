@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ _MAX_HEAD = 32 * 1024  # bytes
 _MAX_HEADERS = 100
 _MAX_TARGET = 4 * 1024  # bytes
 _READ_METHODS = frozenset({"GET", "HEAD"})
+# Without a user, which has no place in an HTTP target (RFC 9110, section 4.2.4).
+_ABSOLUTE = re.compile(r"https?://([^/?#@]+)([/?].*)?", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +125,10 @@ class RequestReader:
         # Upgrades may be ignored (RFC 9110, section 7.8), but the parser stops after one.
         can_continue = self._parser.should_keep_alive() and not self._parser.should_upgrade()
         last = has_body or method not in _READ_METHODS or not can_continue
-        request = Request(
-            method, self._target.decode("latin-1"), self._host or "", self._headers, not last, self._client
-        )
+        host, target = self._host or "", self._target.decode("latin-1")
+        if not target.startswith("/"):
+            host, target = _origin_form(host, target)
+        request = Request(method, target, host, self._headers, not last, self._client)
         self.is_idle = True
         self._ended = last
         self._receive(request)
@@ -133,3 +137,12 @@ class RequestReader:
         """Return the error to raise, and keep its reason, because the parser drops it."""
         self._refusal = reason
         return RefusedRequestError(reason)
+
+
+def _origin_form(host: str, target: str) -> tuple[str, str]:
+    """Return host and target of an absolute target, whose host takes precedence (RFC 9112, section 3.2.2)."""
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is None:
+        return host, target
+    path = absolute[2] or "/"
+    return absolute[1].lower(), path if path.startswith("/") else f"/{path}"

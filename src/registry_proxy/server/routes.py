@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
@@ -22,6 +23,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MAX_QUERY_FIELDS = 16
+_REGISTRY_WITH_PORT = re.compile(r"(?:[a-z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\]):[0-9]{1,5}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class NameWithPort(Repository):
+    """A name whose first part is a registry with a port. Only `Router` uses it, never an upstream."""
+
+    def __post_init__(self) -> None:
+        registry, _, name = self.name.partition("/")
+        if not _REGISTRY_WITH_PORT.fullmatch(registry):
+            raise InvalidNameError(f"{self.name[:80]!r} is not a repository name")
+        Repository(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +108,23 @@ def _endpoint(path: str) -> Endpoint:
         case ["", "v2", "_catalog"]:
             return CatalogOf()
         case ["", "v2", *name, "manifests", reference] if name:
-            return ManifestOf(Repository("/".join(name)), parse_reference(reference))
+            return ManifestOf(_name(name), parse_reference(reference))
         case ["", "v2", *name, "blobs", digest] if name:
-            return BlobOf(Repository("/".join(name)), Digest.parse(digest))
+            return BlobOf(_name(name), Digest.parse(digest))
         case ["", "v2", *name, "tags", "list"] if name:
-            return TagsOf(Repository("/".join(name)))
+            return TagsOf(_name(name))
         case ["", "v2", *name, "referrers", digest] if name:
-            return ReferrersOf(Repository("/".join(name)), Digest.parse(digest))
+            return ReferrersOf(_name(name), Digest.parse(digest))
         case _:
             raise RegistryError(
                 ErrorCode.NAME_UNKNOWN,
                 "this server has only the registry API: manifests, blobs, tags/list, referrers, _catalog under /v2/",
             )
+
+
+def _name(parts: list[str]) -> Repository:
+    kind = NameWithPort if ":" in parts[0] else Repository
+    return kind("/".join(parts))
 
 
 class Routable(Protocol):
@@ -143,11 +161,18 @@ class Router(Generic[U]):
         upstream = self.select(host, ns)
         prefix, _, rest = name.name.partition("/")
         prefixed = self.registries.get(prefix) if rest else None
-        if upstream is None and prefixed is None and "." in prefix and rest:
+        if upstream is None and prefixed is None and rest and ("." in prefix or ":" in prefix):
             raise self._unknown(prefix)
         upstream = upstream or prefixed or self._default_at(host)
-        # BuildKit sends both `ns` and the prefix, which is not part of the name if it matches this upstream.
-        return upstream, Repository(rest) if prefixed is upstream else name
+        if prefixed is upstream:
+            # BuildKit sends both `ns` and the prefix, which is not part of the name if it matches this upstream.
+            return upstream, Repository(rest)
+        if isinstance(name, NameWithPort):
+            raise RegistryError(
+                ErrorCode.NAME_INVALID,
+                f"the path is for {prefix}, but the request is for {upstream.registry}",
+            )
+        return upstream, name
 
     def select(self, host: str, ns: str | None) -> U | None:
         """Return the upstream of the host name or of `ns`. Raise RegistryError.
