@@ -21,11 +21,13 @@ from registry_proxy.config.layers import Entry, Key, Layer, SourceReader, enviro
 from registry_proxy.config.loader import Loader
 from registry_proxy.config.problems import ConfigError, Problem, suggest
 from registry_proxy.config.settings import SECTIONS, PathSettings, Settings, UpstreamSettings
+from registry_proxy.config.trust import check_trusted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _CONFIG_FILES = (Path("registry-proxy.toml"), Path("/etc/registry-proxy/registry-proxy.toml"))
+_DOTENV = Path(".env")
 _STATE = Path("/var/lib/registry-proxy")
 # A key in a stronger source removes these keys of a weaker one.
 _ALTERNATIVES = {
@@ -54,8 +56,16 @@ class KnownRegistry(Protocol):
 
 
 def find_config_file() -> Path | None:
-    """Return the default configuration file, in the working directory, then in /etc. None if there is none."""
-    return next((path for path in _CONFIG_FILES if _exists(path)), None)
+    """Return the default configuration file, in the working directory, then in /etc. None if there is none.
+
+    Raise ConfigError if another user could change root's settings by a file in the working directory.
+    """
+    found = next((path for path in _CONFIG_FILES if _exists(path)), None)
+    if found == _CONFIG_FILES[0]:
+        check_trusted(found)
+    if (found is None or found == _CONFIG_FILES[0]) and SourceReader().dotenv(_DOTENV):
+        check_trusted(_DOTENV)
+    return found
 
 
 def _exists(path: Path) -> bool:

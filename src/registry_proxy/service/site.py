@@ -31,8 +31,11 @@ if TYPE_CHECKING:
 _INDEX = "index.db"
 _LOCKS = "locks"
 _BLOBS = "blobs"
+_INGEST = "ingest"
+# Entries that each store has.
+STORE_MARKS = (_BLOBS, _INGEST)
 # All that the server creates in `storage.path`, as patterns: the index has companions (`index.db-wal`).
-STORE_ENTRIES = (_BLOBS, "ingest", "index.*", _LOCKS, "tls")
+STORE_ENTRIES = (*STORE_MARKS, "index.*", _LOCKS, "tls")
 
 IndexT = TypeVar("IndexT")
 

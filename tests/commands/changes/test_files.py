@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.kit.users import ordinary_user
 
+from registry_proxy.commands.changes.directories import MakeDirectory
 from registry_proxy.commands.changes.files import (
     PRIVATE,
     BuildDirectory,
-    MakeDirectory,
     RemoveDirectory,
     RemoveFile,
     WriteFile,

@@ -224,7 +224,10 @@ def test_a_folder_of_a_user_is_served_as_that_user(folder: Folder) -> None:
     folder.write("registry-proxy.toml", "", mode=0o600)
     for path in (folder.path, folder.path / "registry-proxy.toml"):
         os.chown(path, 1234, 1234)
-    assert folder.written()["services"]["registry-proxy"]["user"] == "1234:1234"
+    assert "is not read by root: user 1234 can change" in folder.install("--no-start", "--yes", code=2).stderr
+    named = folder.written("--config", "registry-proxy.toml")
+    assert named["services"]["registry-proxy"]["user"] == "1234:1234"
+    folder.install("--no-start", "--yes", SUDO_UID="1234")
     assert (folder.path / "docker-compose.yaml").stat().st_uid == 1234
 
 

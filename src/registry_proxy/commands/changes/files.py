@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import stat
 from collections.abc import Callable, Iterable
@@ -15,6 +14,7 @@ from registry_proxy.commands.changes.show import Mask, diff_text, unmasked
 from registry_proxy.config.sharing import is_shared
 
 if TYPE_CHECKING:
+    import os
     from pathlib import Path
 
 PRIVATE = 0o600
@@ -54,18 +54,18 @@ class WriteFile:
         path = self.path.resolve() if self.keep_access else self.path
         status = _file_status(path)
         before = path.read_bytes() if status else None
-        created = _create_parents(path)
+        created = create_parents(path)
         mode, owner = self._access(status)
         try:
             replace_file(path, self.content, mode=mode, owner=owner)
         except BaseException:
-            _remove_empty(created)
+            remove_empty(created)
             raise
 
         def undo() -> None:
             if status is None or before is None:
                 path.unlink()
-                _remove_empty(created)
+                remove_empty(created)
             else:
                 _restore_file(path, before, status)
 
@@ -75,7 +75,7 @@ class WriteFile:
         """Return the mode and the owner to set."""
         if self.keep_access and status is not None:
             return self._kept_mode(status), (status.st_uid, status.st_gid)
-        return self.mode, _ids(self.owner, self.path) if self.owner else None
+        return self.mode, ids_of(self.owner, self.path) if self.owner else None
 
     def _kept_mode(self, status: os.stat_result) -> int:
         mode = stat.S_IMODE(status.st_mode)
@@ -105,48 +105,6 @@ class RemoveFile:
 
 
 @dataclass(frozen=True, slots=True)
-class MakeDirectory:
-    """Create a directory with this mode and owner. `deep`: all files in it get the owner, too."""
-
-    path: Path
-    mode: int
-    owner: Owner
-    deep: bool = False
-
-    def changes(self) -> list[Change]:
-        """Return the directory, or its mode and owner."""
-        status = _file_status(self.path)
-        if status is None:
-            return [Change("create", f"{self.path}/")]
-        if not stat.S_ISDIR(status.st_mode):
-            raise ChangeError(f"{self.path} is not a directory. Move it away.")
-        if stat.S_IMODE(status.st_mode) == self.mode and self.owner() == (status.st_uid, status.st_gid):
-            return []
-        return [Change("change", f"{self.path}/: mode {self.mode:04o} and owner")]
-
-    def apply(self) -> Done:
-        """Create it, or set its mode and owner."""
-        before = _file_status(self.path)
-        created = _create_parents(self.path)
-        self.path.mkdir(exist_ok=True)
-        self._set_access(*_ids(self.owner, self.path), self.mode)
-
-        def undo() -> None:
-            if before is None:
-                _remove_empty([self.path, *created])
-            else:
-                self._set_access(before.st_uid, before.st_gid, stat.S_IMODE(before.st_mode))
-
-        return Done(undo)
-
-    def _set_access(self, uid: int, gid: int, mode: int) -> None:
-        for path in self.path.rglob("*") if self.deep else ():
-            os.chown(path, uid, gid, follow_symlinks=False)
-        os.chown(self.path, uid, gid)
-        self.path.chmod(mode)
-
-
-@dataclass(frozen=True, slots=True)
 class BuildDirectory:
     """Fill a directory by `build`. Another `fingerprint` means another content."""
 
@@ -164,7 +122,7 @@ class BuildDirectory:
 
     def apply(self) -> Done:
         """Build it next to the old one, then swap them."""
-        created = _create_parents(self.path)
+        created = create_parents(self.path)
         new, old = (self.path.with_name(f".{self.path.name}.{suffix}") for suffix in ("new", "old"))
         for leftover in (new, old):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -174,7 +132,7 @@ class BuildDirectory:
             (new / ".fingerprint").write_text(self.fingerprint, "utf-8")
         except BaseException:
             shutil.rmtree(new, ignore_errors=True)
-            _remove_empty(created)
+            remove_empty(created)
             raise
         replaced = self.path.exists()
         if replaced:
@@ -185,17 +143,21 @@ class BuildDirectory:
             shutil.rmtree(self.path)
             if replaced:
                 old.rename(self.path)
-            _remove_empty(created)
+            remove_empty(created)
 
         return Done(undo, commit=lambda: shutil.rmtree(old, ignore_errors=True))
 
 
 @dataclass(frozen=True, slots=True)
 class RemoveDirectory:
-    """Remove a directory. `only`: remove entries that match these patterns, and keep the files of other programs."""
+    """Remove a directory. `only`: remove entries that match these patterns, and keep the files of other programs.
+
+    With `marks`, remove nothing unless one of these entries exists.
+    """
 
     path: Path
     only: tuple[str, ...] | None = None
+    marks: tuple[str, ...] = ()
 
     def changes(self) -> list[Change]:
         """Return the directory, or its entries."""
@@ -221,13 +183,16 @@ class RemoveDirectory:
                 raise
 
     def _entries(self) -> list[Path]:
-        if not self.path.is_dir():
+        if not self.path.is_dir() or (
+            self.marks and not any((self.path / mark).exists() for mark in self.marks)
+        ):
             return []
         found = self.path.iterdir()
         return sorted(path for path in found if self.only is None or any(map(path.match, self.only)))
 
 
-def _ids(owner: Owner, path: Path) -> tuple[int, int]:
+def ids_of(owner: Owner, path: Path) -> tuple[int, int]:
+    """Return the IDs of an owner. Raise ChangeError if there is no such user."""
     ids = owner()
     if ids is None:
         raise ChangeError(f"the owner of {path} does not exist.")
@@ -247,7 +212,7 @@ def _file_status(path: Path) -> os.stat_result | None:
         return None
 
 
-def _create_parents(path: Path) -> list[Path]:
+def create_parents(path: Path) -> list[Path]:
     """Create the missing directories above `path` and return them, the innermost first."""
     missing = [directory for directory in path.parents if not directory.exists()]
     for directory in reversed(missing):
@@ -255,7 +220,7 @@ def _create_parents(path: Path) -> list[Path]:
     return missing
 
 
-def _remove_empty(directories: Iterable[Path]) -> None:
+def remove_empty(directories: Iterable[Path]) -> None:
     """Remove the directories that exist. Raise OSError if one is not empty."""
     for directory in directories:
         if directory.exists():

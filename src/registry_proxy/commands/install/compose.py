@@ -31,7 +31,7 @@ from registry_proxy.commands.install.stack import (
     plain_addresses,
 )
 from registry_proxy.commands.install.templates import render
-from registry_proxy.service.site import STORE_ENTRIES
+from registry_proxy.service.site import STORE_ENTRIES, STORE_MARKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -105,7 +105,9 @@ def uninstall(config: Path | None, *, purge: bool) -> Plan:
         remark = "The configuration and the cached content stay. --purge removes the cached content."
         return Plan(steps, remarks=(remark,))
     store = Configuration.read(config).settings.storage.path
-    return Plan([*steps, *([] if is_default_store(store) else [RemoveDirectory(store, only=STORE_ENTRIES)])])
+    if not is_default_store(store):
+        steps.append(RemoveDirectory(store, only=STORE_ENTRIES, marks=STORE_MARKS))
+    return Plan(steps)
 
 
 def _directory(config: Path | None) -> Path:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry_proxy import __version__
-from registry_proxy.commands.changes.files import MakeDirectory, RemoveDirectory
+from registry_proxy.commands.changes.directories import GiveStore
+from registry_proxy.commands.changes.files import RemoveDirectory
 from registry_proxy.commands.changes.plan import ChangeError
 from registry_proxy.commands.install import registry2
 from registry_proxy.commands.install.places import STATE
@@ -26,6 +27,7 @@ from registry_proxy.commands.install.traefik import Route, labels
 from registry_proxy.config.layers import variable_name
 from registry_proxy.config.load import default_storage_path
 from registry_proxy.config.types import is_hostname
+from registry_proxy.service.site import STORE_ENTRIES, STORE_MARKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -102,7 +104,7 @@ class ProxyStack:
     def files(self, directory: Path, owner: Owner) -> Iterator[Step]:  # noqa: ARG002 - of the other engine
         yield RemoveDirectory(directory / registry2.DIRECTORY)
         if not self._named_volume:
-            yield MakeDirectory(self._settings.storage.path, 0o700, lambda: self.reader, deep=True)
+            yield GiveStore(self._settings.storage.path, lambda: self.reader, STORE_ENTRIES, STORE_MARKS)
 
     def warnings(self) -> tuple[str, ...]:
         programs = {

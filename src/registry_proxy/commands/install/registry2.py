@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from registry_proxy.commands.changes.directories import MakeDirectory
 from registry_proxy.commands.changes.dotenv import portable_assignment
-from registry_proxy.commands.changes.files import PRIVATE, MakeDirectory, WriteFile
+from registry_proxy.commands.changes.files import PRIVATE, WriteFile
 from registry_proxy.commands.changes.plan import ChangeError
 from registry_proxy.commands.changes.show import hidden
 from registry_proxy.commands.install.stack import (

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from registry_proxy.commands.changes.directories import MakeDirectory
 from registry_proxy.commands.changes.files import (
     BuildDirectory,
-    MakeDirectory,
     RemoveDirectory,
     RemoveFile,
     WriteFile,
@@ -34,7 +34,7 @@ from registry_proxy.commands.install.systemctl import (
 from registry_proxy.commands.install.templates import render
 from registry_proxy.commands.install.unit import check_visible, store_steps, unit_file
 from registry_proxy.config import ConfigError
-from registry_proxy.service.site import STORE_ENTRIES
+from registry_proxy.service.site import STORE_ENTRIES, STORE_MARKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -166,6 +166,6 @@ def _purge(target: TargetSystem, steps: list[Step]) -> Plan:
         store = STATE
         remarks = (f"{CONFIG} is unusable. If storage.path is not {STATE}, remove that directory yourself.",)
     if store != STATE:
-        steps.append(RemoveDirectory(target.path(store), only=STORE_ENTRIES))
+        steps.append(RemoveDirectory(target.path(store), only=STORE_ENTRIES, marks=STORE_MARKS))
     steps += [RemoveDirectory(target.path(STATE)), RemoveDirectory(target.path(CONFIG.parent))]
     return Plan([*steps, RemoveUser(USER, target.accounts)], remarks=remarks)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from registry_proxy.commands.changes.files import MakeDirectory, WriteFile
+from registry_proxy.commands.changes.directories import GiveStore
+from registry_proxy.commands.changes.files import WriteFile
 from registry_proxy.commands.changes.plan import ChangeError, Step
 from registry_proxy.commands.install.places import CONFIG, PROGRAM, STATE, UNIT, USER, TargetSystem
 from registry_proxy.commands.install.program import HIDDEN
 from registry_proxy.commands.install.templates import render
+from registry_proxy.service.site import STORE_ENTRIES, STORE_MARKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,4 +64,4 @@ def store_steps(store: Path, target: TargetSystem) -> Iterator[Step]:
     """Yield the step that gives a store to the service."""
     # systemd creates its StateDirectory, and gives all files in it to the service's user.
     if store != STATE:
-        yield MakeDirectory(target.path(store), 0o700, target.owner(USER, USER), deep=True)
+        yield GiveStore(target.path(store), target.owner(USER, USER), STORE_ENTRIES, STORE_MARKS)
