@@ -106,6 +106,13 @@ class TestResuming:
             assert await worker.pull(BLOB.digest) == BLOB.raw
         assert ranges(site)[-1] == "bytes=1000000-"
 
+    async def test_a_limited_transfer_waits_as_long_as_the_registry_wants(self, site: Site) -> None:
+        site.simulated.arm("blob", Break(after=1_000_000))
+        site.simulated.arm("blob", Answer(status=429, headers={"Retry-After": "7"}))
+        async with site.worker() as worker:
+            assert await worker.pull(BLOB.digest) == BLOB.raw
+        assert site.pauses == [0.2, 7]
+
     async def test_an_access_withdrawn_in_the_middle_ends_it(self, site: Site) -> None:
         site.simulated.arm("blob", Stall(after=1_000_000))
         site.simulated.arm("blob", Answer(status=403, code="DENIED"), times=None)

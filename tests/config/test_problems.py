@@ -68,6 +68,12 @@ if TYPE_CHECKING:
         ("[upstreams.ghcr]\nhostname = 'bücher.de'", "upstreams.ghcr.hostname", "not a host name", "xn--"),
         ("[upstreams.ghcr]\nrealms = ['https://x']", "upstreams.ghcr.realms", "is not a host name", "scheme"),
         (
+            "[upstreams.ghcr]\nallow_redirects_to = ['storage.example.com']",
+            "upstreams.ghcr.allow_redirects_to",
+            "has an invalid network",
+            "10.0.0.0/8",
+        ),
+        (
             "[upstreams.ghcr]\nrealms = 'x'",
             "upstreams.ghcr.realms",
             "must be a list of strings",

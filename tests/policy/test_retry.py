@@ -35,6 +35,16 @@ def test_pauses(attempts: list[bool], expected: list[float | None]) -> None:
     assert pauses(attempts) == expected
 
 
+@pytest.mark.parametrize(
+    ("failures", "retry_after", "expected"),
+    [(1, None, 0.2), (1, 0, 0.2), (1, 7, 7), (4, 7, 8.0), (2, 3600, 60.0), (5, 7, None)],
+)
+def test_a_wait_is_at_least_what_the_upstream_wants_up_to_a_minute(
+    failures: int, retry_after: float | None, expected: float | None
+) -> None:
+    assert RetryState(failures).wait(retry_after) == expected
+
+
 def test_nothing_has_been_tried_yet() -> None:
     assert RetryState().pause is None
 

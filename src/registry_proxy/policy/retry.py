@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+LONGEST_WAIT = 60.0  # seconds
 # Seconds.
 _PAUSES = (0.2, 1.0, 3.0, 8.0)
 
@@ -22,3 +23,9 @@ class RetryState:
     def pause(self) -> float | None:
         """Seconds until the next attempt, or None if no attempts are left."""
         return _PAUSES[self.failures - 1] if 0 < self.failures <= len(_PAUSES) else None
+
+    def wait(self, retry_after: float | None) -> float | None:
+        """Return the pause, extended to the `retry_after` of the upstream (seconds), up to a minute."""
+        if self.pause is None or retry_after is None:
+            return self.pause
+        return max(self.pause, min(retry_after, LONGEST_WAIT))

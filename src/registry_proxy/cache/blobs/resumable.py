@@ -123,7 +123,7 @@ class ResumableDownload:
         """Close the connection and wait before the next attempt. Raise `error` if there is none."""
         await connection.aclose()
         self._retries = self._retries.after(progressed=progressed)
-        pause = self._retries.pause
+        pause = self._retries.wait(error.retry_after if isinstance(error, UpstreamLimitedError) else None)
         # A client waits for the headers until the first byte arrives: retry once quickly, then return the error.
         hopeless = offset == 0 and (self._retries.failures > 1 or not isinstance(error, UpstreamBrokenError))
         if pause is None or hopeless or isinstance(error, WrongSizeError):
