@@ -40,6 +40,24 @@ _NONCE_ATTEMPTS = 5
 _MALFORMED = (AttributeError, LookupError, TypeError, ValueError)
 
 
+def read_directory(ca: CertificateAuthority) -> None:
+    """Read the directory of an ACME server, to see that it is one. Raise IssueError."""
+    with _connected(ca, "tls-alpn-01") as network:
+        client.ClientV2.get_directory(ca.directory, network)["newNonce"]
+
+
+@contextlib.contextmanager
+def _connected(ca: CertificateAuthority, challenge: str) -> Iterator[_Network]:
+    """Open a connection for one operation, and translate errors into IssueError."""
+    network = _Network(ca.root, challenge)
+    try:
+        yield network
+    except (errors.Error, JoseError, OSError, *_MALFORMED) as error:
+        raise explain(error, ca.directory, network.challenge, network.retry_after) from error
+    finally:
+        network.session.close()
+
+
 class AcmeClient:
     """The `Issuer` for ACME. `account_file` stores the account's key and URL."""
 
@@ -51,7 +69,7 @@ class AcmeClient:
 
     def issue(self, hostname: str, challenge_types: Sequence[str]) -> Issued:
         """Return a new key and its certificate (see `Issuer`). Raise IssueError."""
-        with self._connected(challenge_types[0]) as network:
+        with _connected(self._ca, challenge_types[0]) as network:
             key = ec.generate_private_key(ec.SECP256R1())
             session = self._session(network)
             order = self._order(session, _request_for(hostname, key))
@@ -68,7 +86,7 @@ class AcmeClient:
 
     def renewal_suggestion(self, certificate: x509.Certificate) -> RenewalSuggestion:
         """Return when the CA suggests renewing `certificate`, if it supports that. Raise IssueError."""
-        with self._connected("tls-alpn-01") as network:
+        with _connected(self._ca, "tls-alpn-01") as network:
             directory = client.ClientV2.get_directory(self._ca.directory, network)
             identifier = _renewal_identifier(certificate)
             if identifier is None or not hasattr(directory, "renewalInfo"):
@@ -78,17 +96,6 @@ class AcmeClient:
             return RenewalSuggestion(
                 Span(window.start.timestamp(), window.end.timestamp()), network.retry_after
             )
-
-    @contextlib.contextmanager
-    def _connected(self, challenge: str) -> Iterator[_Network]:
-        """Open a connection for one operation, and translate errors into IssueError."""
-        network = _Network(self._ca.root, challenge)
-        try:
-            yield network
-        except (errors.Error, JoseError, OSError, *_MALFORMED) as error:
-            raise explain(error, self._ca.directory, network.challenge, network.retry_after) from error
-        finally:
-            network.session.close()
 
     def _session(self, network: _Network) -> client.ClientV2:
         """Return a session with the CA, with an account. Register the account if it is new."""

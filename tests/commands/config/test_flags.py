@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import http.client
 import json
+import shutil
 import socket
 import stat
 from ipaddress import ip_network
@@ -17,6 +18,7 @@ from tests.kit.processes import Daemon, Local, running
 from tests.kit.remote import Simulators
 from tests.kit.users import ordinary_user
 
+from registry_proxy.commands.changes.show import RunOptions
 from registry_proxy.commands.client.planner import Login
 from registry_proxy.commands.common import FailedError
 from registry_proxy.commands.config.context import Flags
@@ -54,9 +56,10 @@ def test_the_defaults_are_those_of_the_server(desk: Desk) -> None:
     assert list(settings.upstreams) == FIVE
     assert settings.server.listen == (Address("127.0.0.1", 5000),)
     assert (settings.tls, settings.access.htpasswd, settings.access.sources) == (None, None, ())
-    assert settings.storage.max_size == 100 * 2**30
+    assert settings.storage.max_size <= min(100 * 2**30, shutil.disk_usage(desk.folder).free)
     assert not desk.env.exists()
-    assert "Next, run registry-proxy serve" in done.stdout
+    assert "path" not in desk.document().get("storage", {})
+    assert f"Next, run the server: {PROGRAM} serve, or install it: " in done.stdout
 
 
 def test_a_second_run_writes_nothing(desk: Desk) -> None:
@@ -328,7 +331,7 @@ def test_json_shows_what_would_be_written_without_secrets(desk: Desk) -> None:
         (["--yes", "--access=sources"], 2, "--source is missing"),
         (["--yes", "--source=10.0.0.0/99"], 2, "--source 10.0.0.0/99"),
         (["--yes", "--access=certificates"], 2, "--client-ca is missing"),
-        (["--yes", "--client-ca=missing"], 2, "missing: no such file"),
+        (["--yes", "--client-ca=missing"], 2, "missing: No such file"),
         (["--yes", "--user=me=missing"], 1, "can't read"),
         (["--yes", "--user=me"], 2, "write it as NAME=VALUE"),
         (["--yes", "--username=ghcr=me"], 2, "--password-file ghcr=FILE or --password-stdin ghcr is missing"),
@@ -374,7 +377,7 @@ def test_a_folder_that_is_not_ours_is_told() -> None:
     with ordinary_user() as folder:
         folder.chmod(0o555)
         with pytest.raises(FailedError, match="can't write into"):
-            run(folder / "registry-proxy.toml", Flags(), yes=True, as_json=False)
+            run(folder / "registry-proxy.toml", Flags(), RunOptions(yes=True), activate=False)
         assert list(folder.iterdir()) == []
 
 
@@ -382,7 +385,7 @@ def test_variables_that_win_are_told(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("REGISTRY_PROXY_LOG_LEVEL", "debug")
-    run(desk.file, Flags(path=desk.folder / "store"), yes=True, as_json=False)
+    run(desk.file, Flags(path=desk.folder / "store"), RunOptions(yes=True), activate=False)
     assert "REGISTRY_PROXY_LOG_LEVEL overrides the file" in capsys.readouterr().err
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from registry_proxy.commands.config.runner import Runner
     from registry_proxy.config import Settings
     from registry_proxy.config.layers import Key
 
@@ -21,7 +22,8 @@ class Answers:
     """The result of all questions.
 
     `registries` are the enabled upstreams. `values` are written to the file, and None removes a key. `secrets` are
-    written to `.env`, and None removes one. `users` and their passwords are written to `htpasswd`.
+    written to `.env`, and None removes one. `users` and their passwords are written to `htpasswd`. `runner` is None
+    if it is unknown. `store` is the directory that it uses.
     """
 
     registries: list[str] = field(default_factory=list)
@@ -30,6 +32,8 @@ class Answers:
     without_tls: bool = False
     htpasswd: Path | None = None
     users: dict[str, str] = field(default_factory=dict, repr=False)
+    runner: Runner | None = None
+    store: Path | None = None
 
 
 def changed_settings(answers: Answers, old: Settings | None, defaults: set[str]) -> dict[Key, Any]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry_proxy.commands.config.ask_certificates import NONE, listens_locally
+from registry_proxy.commands.config.ask_addresses import listens_locally
+from registry_proxy.commands.config.ask_certificates import NONE
 from registry_proxy.commands.config.context import pairs
 from registry_proxy.commands.config.draft import read_text
 from registry_proxy.commands.config.htpasswd import check_password, check_user, users_of
 from registry_proxy.commands.config.prompter import MissingAnswerError
+from registry_proxy.commands.config.runner import unreadable
 from registry_proxy.commands.config.validators import is_a, optional, split
 from registry_proxy.commands.password_input import read_password
 from registry_proxy.config.types import Networks
@@ -76,7 +78,7 @@ def _ask_users(context: Context) -> None:
     path = str(flags.htpasswd) if flags.htpasswd else default
     if not flags.htpasswd and not flags.user:
         path = prompter.text(
-            "The file with the users:", default, lambda text: None if text else "Enter a path.", "--htpasswd"
+            "The file with the users:", default, lambda text: _users_problem(context, text), "--htpasswd"
         )
     context.answers.htpasswd = Path(context.absolute(path))
     context.answers.values["access", "htpasswd"] = context.absolute(path)
@@ -92,6 +94,13 @@ def _ask_users(context: Context) -> None:
         raise MissingAnswerError(
             f"{context.answers.htpasswd} has no user. Add one with --user NAME=PASSWORD-FILE."
         )
+
+
+def _users_problem(context: Context, text: str) -> str | None:
+    if not text:
+        return "Enter a path."
+    exists = Path(context.absolute(text)).exists()
+    return unreadable(context, text) if exists else None
 
 
 def _ask_new_users(context: Context, present: list[str]) -> None:
@@ -137,9 +146,9 @@ def _ask_client_ca(context: Context) -> None:
 def _ca_problem(context: Context, text: str) -> str | None:
     if not text:
         return "Enter a path."
-    found = read_text(Path(context.absolute(text)))
-    if found is None:
-        return f"{context.absolute(text)}: no such file."
+    if problem := unreadable(context, text):
+        return problem
+    found = read_text(Path(context.absolute(text))) or ""
     return None if "-----BEGIN CERTIFICATE-----" in found else f"{text} contains no certificate in PEM."
 
 

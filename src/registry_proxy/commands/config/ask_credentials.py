@@ -59,7 +59,8 @@ def _ask(context: Context, name: str) -> None:
         username = context.prompter.text(
             f"User name at {name}:", default, _is_username, f"--username {name}=USER"
         )
-        can_keep = before is not None and before.password is not None and username == default
+        can_keep = before is not None and before.password is not None and username == before.username
+        default = username  # for another attempt
         password = _ask_password(context, can_keep=can_keep)
         if not password or _accepted(context, name, Credentials(username, password)):
             break

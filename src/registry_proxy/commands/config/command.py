@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from registry_proxy.commands.changes.show import RunOptions
 from registry_proxy.commands.common import JsonOption, YesOption, command
 from registry_proxy.commands.config.context import Flags
 from registry_proxy.commands.config.run import run
@@ -79,6 +80,13 @@ def config(  # noqa: PLR0913, PLR0917 - each is an option of the command
     ] = None,
     path: Annotated[_Path, _flag("DIR", "The directory of the store.")] = None,
     max_size: Annotated[_Text, _flag("SIZE", "The maximum size of the store, such as 500GiB.")] = None,
+    public_url: Annotated[
+        _Text, _flag("URL", "How clients reach the server, if no host name says it.")
+    ] = None,
+    runner: Annotated[_Text, _flag("NAME", "How the server will run: systemd, compose or serve.")] = None,
+    activate: Annotated[
+        bool, typer.Option("--apply", help="Also let the installed service apply the changes.")
+    ] = False,
     no_check: Annotated[
         bool, typer.Option("--no-check", help="Do not test credentials, host names and certificates.")
     ] = False,
@@ -89,6 +97,9 @@ def config(  # noqa: PLR0913, PLR0917 - each is an option of the command
 
     An option replaces its question. With --yes, or without a terminal, nothing is asked: a setting without an option
     keeps its value in the existing file, or its default. --json prints the files instead of writing them.
+
+    For an installed service, the new files are first checked as its user. A change that the service could not use is
+    undone.
     """
     flags = Flags.of({**locals(), "check": not no_check})
-    run(file, flags, yes=yes, as_json=json)
+    run(file, flags, RunOptions(yes, json, dry_run=json), activate=activate)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from registry_proxy.commands.config.answers import Answers
     from registry_proxy.commands.config.prompter import Prompter
+    from registry_proxy.commands.install.installed import InstalledService
     from registry_proxy.config import Settings
 
 
@@ -44,6 +45,8 @@ class Flags:
     trusted_proxy: tuple[str, ...] = ()
     path: Path | None = None
     max_size: str | None = None
+    runner: str | None = None
+    public_url: str | None = None
     check: bool = True
 
     @classmethod
@@ -59,13 +62,17 @@ class Flags:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The context of one run. `file` is the configuration file, `old` its settings; None without a file."""
+    """The context of one run. `file` is the configuration file, `old` its settings; None without a file.
+
+    `service` is the installed service that reads the file.
+    """
 
     prompter: Prompter
     flags: Flags
     answers: Answers
     file: Path
     old: Settings | None
+    service: InstalledService | None = None
 
     @property
     def directory(self) -> Path:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from registry_proxy.commands.changes.plan import Change, ChangeError, Done
-from registry_proxy.commands.install.processes import run
+from registry_proxy.commands.install.processes import Identity, run
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,11 @@ class Accounts:
         if account is None:
             raise ChangeError(f"there is no user {name} in {self.root / 'etc/passwd'}.")
         return account
+
+    def identity(self, name: str) -> Identity:
+        """Return the identity of a process of the user. Raise ChangeError if there is no such user."""
+        account = self.get(name)
+        return Identity(account.uid, account.gid, tuple(os.getgrouplist(name, account.gid)))
 
     def ids(self, user: str | None, group: str | None) -> tuple[int, int] | None:
         """Return the IDs of a user and of another user's group, None while one is missing. A name of None is root."""

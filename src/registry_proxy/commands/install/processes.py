@@ -59,10 +59,12 @@ def run(
     return "" if streamed else done.stdout.decode(errors="replace")
 
 
-def succeeds(arguments: Sequence[str], *, directory: Path | None = None) -> bool:
+def succeeds(
+    arguments: Sequence[str], *, directory: Path | None = None, identity: Identity | None = None
+) -> bool:
     """Return whether a program exists and exits with code 0."""
     try:
-        run(arguments, directory=directory)
+        run(arguments, directory=directory, identity=identity)
     except ChangeError:
         return False
     return True

@@ -9,13 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry_proxy.commands.changes.plan import Change, ChangeError, Done, Step
-from registry_proxy.commands.install.processes import Identity, RunCommand, run, succeeds
+from registry_proxy.commands.install.processes import RunCommand, run, succeeds
 
 if TYPE_CHECKING:
     from registry_proxy.commands.install.accounts import Accounts
 
-_SERVICE = "registry-proxy.service"
+SERVICE = "registry-proxy.service"
 _BOOTED = Path("/run/systemd/system")  # sd_booted(3)
+
+
+def is_booted() -> bool:
+    """Return whether systemd manages this machine."""
+    return _BOOTED.is_dir()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +32,17 @@ class Systemd:
     @property
     def live(self) -> bool:
         """True if it runs, and manages this system."""
-        return self.root == Path("/") and _BOOTED.is_dir()
+        return self.root == Path("/") and is_booted()
 
     @property
     def active(self) -> bool:
         """True if the service runs."""
-        return self.live and succeeds(["systemctl", "is-active", "--quiet", _SERVICE])
+        return self.live and succeeds(["systemctl", "is-active", "--quiet", SERVICE])
+
+    @property
+    def invocation(self) -> str:
+        """The ID of the last start of the service."""
+        return run(["systemctl", "show", "--property=InvocationID", "--value", SERVICE]).strip()
 
     @property
     def enabled(self) -> bool:
@@ -48,12 +58,12 @@ class Systemd:
         """Return the steps that stop and disable the service."""
         if not self.live:
             return [RunCommand(self._offline("disable"), undo=self._offline("enable"))]
-        undo = ["systemctl", "enable", *(["--now"] if self.active else []), _SERVICE]
-        return [RunCommand(["systemctl", "disable", "--now", _SERVICE], undo)]
+        undo = ["systemctl", "enable", *(["--now"] if self.active else []), SERVICE]
+        return [RunCommand(["systemctl", "disable", "--now", SERVICE], undo)]
 
     def _offline(self, verb: str) -> list[str]:
         # Without a running systemd, systemctl with --root changes the files itself.
-        return ["systemctl", *([] if self.live else [f"--root={self.root}"]), verb, "--quiet", _SERVICE]
+        return ["systemctl", *([] if self.live else [f"--root={self.root}"]), verb, "--quiet", SERVICE]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +81,13 @@ class RestoreService:
 
     def apply(self) -> Done:
         """Record the state of the service."""
-        active, kept = self.systemd.active, self.state.exists()
+        active, kept, invocation = self.systemd.active, self.state.exists(), self.systemd.invocation
 
         def undo() -> None:
             run(["systemctl", "daemon-reload"])
-            if active:
-                run(["systemctl", "restart", _SERVICE])
+            # A service that no step has touched continues, with its transfers.
+            if active and not (self.systemd.active and self.systemd.invocation == invocation):
+                run(["systemctl", "restart", SERVICE])
             if not kept:
                 shutil.rmtree(self.state, ignore_errors=True)
 
@@ -90,12 +101,12 @@ class RestartService:
     systemd: Systemd
 
     def changes(self) -> list[Change]:
-        return [Change("run", f"systemctl restart {_SERVICE}")]
+        return [Change("run", f"systemctl restart {SERVICE}")]
 
     def apply(self) -> Done:
         """Restart it, and wait until all its workers serve."""
         try:
-            run(["systemctl", "restart", _SERVICE])
+            run(["systemctl", "restart", SERVICE])
         except ChangeError as error:
             log = self._log()
             self._stop()
@@ -104,13 +115,11 @@ class RestartService:
 
     def _log(self) -> str:
         """Return the log of the service since its last start."""
-        start = run(["systemctl", "show", "--property=InvocationID", "--value", _SERVICE]).strip()
-        return run(
-            ["journalctl", f"_SYSTEMD_INVOCATION_ID={start}", "--lines=20", "--no-pager", "--output=cat"]
-        )
+        start = f"_SYSTEMD_INVOCATION_ID={self.systemd.invocation}"
+        return run(["journalctl", start, "--lines=20", "--no-pager", "--output=cat"])
 
     def _stop(self) -> None:
-        run(["systemctl", "stop", _SERVICE])
+        run(["systemctl", "stop", SERVICE])
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +135,7 @@ class CheckConfiguration:
         return [Change("run", f"registry-proxy check-config --config {self.config}, as {self.user}")]
 
     def apply(self) -> Done:
-        account = self.accounts.get(self.user)
-        identity = Identity(account.uid, account.gid, tuple(os.getgrouplist(self.user, account.gid)))
         command = [str(self.program / "bin/registry-proxy"), "check-config", "--config", str(self.config)]
-        run(command, directory=Path("/"), environ={"PATH": os.defpath, "HOME": "/"}, identity=identity)
+        environ = {"PATH": os.defpath, "HOME": "/"}
+        run(command, directory=Path("/"), environ=environ, identity=self.accounts.identity(self.user))
         return Done()
