@@ -1,13 +1,22 @@
 # `make help` lists the targets. Variables: PYTHON (which Python makes the environment), ARGS (for the
-# program that runs), KIND (of installation), WORKERS (processes that run tests side by side), PARSER and SECONDS (to fuzz).
+# program that runs), KIND (of installation), WORKERS (processes that run tests side by side), PARSER and SECONDS (to fuzz),
+# LINKS (directory on the PATH for a link to the program).
 
 PYTHON ?= python3
 WORKERS ?= 2
+LINKS ?= $(if $(filter 0,$(shell id -u)),/usr/local/bin,$(HOME)/.local/bin)
 PARSER ?= request
 SECONDS ?= 60
 VENV := .venv
 BIN := $(VENV)/bin
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
+PIP_INSTALL := $(PIP) --quiet
+LOCKED := requirements/runtime.txt requirements/build.txt
+# One line per package. The last line of the input is pip's exit code.
+SHOW_PACKAGES := awk -v total="$$(sed -n 's/==.*//p' $(LOCKED) | sort -u | wc -l)" ' \
+	/^Collecting / { sub("[=<>~;[].*", "", $$2); printf "  %d of %d: %s\n", ++count, total, $$2; fflush() } \
+	/^(Building|Installing) / { print "  installing ..."; fflush() } \
+	/^exit / { code = $$2 } END { exit code }'
 COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
 	--allow-unsafe --no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 DEV_GROUP := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"], sep="\n")
@@ -17,18 +26,18 @@ PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help config run install uninstall test test-quick check conformance bench fuzz lock clean
+.PHONY: help config run install uninstall link test test-quick check conformance bench fuzz lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-config: $(VENV)/.project ## Ask for the settings, and write registry-proxy.toml
+config: link ## Ask for the settings, and write registry-proxy.toml
 	@exec $(BIN)/registry-proxy config $(ARGS)
 
-run: $(VENV)/.project ## Install the server into .venv, and run it
+run: link ## Install the server into .venv, and run it
 	@exec $(BIN)/registry-proxy serve $(ARGS)
 
-install: $(VENV)/.project ## Install the server as a service: KIND=systemd or KIND=compose
+install: link ## Install the server as a service: KIND=systemd or KIND=compose
 	@exec $(BIN)/registry-proxy install $(KIND) $(ARGS)
 
 uninstall: $(VENV)/.project ## Remove the service, and keep the cached content
@@ -70,11 +79,23 @@ lock: $(VENV)/.dev ## Lock the newest dependencies that pyproject.toml allows
 		--constraint requirements/build.txt --output-file requirements/dev.txt -
 
 clean: ## Delete the environment and all built files, and keep the cached content
+	@[ "$$(readlink "$(LINKS)/registry-proxy")" != "$(abspath $(BIN))/registry-proxy" ] || rm "$(LINKS)/registry-proxy"
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz .import_linter_cache
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
+# Another program of this name stays, and so does the link to an installed service.
+link: $(VENV)/.project
+	@link="$(LINKS)/registry-proxy"; own="$(abspath $(BIN))/registry-proxy"; \
+	[ -e "$$link" ] || { mkdir -p "$(LINKS)" && ln -sfn "$$own" "$$link"; } || true; \
+	found="$$(command -v registry-proxy || true)"; \
+	if [ -z "$$found" ] && [ "$$link" -ef "$$own" ]; then \
+		echo "The program is $$link. To call it by its name, run: export PATH=\"$(LINKS):\$$PATH\""; \
+	elif [ -n "$$found" ] && ! [ "$$found" -ef "$$own" ]; then \
+		echo "registry-proxy on the PATH is $$found. The program of this checkout is $(BIN)/registry-proxy."; \
+	fi
+
 # A changed lock creates a new environment, so that nothing of the old one is left.
-$(VENV)/.runtime: requirements/runtime.txt requirements/build.txt
+$(VENV)/.runtime: $(LOCKED)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed; name it with PYTHON=/path/to/python3." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
@@ -82,7 +103,7 @@ $(VENV)/.runtime: requirements/runtime.txt requirements/build.txt
 	@echo "Installing into $(VENV) ..."
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP_INSTALL) --require-hashes -r requirements/runtime.txt -r requirements/build.txt
+	@{ $(PIP) --progress-bar off --require-hashes $(LOCKED:%=-r %); echo "exit $$?"; } | $(SHOW_PACKAGES)
 	@touch $@
 
 $(VENV)/.project: $(VENV)/.runtime pyproject.toml

@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from registry_proxy.commands.install.places import CONFIG
 from registry_proxy.config import find_config_file
 
 _NAME = "registry-proxy"
@@ -52,5 +53,6 @@ def _shown(path: Path) -> str:
 
 
 def _is_found(config: Path) -> bool:
-    found = find_config_file()
-    return found is not None and found.absolute() == config
+    # An installation creates the system's file after this text is made.
+    found = find_config_file() or CONFIG
+    return found.absolute() == config

@@ -71,6 +71,8 @@ class BootedSystem:
     def __enter__(self) -> Self:
         # The system itself, and this checkout with its environment and the Python of that.
         binds = [f"--bind-ro={place}" for place in ("/usr", ROOT, sys.prefix, sys.base_prefix)]
+        # The link to the program is made there, in memory.
+        binds.append("--overlay=/usr/local/bin::/usr/local/bin")
         command = ["systemd-nspawn", "--quiet", f"--directory={self.root}", *binds, "--boot"]
         # There is no systemd outside to register with.
         command += ["--register=no", "--keep-unit", "--console=pipe", "--resolv-conf=off"]
@@ -97,7 +99,7 @@ class BootedSystem:
         """Run a program inside, as root."""
         done = subprocess.run(
             [*self._enter(), *arguments],
-            env=environment({"HOME": "/root", "PATH": "/usr/bin:/usr/sbin"}),
+            env=environment({"HOME": "/root", "PATH": "/usr/local/bin:/usr/bin:/usr/sbin"}),
             capture_output=True,
             text=True,
             timeout=120,

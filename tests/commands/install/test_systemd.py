@@ -52,6 +52,10 @@ def test_a_fresh_system_pulls_through_the_service_after_one_command(
     hub.push("library/app", image, "v1")
     done = system.program("install", "systemd", "--yes")
     assert "+Type=notify" in done.stdout
+    assert "  create /opt/registry-proxy/ ...\n" in done.stderr
+    assert "The server is http://127.0.0.1:5000 (docker.io, " in done.stdout
+    assert done.stdout.endswith("Next, configure each client: registry-proxy client KIND\n")
+    assert "127.0.0.1:5000" in system.run("registry-proxy", "client", "docker").stdout
     assert (status(system, "ActiveState"), status(system, "UnitFileState")) == ("active", "enabled")
     assert status(system, "StatusText").endswith("workers serve")
     with Skopeo(system.network) as skopeo:
@@ -258,6 +262,7 @@ def test_purging_removes_all_of_it(system: BootedSystem) -> None:
     assert system.files() == before
     assert not system.path("/etc/registry-proxy").exists()
     assert not system.path("/var/lib/registry-proxy").exists()
+    system.run("test", "-e", "/usr/local/bin/registry-proxy", code=1)
     system.run("id", SERVICE, code=1)
     assert "Nothing to change." in system.program("uninstall", "systemd", "--purge", "--yes").stdout
 

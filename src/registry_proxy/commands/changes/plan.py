@@ -89,14 +89,17 @@ class PendingStep:
         return cls(step, tuple(step.changes()))
 
 
-def carry_out(pending: Sequence[PendingStep]) -> None:
+def carry_out(pending: Sequence[PendingStep], report: Callable[[PendingStep], object] | None = None) -> None:
     """Apply all steps. If one fails or is interrupted, undo the completed ones in reverse order.
 
-    Raise ChangeError if a step failed; the text names every step that could not be undone.
+    `report` is called with each step before it is applied. Raise ChangeError if a step failed; the text names every
+    step that could not be undone.
     """
     done: list[tuple[PendingStep, Done]] = []
     try:
         for each in pending:
+            if report is not None:
+                report(each)
             result = each.step.apply()
             done.append((each, result))
     except (ChangeError, OSError) as error:

@@ -15,7 +15,7 @@ from registry_proxy.commands.changes.plan import carry_out
 from registry_proxy.commands.common import FailedError, UsageError
 
 if TYPE_CHECKING:
-    from registry_proxy.commands.changes.plan import Change, Plan
+    from registry_proxy.commands.changes.plan import Change, PendingStep, Plan
 
 # Returns a text without its secrets.
 Mask = Callable[[str], str]
@@ -69,11 +69,13 @@ def apply_plan(
     document: Document,
     *,
     question: str = "Apply these changes?",
+    progress: bool = False,
     ask: Callable[[str], bool] = typer.confirm,
 ) -> bool:
     """Show the plan, ask for confirmation and carry it out. Return whether anything was done.
 
-    With `as_json`, print only the document. Raise FailedError or UsageError; then nothing was changed.
+    With `progress`, print each change on stderr when it begins. With `as_json`, print only the document. Raise
+    FailedError or UsageError; then nothing was changed.
     """
     pending = plan.pending()
     changes = [change for step in pending for change in step.changes]
@@ -82,7 +84,7 @@ def apply_plan(
     done = bool(pending) and not options.dry_run
     if done:
         _confirm(options, question, ask)
-        carry_out(pending)
+        carry_out(pending, _print_progress if progress and not options.as_json else None)
     if options.as_json:
         typer.echo(json.dumps(document(changes, done), indent=2))
     else:
@@ -97,6 +99,11 @@ def _show(changes: Sequence[Change], warnings: Sequence[str]) -> None:
             typer.echo(f"    {line}")
     for warning in warnings:
         typer.echo(warning, err=True)
+
+
+def _print_progress(step: PendingStep) -> None:
+    for change in step.changes:
+        typer.echo(f"  {change.action} {change.subject} ...", err=True)
 
 
 def _confirm(options: RunOptions, question: str, ask: Callable[[str], bool]) -> None:

@@ -26,6 +26,7 @@ Examples:
   registry-proxy client docker
   registry-proxy client docker --apply --restart
   registry-proxy client containerd --apply --ssh root@node1
+  registry-proxy client docker --script > mirror.sh
   registry-proxy client podman --undo"""
 
 
@@ -73,6 +74,12 @@ def client(  # noqa: PLR0913, PLR0917 - each is an option of the command
         str, typer.Option(metavar="TEXT", help="Options for ssh, such as '-p 2222'.")
     ] = "",
     sudo: Annotated[bool, typer.Option("--sudo", help="With --ssh: use sudo on that machine.")] = False,
+    script: Annotated[
+        bool,
+        typer.Option(
+            "--script", help="Print a shell script for a machine without this program and without ssh."
+        ),
+    ] = False,
     restart: Annotated[
         bool, typer.Option("--restart", help="Also make the client read the changed files.")
     ] = False,
@@ -84,8 +91,8 @@ def client(  # noqa: PLR0913, PLR0917 - each is an option of the command
     Without --apply nothing is changed. Other settings in the same files stay. The previous files are saved, and
     --undo restores them byte for byte. If it fails, the exit code is 1 and nothing was changed.
     """
-    if apply and undo:
-        raise UsageError("--apply and --undo exclude each other.")
+    if apply + undo + script > 1:
+        raise UsageError("--apply, --undo and --script exclude each other.")
     if force and not undo:
         raise UsageError("--force requires --undo.")
     target = Target(ssh, tuple(shlex.split(ssh_options)), sudo)
@@ -102,4 +109,7 @@ def client(  # noqa: PLR0913, PLR0917 - each is an option of the command
         return
     if ssh or restart:
         raise UsageError("--ssh and --restart require --apply or --undo.")
+    if script:
+        client_run.print_script(kind, settings, options)
+        return
     client_run.show(kind, settings, options, as_json=json)

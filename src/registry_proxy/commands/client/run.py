@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,9 @@ from registry_proxy.commands.client.change_set import ChangeFiles, ChangeSet, ap
 from registry_proxy.commands.client.endpoints import ClientError
 from registry_proxy.commands.client.kinds import KINDS, Kind
 from registry_proxy.commands.client.planner import SECRET, make_plan
+from registry_proxy.commands.client.script import client_script
 from registry_proxy.commands.common import FailedError, UsageError
+from registry_proxy.commands.invocation import command_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +41,35 @@ def show(name: str, settings: Settings, options: ClientOptions, *, as_json: bool
         private = " (readable only by its owner)" if file.mode == SECRET else ""
         typer.echo(f"==> {file.path}{private} <==\n{file.text}")
     for note in notes:
+        typer.echo(note, err=True)
+    if _kind(name).applicable:
+        typer.echo(_where_to_run(local=inputs.server.is_local), err=True)
+
+
+def _where_to_run(*, local: bool) -> str:
+    """Return how these files get onto a client. The command itself runs next to the server's configuration."""
+    command = command_line(*sys.argv[1:])
+    here = f"To write the files on this machine, run as root: {command} --apply"
+    if local:
+        return f"{here}\nOther machines can't reach the server: it only listens on this one (server.listen)."
+    return (
+        f"{here}\nOn another machine, through ssh: {command} --apply --ssh root@HOST\n"
+        f"On another machine, by hand: {command} --script > mirror.sh, then there, as root: sh mirror.sh"
+    )
+
+
+def print_script(name: str, settings: Settings, options: ClientOptions) -> None:
+    """Print the script that creates the files on a machine without this program. Raise FailedError or UsageError."""
+    if not _kind(name).applicable:
+        raise UsageError(f"{name} has no files that can be changed on a machine: omit --script.")
+    if options.user:
+        raise UsageError("--script writes the system's files: omit --user.")
+    inputs = options.inputs(settings, str(Path.home()))
+    if inputs.server.is_local:
+        typer.echo("The server only listens on this machine: other machines can't reach it.", err=True)
+    plan = make_plan(_kind(name).planner, inputs, dict.fromkeys)
+    typer.echo(client_script(name, plan.files), nl=False)
+    for note in (*inputs.server.notes, *plan.notes):
         typer.echo(note, err=True)
 
 

@@ -20,6 +20,7 @@ from registry_proxy.commands.install.configuration import (
     ignored_variables,
 )
 from registry_proxy.commands.install.docker_compose import Docker, RemoveImages, RestoreStack, StartStack
+from registry_proxy.commands.install.ending import addresses, client_command
 from registry_proxy.commands.install.proxy_stack import NAME, ProxyStack, is_default_store
 from registry_proxy.commands.install.registry2 import Registry2Stack
 from registry_proxy.commands.install.stack import (
@@ -161,9 +162,14 @@ def _closing(docker: Docker | None, stack: Stack, image: Image) -> list[Step]:
 def _remarks(
     options: ComposeOptions, configuration: Configuration, directory: Path, stack: Stack
 ) -> Iterator[str]:
+    if stack.options.traefik:
+        yield from addresses(configuration.settings, stack.options.traefik.hostname)
+    elif not stack.options.per_registry:
+        yield from addresses(configuration.settings)
     if not options.start:
         yield f"Nothing was started. To start it, run in {directory}: docker-compose up --detach --build"
     if stack.options.per_registry and not stack.options.traefik:
         for number, service in enumerate(stack.services):
             places = ", ".join(map(str, plain_addresses(configuration, stack.options, number)))
             yield f"{service.name}: {places}"
+    yield client_command(configuration.path)

@@ -17,6 +17,8 @@ STATE = Path("/var/lib/registry-proxy")
 PROGRAM = Path("/opt/registry-proxy")
 CONFIG = Path("/etc/registry-proxy/registry-proxy.toml")
 UNIT = Path("/etc/systemd/system/registry-proxy.service")
+# sudo and root's shell find programs there.
+LINK = Path("/usr/local/bin/registry-proxy")
 SYSUSERS = Path("/etc/sysusers.d/registry-proxy.conf")
 
 

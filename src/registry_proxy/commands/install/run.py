@@ -46,4 +46,4 @@ def apply(plan: Plan, options: RunOptions) -> None:
             "notes": [*plan.warnings, *plan.remarks],
         }
 
-    apply_plan(plan, options, document)
+    apply_plan(plan, options, document, progress=True)

@@ -15,6 +15,7 @@ from registry_proxy.commands.changes.files import (
     RemoveFile,
     WriteFile,
 )
+from registry_proxy.commands.changes.links import MakeLink, RemoveLink
 from registry_proxy.commands.changes.plan import ChangeError, Plan, Step
 from registry_proxy.commands.changes.show import hidden, unmasked
 from registry_proxy.commands.install.accounts import CreateUser, RemoveUser
@@ -23,7 +24,17 @@ from registry_proxy.commands.install.configuration import (
     check_addresses,
     ignored_variables,
 )
-from registry_proxy.commands.install.places import CONFIG, PROGRAM, STATE, SYSUSERS, UNIT, USER, TargetSystem
+from registry_proxy.commands.install.ending import addresses, client_command
+from registry_proxy.commands.install.places import (
+    CONFIG,
+    LINK,
+    PROGRAM,
+    STATE,
+    SYSUSERS,
+    UNIT,
+    USER,
+    TargetSystem,
+)
 from registry_proxy.commands.install.processes import RunCommand
 from registry_proxy.commands.install.program import Program, find_python
 from registry_proxy.commands.install.systemctl import (
@@ -38,6 +49,9 @@ from registry_proxy.service.site import STORE_ENTRIES, STORE_MARKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+_EXECUTABLE = PROGRAM / "bin/registry-proxy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +77,7 @@ def install(options: SystemdOptions) -> Plan:
         *_configuration(configuration, target),
         *store_steps(configuration.settings.storage.path, target),
         unit_file(configuration, target),
+        _link(target),
     ]
     live = target.systemd.live
     start = live and options.start and not target.systemd.active
@@ -73,7 +88,7 @@ def install(options: SystemdOptions) -> Plan:
         opening=[RestoreService(target.systemd, STATE)] if live else [],
         closing=_closing(target, options),
         due=start or not target.systemd.enabled,
-        remarks=(*ignored_variables(os.environ), *_remarks(target, options)),
+        remarks=(*ignored_variables(os.environ), *_remarks(target, options, configuration)),
     )
 
 
@@ -89,7 +104,8 @@ def uninstall(root: Path, *, purge: bool) -> Plan:
     steps += (
         [RunCommand(["systemctl", "daemon-reload"])] if unit_file.exists() and target.systemd.live else []
     )
-    steps += [RemoveDirectory(target.path(PROGRAM)), RemoveFile(target.path(SYSUSERS))]
+    link = RemoveLink(target.path(LINK), _EXECUTABLE)
+    steps += [link, RemoveDirectory(target.path(PROGRAM)), RemoveFile(target.path(SYSUSERS))]
     if purge:
         return _purge(target, steps)
     remark = f"{CONFIG.parent}, the user {USER} and the cached content stay. --purge removes them."
@@ -144,12 +160,23 @@ def _closing(target: TargetSystem, options: SystemdOptions) -> list[Step]:
     return steps
 
 
-def _remarks(target: TargetSystem, options: SystemdOptions) -> tuple[str, ...]:
+def _link(target: TargetSystem) -> MakeLink:
+    """Return the step that puts the program on the PATH."""
+    return MakeLink(target.path(LINK), _EXECUTABLE)
+
+
+def _remarks(target: TargetSystem, options: SystemdOptions, configuration: Configuration) -> tuple[str, ...]:
     if not options.start:
         commands = "systemctl daemon-reload; systemctl enable --now registry-proxy"
         return (f"Nothing was started. To start the service, run: {commands}",)
     if target.systemd.live:
-        return ("systemctl status registry-proxy shows its state, journalctl -u registry-proxy its log.",)
+        on_path = _link(target).possible and str(LINK.parent) in os.get_exec_path()
+        program = LINK.name if on_path else str(_EXECUTABLE)
+        return (
+            *addresses(configuration.settings),
+            "systemctl status registry-proxy shows its state, journalctl -u registry-proxy its log.",
+            client_command(CONFIG, root=True, program=program),
+        )
     if target.root == Path("/"):
         return (
             "systemd does not run here, so nothing was started. The service starts when the system boots.",
