@@ -114,8 +114,16 @@ def test_a_variable_means_its_value_as_it_is(value: str) -> None:
 
 
 def test_secrets_are_masked_by_the_ends_of_their_names() -> None:
-    text = "A_PASSWORD=hunter2\n# why\nB_KEY='hunter2'\nA_PASSWORD_FILE=f\n"
+    text = "REGISTRY_PROXY_A_PASSWORD=hunter2\n# why\nB_KEY='hunter2'\nREGISTRY_PROXY_A_PASSWORD_FILE=f # hunter2\n"
     assert (
-        masked(text, ["_PASSWORD", "_KEY"], "***") == "A_PASSWORD=***\n# why\nB_KEY=***\nA_PASSWORD_FILE=f\n"
+        masked(text, ["_PASSWORD", "_KEY"], "***")
+        == "REGISTRY_PROXY_A_PASSWORD=***\n# why\nB_KEY=***\nREGISTRY_PROXY_A_PASSWORD_FILE=f\n"
     )
-    assert variables(text) == {"A_PASSWORD", "B_KEY", "A_PASSWORD_FILE"}
+    assert variables(text) == {"REGISTRY_PROXY_A_PASSWORD", "B_KEY", "REGISTRY_PROXY_A_PASSWORD_FILE"}
+
+
+def test_secrets_of_others_and_in_comments_are_masked() -> None:
+    text = "# OLD_PASSWORD=hunter2\n\nAWS_SECRET_ACCESS_KEY=hunter2\nTOKEN='hunter2\nhunter2'\nCOMPOSE_PROFILES=a\n"
+    shown = masked(text, ["_PASSWORD"], "***")
+    assert "hunter2" not in shown
+    assert "COMPOSE_PROFILES=a" in shown

@@ -41,3 +41,6 @@ def test_secrets_are_masked() -> None:
     toml = "[upstreams]\nghcr = {password = 'hunter2'}\n[tls]\neab_hmac_key = 'hunter2'\neab_kid = 'kid'\n"
     assert "hunter2" not in masked_toml(toml)
     assert "kid = 'kid'" in masked_toml(toml)
+    toml = "# password = 'hunter2'\n[upstreams.ghcr]\npassword = 'x' # hunter2\nurl = 'u'  # password = hunter2\n"
+    assert "hunter2" not in masked_toml(toml)
+    assert "url = 'u'" in masked_toml(toml)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from dotenv.parser import Binding
 
+_ASSIGNED = re.compile(r"=[^\n]*")
+_OURS = ("REGISTRY_PROXY_", "COMPOSE_")
 # Values that every reader understands without quotes.
 _PLAIN = re.compile(r"[\w./:@,%+=\[\]-]*", re.ASCII)
 
@@ -67,13 +69,20 @@ def assignment(name: str, value: str) -> str:
 
 
 def masked(text: str, suffixes: Iterable[str], mask: str) -> str:
-    """Return the file with the value of each variable masked whose name ends with one of these suffixes."""
-    return "".join(
-        f"{binding.key}={mask}\n"
-        if binding.key and binding.key.endswith(tuple(suffixes))
-        else binding.original.string
-        for binding in _bindings(text)
-    )
+    """Return the file with the values masked of variables whose names end with one of these suffixes.
+
+    The values of other programs' variables are masked as well, and assignments in comments.
+    """
+    endings = tuple(suffixes)
+    return "".join(_masked(binding, endings, mask) for binding in _bindings(text))
+
+
+def _masked(binding: Binding, endings: tuple[str, ...], mask: str) -> str:
+    if binding.key is None:
+        return _ASSIGNED.sub(f"={mask}", binding.original.string)
+    if binding.key.startswith(_OURS) and not binding.key.endswith(endings):
+        return _leading_lines(binding) + assignment(binding.key, binding.value or "")
+    return f"{_leading_lines(binding)}{binding.key}={mask}\n"
 
 
 def variables(text: str | None) -> set[str]:

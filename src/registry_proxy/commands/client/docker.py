@@ -45,24 +45,25 @@ _NO_LOGIN = (
 def plan(inputs: ClientInputs, existing: ExistingFiles) -> ClientPlan:
     """Return daemon.json and certs.d; with a login also the user's config.json."""
     directory = f"{inputs.home}/.config/docker" if inputs.user else "/etc/docker"
-    hub, docker = inputs.server.mirror(HUB), _Docker.installed(existing)
-    certs = f"{directory}/certs.d"
-    files = list(
-        hosts_files(inputs, existing, certs) if docker.reads_hosts else certificate_files(inputs, certs)
-    )
-    files += login_files(inputs, existing)
-    notes = [] if not docker.reads_mirrors else [_CLASSIC] if docker.reads_hosts else [_OLD]
+    docker, certs = _Docker.installed(existing), f"{directory}/certs.d"
+    files = [*login_files(inputs, existing)]
+    files += hosts_files(inputs, existing, certs) if docker.reads_hosts else certificate_files(inputs, certs)
+    hub = inputs.server.mirror(HUB)
     if not docker.reads_mirrors:
-        hub = None
+        return ClientPlan(tuple(files))
+    notes = [_CLASSIC if docker.reads_hosts else _OLD]
     if hub is not None and inputs.login and not inputs.identity:
         notes.append(_NO_LOGIN % hub.location)
     elif hub is not None:
-        path = f"{directory}/daemon.json"
-        restart = _RELOAD.replace("systemctl", "systemctl --user") if inputs.user else _RELOAD
-        with edit_json_file(path, existing.get(path)) as file:
-            put_first(file.settings, "registry-mirrors", hub.origin)
-        files.append(ClientFile(path, file.text, restart=restart))
+        files.append(_daemon_json(inputs, existing, f"{directory}/daemon.json", hub.origin))
     return ClientPlan(tuple(files), tuple(notes))
+
+
+def _daemon_json(inputs: ClientInputs, existing: ExistingFiles, path: str, mirror: str) -> ClientFile:
+    restart = _RELOAD.replace("systemctl", "systemctl --user") if inputs.user else _RELOAD
+    with edit_json_file(path, existing.get(path)) as file:
+        put_first(file.settings, "registry-mirrors", mirror)
+    return ClientFile(path, file.text, restart=restart)
 
 
 @dataclass(frozen=True, slots=True)
