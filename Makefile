@@ -26,7 +26,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help config run install uninstall link test test-quick check conformance bench fuzz lock clean
+.PHONY: help config run install uninstall link test test-quick check audit conformance bench fuzz lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ check: $(VENV)/.dev ## Check style, types and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+audit: $(VENV)/.dev ## Check the locks against known vulnerabilities, where a database is available
+	@$(BIN)/python -m tests.kit.audit
 
 conformance: $(VENV)/.dev ## Run the OCI conformance suite through the cache; this requires Go
 	$(BIN)/python -m tests.kit.debian

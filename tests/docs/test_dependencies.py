@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -37,6 +38,15 @@ def test_every_dependency_is_explained_and_no_other_is() -> None:
 )
 def test_every_dependency_is_locked(lock: str, wanted: list[str]) -> None:
     assert names(wanted) <= set(pinned(lock))
+
+
+@pytest.mark.parametrize(
+    ("lock", "wanted"), [("runtime.txt", RUNTIME), ("dev.txt", DEV), ("build.txt", BUILD)]
+)
+def test_every_lock_has_a_version_that_is_asked_for(lock: str, wanted: list[str]) -> None:
+    versions = pinned(lock)
+    for requirement in map(Requirement, wanted):
+        assert requirement.specifier.contains(versions[requirement.name.lower()]), requirement
 
 
 @pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.name)
