@@ -6,8 +6,10 @@ import datetime
 import http.server
 import os
 import socket
+import tempfile
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -231,6 +233,13 @@ class TestCertificates:
         assert "redirects requests" in about(found, f"port {tls.settings['tls_http']}")[0][1]
         assert [verdict for verdict, _ in about(found, "certificate registry.example.com")] == ["ok", "ok"]
 
+    def test_without_a_host_name_do_not_disturb_it_either(self, tls: Site, authority: Authority) -> None:
+        tls.settings["tls_hostnames"] = ""
+        self.issue(tls, authority, "registry.example.com")
+        with tls.serving():
+            found = examine(tls)
+        assert about(found, f"port {tls.settings['tls_listen']}") == [("ok", "the server responds")]
+
     def test_of_a_private_authority_that_the_configuration_names_are_trusted(
         self, tls: Site, authority: Authority
     ) -> None:
@@ -312,17 +321,21 @@ class TestOtherUsers:
     """Who may not see the server's files is told so, and nothing that isn't true."""
 
     async def test_are_told_what_they_cannot_check(self, site: Site) -> None:
-        with site.serving():
-            pass
-        os.chown(site.store, 12345, -1)
-        settings = load(None, site.env, KNOWN)
-        with ordinary_user():
-            found = await run_checks(server_checks(settings, None))
-        told = {each.subject: (each.severity.value, each.text) for each in found}
-        for subject in ("server", "disk", "index"):
-            verdict, text = told[subject]
-            assert (verdict, text.partition("/")[0]) == ("warn", "not checked: user 65534 can't read ")
-        assert not [each for each in found if "broke" in each.text]
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder).chmod(0o755)
+            store = Path(folder) / "store"
+            site.settings["storage_path"] = str(store)
+            with site.serving():
+                pass
+            os.chown(store, 12345, -1)
+            for mode in (0o700, 0o755):
+                store.chmod(mode)
+                with ordinary_user():
+                    found = await run_checks(server_checks(load(None, site.env, KNOWN), None))
+                for subject in ("server", "disk", "index"):
+                    [finding] = [each for each in found if each.subject == subject]
+                    assert finding.severity.value == "warn"
+                    assert finding.text == f"not checked: user 65534 can't read {store}"
 
     def test_are_not_told_to_open_a_secret_to_everyone(self) -> None:
         with ordinary_user() as folder:
