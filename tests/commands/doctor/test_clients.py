@@ -233,6 +233,42 @@ async def test_certificates_are_trusted_as_the_client_does(
     assert [verdict for verdict, subject, _ in found if subject == "docker docker.io"] == ["ok", "ok"]
 
 
+async def test_a_registry_that_the_cache_does_not_serve_is_told(client: Client, server: Server) -> None:
+    hosts = f'[host."http://127.0.0.1:{server.port}"]\n'
+    for name in ("docker.io", "registry.example:5000"):
+        client.write(f"etc/containerd/certs.d/{name}/hosts.toml", hosts)
+    client.containerd = Containerd((2, 0), dumped("/etc/containerd/certs.d"))
+    found = {subject: (verdict, text) for verdict, subject, text in told(await client.examine())}
+    assert found["containerd docker.io"][0] == "ok"
+    verdict, text = found["containerd registry.example:5000"]
+    assert (verdict, "does not serve registry.example:5000" in text) == ("warn", True)
+
+
+async def test_a_registry_that_the_cache_refuses_to_this_client_is_told(
+    client: Client, site: Site, hub: RemoteUpstream
+) -> None:
+    hub.push("library/hello-world", images.image(), "latest")
+    hashed = bcrypt.hashpw(b"secret", bcrypt.gensalt(4, b"2b")).decode()
+    (site.folder / "htpasswd").write_text(f"me:{hashed}\n")
+    client.write(CONTAINERD, "")
+    client.containerd = Containerd((2, 0), dumped("/etc/containerd/certs.d"))
+    for settings, text in (
+        ({"dockerhub_access_sources": "192.0.2.1"}, "403"),
+        ({"dockerhub_access_htpasswd": str(site.folder / "htpasswd")}, "401"),
+    ):
+        before = dict(site.settings)
+        site.settings |= settings
+        with site.serving() as server:
+            point_to(client, f"127.0.0.1:{server.port}")
+            [problem] = [
+                each
+                for verdict, subject, each in told(await client.examine())
+                if (verdict, subject) == ("fail", "containerd docker.io")
+            ]
+        assert f"refuses docker.io: {text}" in problem
+        site.settings = before
+
+
 async def test_broken_files_are_told(client: Client) -> None:
     client.write(DAEMON, "{")
     client.write(PODMAN, "[[")

@@ -27,6 +27,7 @@ _SAMPLES = {
     "gcr.io": ("distroless/static", "latest"),
     "registry.k8s.io": ("pause", "3.10"),
 }
+_NOT_CONFIGURED = "is not configured on this cache"
 _MISSING = ("registry-proxy/doctor", "latest")
 _LOGIN = "Configure one: `registry-proxy client {client} --apply --username USER --password-file FILE`."
 _TRUST = "Pass the CA to the client: `registry-proxy client {client} --apply --ca FILE`."
@@ -136,10 +137,27 @@ def _judge(subject: str, route: MirrorRoute, response: ProbeResponse) -> Finding
             f"{route} cannot reach the registry: {response.reason}",
             "Run `registry-proxy doctor` there.",
         )
+    refusal = _refusal(subject, route, response)
+    if refusal is not None:
+        return refusal
     if route.doubt:
         text = f"{route} serves it ({cache_status}), but {route.doubt}"
         return warn(subject, text, "Start the daemon, and run this as root.")
     return ok(subject, f"pulls through {route} ({cache_status})")
+
+
+def _refusal(subject: str, route: MirrorRoute, response: ProbeResponse) -> Finding | None:
+    """Return the finding if the mirror does not serve this registry, or not to this client."""
+    if response.status == 404 and _NOT_CONFIGURED in response.reason:
+        text = f"{route} does not serve {route.registry}: the client pulls from the registry itself"
+        remedy = f"Add the registry to the server's configuration, or remove it from {route.file}."
+        return warn(subject, text, remedy)
+    # An upstream that refuses sends no challenge to the clients; it may refuse images that do not exist.
+    challenged = "www-authenticate" in response.headers
+    if challenged or (response.status in {401, 403} and route.registry in _SAMPLES):
+        remedy = _LOGIN.format(client=route.client) if challenged else "Run `registry-proxy doctor` there."
+        return fail(subject, f"{route} refuses {route.registry}: {response.status} {response.reason}", remedy)
+    return None
 
 
 async def _first(route: MirrorRoute, path: str) -> tuple[str, ProbeResponse]:
