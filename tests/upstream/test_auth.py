@@ -46,6 +46,12 @@ FOREIGN = 'Bearer realm="https://auth.example.org/token",scope="repository:acme/
             "repository:tenant/{}:pull,delete",
             "repository:{}:pull repository:tenant/{}:pull",
         ),
+        (
+            "repository:{}:metadata_read,delete",  # Azure's, for a list of tags
+            "acme/app",
+            "repository:{}:metadata_read,delete",
+            "repository:{}:pull repository:{}:metadata_read",
+        ),
         ("aws", "acme/app", "aws", "repository:{}:pull aws"),
         ("*", "acme/app", "*", "repository:{}:pull *"),
         ("registry:catalog:*", "catalog", "registry:catalog:*", "repository:{}:pull registry:catalog:*"),
@@ -131,10 +137,12 @@ class Exchange:
         self.asked: list[TokenRequest] = []
         rule = RealmRule(HOME, frozenset(named), PublicSuffixes())
         tokens = TokenCache(self._fetch, lambda: 0.0, self.background)
-        self.ping = Reply(200)
+        self.ping: Reply | None = Reply(200)
         self._authenticator = Authenticator(HOME, rule, provider or self.static, tokens, self._ping)
 
     async def _ping(self) -> Reply:
+        if self.ping is None:
+            raise UpstreamBrokenError("no response")
         return self.ping
 
     async def _fetch(self, request: TokenRequest) -> Token:
@@ -369,6 +377,28 @@ async def test_a_token_of_the_home_is_not_sent_to_another_origin() -> None:
     exchange = Exchange(ME)
     await exchange.send(Reply(401, BEARER), Reply(200))
     assert (await exchange.send(Reply(200), url=URL("https://cdn.example.org/blob")))[0] == [None]
+
+
+@pytest.mark.parametrize("refusal", [Reply(401), Reply(403)])
+async def test_a_named_host_that_refuses_without_a_challenge_gets_what_the_registry_demands(
+    refusal: Reply,
+) -> None:
+    for scheme, sent in ((BEARER, "Bearer t1"), ("Basic", ME.basic())):
+        exchange = Exchange(ME, "backend.example.org")
+        exchange.ping = Reply(401, scheme)
+        url = URL("https://backend.example.org/v2/acme/app/manifests/1")
+        assert (await exchange.send(Reply(refusal.status), Reply(200), url=url))[0] == [None, sent]
+        assert (await exchange.send(Reply(200), url=url))[0] == [sent]
+        refused = [Reply(400), Reply(200)]
+        assert (await exchange.send(*refused, url=url))[0] == [sent, None]
+
+
+async def test_a_registry_that_cannot_be_asked_for_a_challenge_leaves_the_refusal() -> None:
+    exchange = Exchange(ME)
+    exchange.ping = Reply(200)
+    assert (await exchange.send(Reply(401)))[1].status == 401
+    exchange.ping = None
+    assert (await exchange.send(Reply(401)))[1].status == 401
 
 
 async def test_the_host_redirected_to_is_asked_with_its_own_token_where_it_is_named() -> None:

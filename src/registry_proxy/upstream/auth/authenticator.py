@@ -60,14 +60,14 @@ class _Grant:
     fresh: bool = True
     basic: Credentials | None = None
 
-    def is_refused(self, status: int, url: URL) -> bool:
+    def is_refused(self, status: int, *, is_storage: bool) -> bool:
         """Return whether the status can mean that this grant is invalid, has expired, is missing or is not wanted.
 
         400: Amazon's public registry, for an expired token, and storage that expects only the signature of the URL.
         403: some registries, for a token that expired early, and storage.
         """
         if status in (400, 403):
-            return self.token is not None or not _is_api(url)
+            return self.token is not None or is_storage
         return status == 401
 
 
@@ -76,10 +76,14 @@ _NOTHING = _Grant()
 
 @dataclass(frozen=True, slots=True)
 class _Exchange(Generic[ResponseT]):
-    """One request of a client: its URL, its repository, and the function that sends it with an `Authorization`."""
+    """One request of a client: its URL, its repository, and the function that sends it with an `Authorization`.
+
+    `is_storage` is false for the registry's own API, and true for anything to which it redirects.
+    """
 
     url: URL
     repository: Repository
+    is_storage: bool
     attempt: Callable[[str | None], Awaitable[ResponseT]]
 
     @property
@@ -124,7 +128,7 @@ class Authenticator:
         one for other scopes, and once by a newer one. After refused credentials, the next attempt sends newer ones, if
         there are any. Raise UpstreamError if a token or the credentials are unavailable.
         """
-        response, grant = await self._negotiate(_Exchange(url, repository, attempt))
+        response, grant = await self._negotiate(_Exchange(url, repository, self._is_storage(url), attempt))
         # Amazon's private registries return 403 for expired credentials.
         if grant.basic is None or response.status not in (401, 403):
             return response
@@ -140,13 +144,13 @@ class Authenticator:
         cached = self._schemes.get(url.origin()) if exchange.name is not None else None
         grant = await self._grant(cached, exchange)
         response = await exchange.attempt(grant.authorization)
-        if not grant.is_refused(response.status, url):
+        if not grant.is_refused(response.status, is_storage=exchange.is_storage):
             if grant.scheme is not cached:
                 self._remember(grant.scheme, exchange)
             return response, grant
         if grant.authorization is None:
             return await self._respond_to_challenge(response, exchange)
-        if grant.fresh and _is_api(url):
+        if grant.fresh and not exchange.is_storage:
             # A second try helps only if the registry demands another scheme, or another token.
             if response.status != 401:
                 self._forget(grant)
@@ -179,7 +183,7 @@ class Authenticator:
             return response, _NOTHING
         await response.discard()
         response = await exchange.attempt(grant.authorization)
-        if grant.is_refused(response.status, exchange.url):
+        if grant.is_refused(response.status, is_storage=exchange.is_storage):
             return await self._try_another(response, grant, scheme or grant.scheme, exchange)
         self._remember(grant.scheme, exchange)
         return response, grant
@@ -220,7 +224,7 @@ class Authenticator:
                 continue
             await response.discard()
             response = await exchange.attempt(grant.authorization)
-            if not grant.is_refused(response.status, exchange.url):
+            if not grant.is_refused(response.status, is_storage=exchange.is_storage):
                 self._remember(grant.scheme, exchange)
                 break
             self._forget(grant)
@@ -283,17 +287,15 @@ class Authenticator:
         if scheme is not None and exchange.name is not None:
             self._schemes[exchange.url.origin()] = scheme
 
+    def _is_storage(self, url: URL) -> bool:
+        return url.origin() != self._home or not url.path.startswith(_API)
+
     def _may_have_credentials(self, url: URL) -> bool:
         return url.origin() == self._home or self._rule.is_named(url)
 
     def _forget(self, grant: _Grant) -> None:
         if grant.token and grant.authorization:
             self._tokens.forget(grant.token, grant.authorization.removeprefix("Bearer "))
-
-
-def _is_api(url: URL) -> bool:
-    """Return whether the URL is one of the registry's API, and not of storage to which it redirects."""
-    return url.path.startswith(_API)
 
 
 def _is_same(demanded: Scheme | None, known: Scheme | None) -> bool:

@@ -11,6 +11,8 @@ Template = tuple[str, ...]
 # A URL with more or longer scopes would be refused.
 _MAX_SCOPES = 20
 _MAX_LENGTH = 2000
+# `pull` is requested in any case. A token service may refuse the others.
+_NOT_ADDED = frozenset({"pull", "push", "delete", "*"})
 
 
 def challenged_scope(challenge: str, name: str) -> Template:
@@ -23,7 +25,7 @@ def pull_scope(challenge: str, name: str) -> Template:
 
     A challenge can name more actions than a pull requires, another repository as a placeholder, or nothing: clients
     request the scope of the pull regardless. A challenge to `app` can also name `tenant/app`, the registry's own name
-    for it.
+    for it, or a further action that only reads, such as Azure's `metadata_read` for lists of tags.
     """
     scopes = _split(challenge)
     is_named = any(len(_template(scope, name)) > 1 for scope in scopes)
@@ -31,7 +33,8 @@ def pull_scope(challenge: str, name: str) -> Template:
     for scope in scopes:
         template = _template(scope, name)
         if len(template) > 1:
-            added.append((template[0], ":pull"))
+            reads = [action for action in template[1][1:].split(",") if action not in _NOT_ADDED]
+            added += [(template[0], f":{action}") for action in ("pull", *reads)]
         elif is_named or not scope.startswith("repository:"):
             added.append(template)
     return _joined(list(dict.fromkeys([("repository:", ":pull"), *added])))
