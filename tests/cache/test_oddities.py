@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.cache.harness import REPOSITORY, Site, read
 from tests.kit import images
-from tests.kit.faults import Hang, Stall, Tamper, WrongLength
+from tests.kit.faults import Answer, Break, Hang, Stall, Tamper, WrongLength
 from tests.kit.waiting import until
 
+from registry_proxy.cache.results import Outcome
 from registry_proxy.oci.errors import RegistryError
 from registry_proxy.oci.reference import Digest, Repository
+from registry_proxy.upstream.base import TagQuery
 
 if TYPE_CHECKING:
     from tests.cache.harness import Worker
@@ -163,3 +166,109 @@ class TestSizes:
             await until(lambda: worker.is_linked(BLOB.digest))  # its own repository has the blob, too
             armed.release()
             assert await joining == BLOB.raw
+
+
+TAGS = b'{"name":"library/alpine","tags":["odd"]}'
+
+
+def coded(raw: bytes, *, announced: bool) -> tuple[Answer, Tamper]:
+    """The answer of a reverse proxy that compresses what nobody wanted compressed."""
+    answer = Answer(status=200, body=gzip.compress(raw, mtime=0), headers={"Content-Encoding": "gzip"})
+    return answer, Tamper(remove=() if announced else ("Content-Length",))
+
+
+@pytest.mark.parametrize("announced", [True, False])
+class TestCoding:
+    """Requests say `Accept-Encoding: identity`, which some reverse proxies ignore."""
+
+    @pytest.fixture
+    def text(self, site: Site) -> images.Content:
+        """A layer that can be compressed."""
+        layer = images.Content.of("text/plain", b"a line of text\n" * 10_000)
+        site.simulated.push(REPOSITORY, images.compose(images.OCI_MANIFEST, IMAGE.config, [layer]), "text")
+        return layer
+
+    async def test_documents_are_decoded(self, site: Site, announced: bool) -> None:
+        hold(site, REPOSITORY, IMAGE.manifest)
+        site.simulated.arm("manifest", *coded(IMAGE.raw, announced=announced), method="GET", times=None)
+        site.simulated.arm("tags", *coded(TAGS, announced=announced))
+        site.simulated.arm("referrers", *coded(images.index(IMAGE).raw, announced=announced))
+        async with site.worker() as worker:
+            for reference in ("odd", IMAGE.digest):
+                assert (await worker.manifest(reference)).manifest.raw == IMAGE.raw
+            remote = site.upstream.repository(Repository(REPOSITORY))
+            assert (await worker.cache.tags.get(remote, TagQuery()))[0].tags == ("odd",)
+            listed, _ = await worker.cache.referrers.get(remote, Digest.parse(IMAGE.digest), None)
+            assert json.loads(listed)["manifests"][0]["digest"] == IMAGE.digest
+
+    @pytest.mark.parametrize("known", [True, False])
+    async def test_a_blob_is_decoded(
+        self, site: Site, text: images.Content, announced: bool, known: bool
+    ) -> None:
+        site.simulated.arm("blob", *coded(text.raw, announced=announced), times=None)
+        async with site.worker() as worker:
+            if known:
+                await worker.manifest("text")
+            served = await worker.blob(text.digest)
+            assert served.body.size == text.size
+            assert await read(served.body) == text.raw
+            await worker.settled(text.digest)
+            assert worker.is_stored(text.digest)
+            # Another registry has to prove that it has the blob.
+            elsewhere = await site.simulate()
+            other = site.client(elsewhere, "elsewhere.test")
+            elsewhere.push(REPOSITORY, IMAGE)
+            elsewhere.contents.repository(REPOSITORY).blobs[text.digest] = text
+            elsewhere.arm("blob", *coded(text.raw, announced=announced), times=None)
+            assert await worker.pull(text.digest, upstream=other) == text.raw
+
+    @pytest.mark.parametrize("known", [True, False])
+    async def test_a_blob_that_is_stored_compressed_is_not_decoded(
+        self, site: Site, announced: bool, known: bool
+    ) -> None:
+        """Storage states the coding of layers, because their bytes are gzip."""
+        hold(site, REPOSITORY, IMAGE.manifest)
+        missing = () if announced else ("Content-Length",)
+        stated = Tamper(headers={"Content-Encoding": "gzip"}, remove=missing)
+        site.simulated.arm("blob", stated, times=None)
+        async with site.worker() as worker:
+            if known:
+                await worker.manifest("odd")
+            assert await worker.pull(BLOB.digest) == BLOB.raw
+
+    async def test_a_broken_transfer_is_resumed(
+        self, site: Site, text: images.Content, announced: bool
+    ) -> None:
+        answer, tamper = coded(text.raw, announced=announced)
+        site.simulated.arm("blob", answer, tamper, Break(len(answer.body) // 2))
+        site.simulated.arm("blob", answer, tamper)
+        async with site.worker() as worker:
+            await worker.manifest("text")
+            assert await worker.pull(text.digest) == text.raw
+
+    @pytest.mark.parametrize("known", [True, False])
+    async def test_a_bomb_is_an_error_and_leaves_nothing(
+        self, site: Site, text: images.Content, announced: bool, known: bool
+    ) -> None:
+        site.simulated.arm("blob", *coded(bytes(80 << 20), announced=announced), times=None)
+        site.simulated.arm("manifest", *coded(bytes(80 << 20), announced=announced), reference="bomb")
+        async with site.worker() as worker:
+            with pytest.raises(RegistryError, match="gzip of more than the 4194304 bytes"):
+                await worker.manifest("bomb")
+            if known:
+                await worker.manifest("text")
+            with pytest.raises(RegistryError):
+                await worker.pull(text.digest)
+            await worker.settled(text.digest)
+            assert not site.files("ingest")
+            assert not worker.index.reserved()
+
+    async def test_a_blob_is_passed_through_decoded(
+        self, site: Site, text: images.Content, announced: bool
+    ) -> None:
+        site.simulated.arm("blob", *coded(text.raw, announced=announced), times=None)
+        async with site.worker(max_size=1000) as worker:
+            await worker.manifest("text")
+            served = await worker.blob(text.digest)
+            assert served.outcome is Outcome.PASS_THROUGH
+            assert await read(served.body) == text.raw

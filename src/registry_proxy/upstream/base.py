@@ -53,6 +53,10 @@ class UpstreamBrokenError(UpstreamError):
     """Unreachable, a 5xx or an invalid response, an incomplete body, or a redirect to a forbidden address."""
 
 
+class CodingError(UpstreamBrokenError):
+    """The body does not have the content coding that its headers state, or stands for too many bytes."""
+
+
 class UpstreamTimeoutError(UpstreamError):
     """No connection, no response or no more bytes within the timeout."""
 
@@ -125,6 +129,15 @@ class BlobStream(Protocol):
     @property
     def size(self) -> int | None:
         """The size of the whole blob in bytes, if the upstream reports it."""
+        ...
+
+    @property
+    def is_coded(self) -> bool:
+        """True if the response states the coding gzip: then `size` is that of the coded or of the decoded bytes."""
+        ...
+
+    def decoded(self, limit: int) -> AsyncIterator[Chunk]:
+        """Yield the bytes after the removal of the coding. Raise UpstreamError, also after more than `limit` bytes."""
         ...
 
     def chunks(self) -> AsyncIterator[Chunk]:

@@ -21,6 +21,7 @@ from registry_proxy.upstream.base import (
     UpstreamError,
     UpstreamNotFoundError,
 )
+from registry_proxy.upstream.coding import gunzip
 from registry_proxy.upstream.discovery import Lists, NoReferrersError
 from registry_proxy.upstream.listings import InvalidListingError, parse_referrers, referrers_index
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from registry_proxy.upstream.response import UpstreamResponse
 
 _ACCEPT_MANIFEST = {"Accept": media_types.ACCEPT}
+# In bytes. A sample at the end of a blob requires all of it, if the registry ignores `Range`.
+_MAX_SAMPLED = 2**63
 # The `Content-Range` of a 416 (RFC 9110, section 14.4).
 _UNSATISFIED = re.compile(r"bytes \*/(\d{1,19})", re.ASCII | re.IGNORECASE)
 
@@ -47,8 +50,16 @@ class ResponseStream:
     offset: int
     size: int | None
 
+    @property
+    def is_coded(self) -> bool:
+        # A part of coded bytes could not be decoded, so it is read as a part of the blob.
+        return self.response.is_coded and self.response.status == 200
+
     def chunks(self) -> AsyncIterator[Chunk]:
         return self.response.chunks()
+
+    def decoded(self, limit: int) -> AsyncIterator[Chunk]:
+        return gunzip(self.response.chunks(), limit)
 
 
 class RegistryClient(Protocol):
@@ -123,7 +134,7 @@ class RegistryRepository:
             if response.status == 206:
                 part = parse_content_range(response.headers.get("Content-Range"))
                 position = part.start if part else stop
-            async for chunk in response.chunks():
+            async for chunk in _sampled_chunks(response, stop):
                 sample += chunk[max(0, start - position) : max(0, stop - position)]
                 position += len(chunk)
                 if position >= stop:
@@ -175,6 +186,12 @@ class RegistryRepository:
         )
 
 
+def _sampled_chunks(response: UpstreamResponse, stop: int) -> AsyncIterator[Chunk]:
+    """Return the body, decoded if it was coded on the way: then it has no length, or is too short for the sample."""
+    is_decoded = response.is_coded and response.status == 200 and (response.length or 0) < stop
+    return gunzip(response.chunks(), _MAX_SAMPLED) if is_decoded else response.chunks()
+
+
 def response_stream(response: UpstreamResponse, requested: int) -> ResponseStream:
     """Return the stream of a 200 or 206 to a request for the bytes from `requested` on. Raise UpstreamBrokenError."""
     if response.status == 200:
@@ -196,7 +213,7 @@ def unsatisfied_size(response: UpstreamResponse) -> int | None:
 def probed_size(response: UpstreamResponse) -> int | None:
     """Return the blob's size in bytes as a successful response to `Range: bytes=0-0` reports it."""
     if response.status == 200:
-        return response.length
+        return None if response.is_coded else response.length
     if response.status == 416:
         return unsatisfied_size(response)
     part = parse_content_range(response.headers.get("Content-Range"))

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
+from registry_proxy.aio.pools import parse
 from registry_proxy.upstream.base import UpstreamBrokenError, UpstreamError, UpstreamTimeoutError
 from registry_proxy.upstream.bulk import LARGE, set_low_water, take_over
+from registry_proxy.upstream.coding import gunzip_document, is_gzip
 from registry_proxy.upstream.failures import describe, error_code, excerpt, reason, refusal, retry_after
 from registry_proxy.upstream.ratelimit import is_account_limit
 
@@ -60,6 +62,7 @@ class UpstreamResponse:
         self.url = response.url
         self.headers: CIMultiDictProxy[str] = response.headers
         self.length = response.content_length  # of the body, in bytes
+        self.is_coded = is_gzip(self.headers.get("Content-Encoding", ""))
         # The target of a redirect (RFC 9110, section 15.4).
         self.location = self.headers.get("Location") if self.status in _REDIRECTS else None
 
@@ -86,7 +89,7 @@ class UpstreamResponse:
                 await self._let_more_arrive()
 
     async def read(self, limit: int) -> bytes:
-        """Return the whole body. Raise UpstreamError, also if it is longer than `limit` bytes."""
+        """Return the whole body, decoded. Raise UpstreamError, also if it is longer than `limit` bytes."""
         if (self.length or 0) > limit:
             raise self._too_long(limit)
         body = bytearray()
@@ -100,7 +103,12 @@ class UpstreamResponse:
             raise UpstreamTimeoutError(
                 f"{self.request}: the body did not end within {self._timeouts.total:g} s"
             ) from None
-        return bytes(body)
+        if not self.is_coded:
+            return bytes(body)
+        try:
+            return await parse(gunzip_document, bytes(body), limit)
+        except UpstreamBrokenError as error:
+            raise UpstreamBrokenError(f"{self.request}: {error}") from None
 
     async def refusal(self, now: float) -> UpstreamError:
         """Return the error that this response reports. `now` is in Unix seconds."""

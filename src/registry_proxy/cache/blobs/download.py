@@ -15,7 +15,7 @@ from registry_proxy.cache.blobs.resumable import WrongSizeError
 from registry_proxy.cache.content import log_index_errors
 from registry_proxy.index.base import Index, IndexFailedError
 from registry_proxy.storage.base import StoreError, StoreFullError
-from registry_proxy.upstream.base import UpstreamBrokenError, UpstreamError
+from registry_proxy.upstream.base import CodingError, UpstreamBrokenError, UpstreamError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -161,6 +161,8 @@ class Download:
                 await self._ensure_access()
             else:
                 await self._download(ingest, writer)
+        except CodingError as error:
+            log.info("%s: %s", self._source, error)
         except (StoreError, IndexFailedError) as error:
             await writer.abandon()
             await self._stop_storing(StoreStopped(writer.hashed, writer.hasher), error)
@@ -169,6 +171,10 @@ class Download:
         finally:
             await writer.abandon()
         if writer.hasher.hexdigest() != ingest.digest.hex:
+            if self._fill.size is None and self._source.reread():
+                await STORING.run(ingest.truncate)
+                self._fill.advance(0)
+                return await self._fill_ingest(ingest)
             await self._discard(ingest)
             raise UpstreamBrokenError(f"the upstream's bytes for {self._source} do not match the digest")
         self._fill.verify()
@@ -199,8 +205,8 @@ class Download:
         size = self._source.expected
         if not await self._tools.evictor.reserve(ingest.digest, size or 0, self._fill.source):
             raise StoreFullError(f"the blob's {size} bytes do not fit into the budget max_size")
-        if self._source.is_misstated and not self._fill.started:
-            self._fill.expected = size  # the digest shows whether the upstream or the manifest is right
+        if self._source.is_doubtful and not self._fill.started:
+            self._fill.expected = size
         else:
             self._fill.start(size)
 

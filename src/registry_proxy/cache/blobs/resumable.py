@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from registry_proxy.policy.retry import RetryState
-from registry_proxy.upstream.base import UpstreamBrokenError, UpstreamLimitedError, UpstreamTimeoutError
+from registry_proxy.upstream.base import (
+    CodingError,
+    UpstreamBrokenError,
+    UpstreamLimitedError,
+    UpstreamTimeoutError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -17,6 +22,11 @@ if TYPE_CHECKING:
     from registry_proxy.upstream.base import BlobStream, Chunk, RemoteRepository, UpstreamError
 
 log = logging.getLogger(__name__)
+
+# In bytes: of a coded body, whose size no manifest states.
+_MAX_DECODED = 64 * 1024 * 1024
+# In bytes: of a coded body without a known size. Up to this length the digest decides whether it has to be decoded.
+_SMALL = 1024 * 1024
 
 _RETRIED = (UpstreamBrokenError, UpstreamTimeoutError, UpstreamLimitedError)
 
@@ -38,6 +48,8 @@ class ResumableDownload:
     sleep: Callable[[float], Awaitable[None]]
     size: int | None = None
     stated: int | None = None
+    _decodes: bool | None = None  # None if the upstream states no coding
+    _has_reread: bool = False
     _retries: RetryState = RetryState()  # noqa: RUF009 - immutable
 
     def __str__(self) -> str:
@@ -52,6 +64,18 @@ class ResumableDownload:
     def is_misstated(self) -> bool:
         """True if the upstream announced another size than the manifest states."""
         return None not in (self.size, self.stated) and self.size != self.stated
+
+    @property
+    def is_doubtful(self) -> bool:
+        """True if only the digest can show whether the size, or the reading of a coded body, is right."""
+        return self.is_misstated or (self._decodes is not None and self.size is None)
+
+    def reread(self) -> bool:
+        """Read a coded body in the other way from now on. Return False if that is impossible, or was done before."""
+        if self._decodes is None or self._has_reread:
+            return False
+        self._decodes, self._has_reread, self.size = not self._decodes, True, None
+        return True
 
     @asynccontextmanager
     async def open(self, offset: int) -> AsyncIterator[AsyncGenerator[Chunk]]:
@@ -69,7 +93,9 @@ class ResumableDownload:
     async def _connect(self, connection: AsyncExitStack, offset: int) -> BlobStream:
         while True:
             try:
-                stream = await connection.enter_async_context(self.remote.blob(self.digest, offset))
+                # A part of a coded body can't be decoded.
+                begin = 0 if self._decodes else offset
+                stream = await connection.enter_async_context(self.remote.blob(self.digest, begin))
                 self._check_size(stream)
             except _RETRIED as error:
                 await self._pause(connection, offset, error, progressed=False)
@@ -83,7 +109,7 @@ class ResumableDownload:
             begin = offset
             try:
                 skip = offset - stream.offset  # an upstream that ignores `Range` sends the whole blob
-                async for received in stream.chunks():
+                async for received in self._read(stream):
                     chunk = received[skip:] if skip else received
                     skip = max(0, skip - len(received))
                     offset += len(chunk)
@@ -91,7 +117,7 @@ class ResumableDownload:
                         raise WrongSizeError(f"the upstream sent more than the {self.size} bytes of {self}")
                     if chunk:
                         yield chunk
-                if self.expected is not None and offset < self.expected:
+                if not self._decodes and self.expected is not None and offset < self.expected:
                     raise UpstreamBrokenError(
                         f"the transfer of {self} ended after {offset} of {self.expected} bytes"
                     )
@@ -101,7 +127,18 @@ class ResumableDownload:
             else:
                 return
 
+    def _read(self, stream: BlobStream) -> AsyncIterator[Chunk]:
+        if self._decodes and stream.is_coded:
+            return stream.decoded(_MAX_DECODED if self.expected is None else self.expected)
+        return stream.chunks()
+
     def _check_size(self, stream: BlobStream) -> None:
+        if stream.is_coded and self._decodes is None:
+            # Storage states the coding of layers that are stored compressed. Reverse proxies compress on the way, and
+            # mostly send no length then.
+            self._decodes = stream.size is None or self.expected not in (None, stream.size)
+        if self._decodes or (self._decodes is False and self.expected is None and _is_small(stream)):
+            return
         if self.size is None:
             self.size = stream.size
             if self.is_misstated:
@@ -126,7 +163,11 @@ class ResumableDownload:
         pause = self._retries.wait(error.retry_after if isinstance(error, UpstreamLimitedError) else None)
         # A client waits for the headers until the first byte arrives: retry once quickly, then return the error.
         hopeless = offset == 0 and (self._retries.failures > 1 or not isinstance(error, UpstreamBrokenError))
-        if pause is None or hopeless or isinstance(error, WrongSizeError):
+        if pause is None or hopeless or isinstance(error, WrongSizeError | CodingError):
             raise error
         log.warning("%s: %s; resuming at byte %d in %.1f s", self, error, offset, pause)
         await self.sleep(pause)
+
+
+def _is_small(stream: BlobStream) -> bool:
+    return stream.size is not None and stream.size <= _SMALL
