@@ -125,6 +125,20 @@ def test_a_toml_list_keeps_its_comments(files: Files) -> None:
     assert '    "hub.example.com",\n    "a.example",  # first\n' in after
 
 
+def test_the_settings_of_the_cache_itself_keep_what_was_added_to_them(files: Files) -> None:
+    path = "/etc/buildkit/buildkitd.toml"
+    before = '[registry."hub.example.com"]\n  # mine\n  insecure = true # why\n'
+    after = files(buildkit.plan, ca="-----BEGIN", present={path: before})[path].text
+    assert lost(before, after) == []
+    assert "ca = " in after
+    path = "/etc/docker/certs.d/docker.io/hosts.toml"
+    before = (
+        f'[host."{HUB}"]\n  capabilities = ["pull", "resolve", "push"] # why\n  dial_timeout = "3s" # mine\n'
+    )
+    after = files(docker.plan, present={path: before})[path].text
+    assert lost(before, after) == []
+
+
 JSON_FILES = [
     '{\n\t"debug": true,\n\t"dns": ["1.1.1.1",\n\t\t"8.8.8.8"],\n\t"registry-mirrors": [\n\t\t"https://a"\n\t]\n}\n',
     '{\n    "debug": true,\n    "log-opts": { "max-size": "1m" }\n}',

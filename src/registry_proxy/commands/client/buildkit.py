@@ -12,11 +12,10 @@ import tomlkit
 from registry_proxy.commands.client.docker import login_files
 from registry_proxy.commands.client.hosts_toml import certificate_files
 from registry_proxy.commands.client.planner import ClientFile, ClientPlan
-from registry_proxy.commands.client.settings_files import parse_toml, put_first, table
+from registry_proxy.commands.client.settings_files import parse_toml, put, put_first, table
 
 if TYPE_CHECKING:
     from registry_proxy.commands.client.planner import ClientInputs, ExistingFiles
-    from registry_proxy.commands.client.settings_files import Table
 
 _BUILDX = (
     "Pass the file when you create a builder of docker buildx: "
@@ -33,7 +32,8 @@ def plan(inputs: ClientInputs, existing: ExistingFiles) -> ClientPlan:
     for mirror in inputs.server.mirrors:
         entry = table(path, document, "registry", mirror.registry)
         put_first(entry, "mirrors", mirror.location)
-        _add_host(inputs, table(path, document, "registry"), mirror.host, directory, http=mirror.insecure)
+        if settings := _host_settings(inputs, f"{directory}/certs.d/{mirror.host}", http=mirror.insecure):
+            put(table(path, document, "registry", mirror.host), settings)
     restart = "systemctl --user restart buildkit" if inputs.user else "systemctl restart buildkit"
     files = [ClientFile(path, tomlkit.dumps(document), restart=restart)]
     files += [*certificate_files(inputs, f"{directory}/certs.d"), *login_files(inputs, existing)]
@@ -41,14 +41,12 @@ def plan(inputs: ClientInputs, existing: ExistingFiles) -> ClientPlan:
     return ClientPlan(tuple(files), notes)
 
 
-def _add_host(inputs: ClientInputs, registries: Table, host: str, directory: str, *, http: bool) -> None:
+def _host_settings(inputs: ClientInputs, certificates: str, *, http: bool) -> dict[str, object]:
     settings: dict[str, object] = {}
-    certificates = f"{directory}/certs.d/{host}"
     if http:
         settings["http"] = True
     if inputs.ca:
         settings["ca"] = [f"{certificates}/ca.crt"]
     if inputs.identity:
         settings["keypair"] = [{"key": f"{certificates}/client.key", "cert": f"{certificates}/client.cert"}]
-    if settings:
-        registries[host] = {**registries.get(host, {}), **settings}
+    return settings

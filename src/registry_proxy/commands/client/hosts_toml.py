@@ -71,7 +71,8 @@ def _hosts_file(
         document.update(_own_certificates(existing, path.removesuffix("/hosts.toml")))
     others = document.pop("host", {})
     hosts = tomlkit.table(is_super_table=True)
-    hosts[origin] = _host(inputs, f"{directory}/{origin.partition('://')[2]}")
+    hosts[origin] = others.get(origin, tomlkit.table())
+    _set_host(inputs, hosts[origin], f"{directory}/{origin.partition('://')[2]}")
     # Clients try the hosts in this order.
     for name, other in others.items():
         if name != origin:
@@ -88,13 +89,12 @@ def _own_certificates(existing: ExistingFiles, directory: str) -> dict[str, obje
     return {**trust, "client": [[cert, key]]} if pair else {**trust}
 
 
-def _host(inputs: ClientInputs, certificates: str) -> Table:
-    host = tomlkit.table()
-    host["capabilities"] = ["pull", "resolve"]
+def _set_host(inputs: ClientInputs, host: Table, certificates: str) -> None:
+    if not {"pull", "resolve"} <= set(host.get("capabilities", [])):
+        host["capabilities"] = ["pull", "resolve"]
     if inputs.ca:
         host["ca"] = f"{certificates}/ca.crt"
     if inputs.identity:
         host["client"] = [[f"{certificates}/client.cert", f"{certificates}/client.key"]]
     if inputs.login:
         host["header"] = {"Authorization": f"Basic {inputs.login.basic}"}
-    return host

@@ -14,7 +14,7 @@ from ruamel.yaml.scalarstring import LiteralScalarString
 from registry_proxy.commands.client.endpoints import ClientError
 from registry_proxy.commands.client.hosts_toml import certificate_files, hosts_files
 from registry_proxy.commands.client.planner import PUBLIC, SECRET, ClientFile, ClientPlan, ExistingFiles
-from registry_proxy.commands.client.settings_files import dump_yaml, parse_yaml, put_first, table
+from registry_proxy.commands.client.settings_files import dump_yaml, parse_yaml, put, put_first, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,7 @@ def _rancher_plan(inputs: ClientInputs, existing: ExistingFiles, *, name: str, r
         put_first(mirror, "endpoint", origin)
     for host in inputs.hosts:
         if settings := _rancher_host(inputs, f"{directory}/registry-proxy/{host}"):
-            table(path, document, "configs", host).update(settings)
+            put(table(path, document, "configs", host), settings)
     mode = SECRET if inputs.login else PUBLIC
     files = [ClientFile(path, dump_yaml(document, like=text), mode, restart)]
     return ClientPlan((*files, *certificate_files(inputs, f"{directory}/registry-proxy")))

@@ -6,7 +6,7 @@ import copy
 import io
 import itertools
 import json
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -82,6 +82,13 @@ def table(path: str, parent: Table, *names: str) -> Table:
             parent[name] = {}
         parent = _checked(path, name, _unshared(parent, name))
     return parent
+
+
+def put(entry: Table, settings: Mapping[str, object]) -> None:
+    """Set these values. Those that are set already keep their text."""
+    for name, value in settings.items():
+        if entry.get(name) != value:
+            entry[name] = value
 
 
 def put_first(entry: Table, name: str, wanted: str) -> None:
