@@ -82,6 +82,11 @@ def owner_of(path: Path) -> Identity:
     return Identity(decisive.st_uid, decisive.st_gid)
 
 
+def link_makers(path: Path) -> set[int]:
+    """Return the owners of the symbolic links on the way to a path, its end included."""
+    return {status.st_uid for status in _way(path.absolute()) if stat.S_ISLNK(status.st_mode)}
+
+
 def _way(path: Path) -> Iterator[os.stat_result]:
     """Yield the status of each directory and symbolic link that leads to an absolute path, as far as it exists."""
     place, waiting, links = Path("/"), list(reversed(path.parts[1:])), 0

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from registry_proxy.commands.install.places import CONFIG
-from registry_proxy.config import find_config_file
+from registry_proxy.config import ConfigError, find_config_file
 
 _NAME = "registry-proxy"
 # sudo searches these, not the PATH of the user.
@@ -53,6 +53,9 @@ def _shown(path: Path) -> str:
 
 
 def _is_found(config: Path) -> bool:
-    # An installation creates the system's file after this text is made.
-    found = find_config_file() or CONFIG
+    try:
+        # An installation creates the system's file after this text is made.
+        found = find_config_file() or CONFIG
+    except ConfigError:
+        return False  # root reads it only if it is named
     return found.absolute() == config

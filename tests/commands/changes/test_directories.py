@@ -120,8 +120,6 @@ def test_a_link_of_another_user_in_the_place_of_a_directory_is_refused(tmp_path:
     os.chown(link, 0, 0, follow_symlinks=False)
     do(step)
     assert owner(target) == IDS
-    os.chown(link, IDS[0], IDS[1], follow_symlinks=False)
-    assert step.changes() == []
 
 
 def test_a_link_to_nothing_is_not_made_a_directory(tmp_path: Path) -> None:

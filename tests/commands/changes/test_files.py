@@ -128,6 +128,31 @@ def test_a_missing_owner_is_a_change_and_an_error(tmp_path: Path) -> None:
         do(step)
 
 
+def test_root_follows_no_link_of_another_user(tmp_path: Path) -> None:
+    """To the content, which the difference would show, or to the place of the new one."""
+    (tmp_path / "target").write_text("root's")
+    link, folder = tmp_path / "link", tmp_path / "folder"
+    link.symlink_to("target")
+    folder.symlink_to(".")
+    for path in (link, folder):
+        os.chown(path, *IDS, follow_symlinks=False)
+    for step in (
+        keep(link, "new"),
+        WriteFile(link, b"new"),
+        keep(folder / "target", "new"),
+        RemoveFile(folder / "target"),
+    ):
+        with pytest.raises(ChangeError, match=f"a link of user {IDS[0]} leads to"):
+            do(step)
+    assert (tmp_path / "target").read_text() == "root's"
+    assert link.is_symlink()
+    for path in (link, folder):
+        os.chown(path, 0, 0, follow_symlinks=False)
+    do(keep(link, "new"))
+    assert (tmp_path / "target").read_text() == "new"
+    assert link.is_symlink()
+
+
 # All or none
 
 

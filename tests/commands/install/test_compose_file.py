@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -156,7 +157,66 @@ def test_traefik_finds_each_host_name_with_who_may_come_by_it(folder: Folder) ->
     assert labels[f"{middleware}-ghcr-users.basicauth.users"].replace("$$", "$") == f"me:{HASH}"
     assert "ports" not in service
     assert stack["networks"]["traefik"] == {"external": True, "name": "web"}
-    assert "172.16.0.0/12" in service["environment"]["REGISTRY_PROXY_ACCESS_TRUSTED_PROXIES"]
+    assert "REGISTRY_PROXY_ACCESS_TRUSTED_PROXIES" not in service["environment"]
+    assert stat.S_IMODE((folder.path / "docker-compose.yaml").stat().st_mode) == 0o600
+
+
+def test_hashes_of_passwords_are_not_shown(folder: Folder) -> None:
+    folder.write("htpasswd", f"me:{HASH}\n")
+    folder.write("registry-proxy.toml", "[access]\nhtpasswd = 'htpasswd'\n" + FEWER + HOSTNAMES)
+    assert HASH.replace("$", "$$") not in folder.install("--traefik", "--no-start", "--yes").stdout
+    assert HASH.replace("$", "$$") in (folder.path / "docker-compose.yaml").read_text()
+
+
+@pytest.fixture
+def docker(tmp_path: Path) -> str:
+    """A PATH with a docker that knows one network, as `docker network inspect` does."""
+    program = tmp_path / "bin/docker"
+    program.parent.mkdir()
+    program.write_text(
+        '#!/bin/sh\n[ "$1 $2 $5" = "network inspect web" ] && echo "172.30.1.0/24 fd00:1::/64 "\n'
+    )
+    program.chmod(0o755)
+    return f"{program.parent}:/usr/bin:/bin"
+
+
+def test_traefiks_own_network_is_trusted_and_no_other(folder: Folder, docker: str) -> None:
+    folder.write("registry-proxy.toml", FEWER + HOSTNAMES)
+    proxies = "REGISTRY_PROXY_ACCESS_TRUSTED_PROXIES"
+
+    def installed(network: str) -> tuple[str, str]:
+        done = folder.install("--traefik", "--traefik-network", network, "--no-start", "--yes", PATH=docker)
+        return (folder.path / "docker-compose.yaml").read_text(), done.stdout + done.stderr
+
+    written, told = installed("web")
+    assert f'{proxies}: "172.30.1.0/24,fd00:1::/64"' in written
+    assert "Docker does not know" not in told
+    written, told = installed("other")
+    assert proxies not in written
+    assert "Docker does not know the network other" in " ".join(told.split())
+    folder.write("registry-proxy.toml", "[access]\ntrusted_proxies = ['192.0.2.1']\n" + FEWER + HOSTNAMES)
+    for network in ("web", "other"):
+        written, told = installed(network)
+        assert proxies not in written
+        assert "Docker does not know" not in told
+
+
+def test_a_link_of_another_user_in_a_folder_of_that_user_gives_nothing_away(
+    folder: Folder, tmp_path: Path
+) -> None:
+    """The stack's variables are written again, for the folder's owner to read."""
+    secret = tmp_path / "secret"
+    secret.write_text("ROOT=hunter2\n")
+    secret.chmod(0o600)
+    folder.write("registry-proxy.toml", "")
+    (folder.path / ".env").symlink_to(secret)
+    for path in (folder.path, folder.path / "registry-proxy.toml", folder.path / ".env"):
+        os.chown(path, 1234, 1234, follow_symlinks=False)
+    done = folder.install("--config", "registry-proxy.toml", "--no-start", "--yes", code=1)
+    assert f"a link of user 1234 leads to {folder.path}/.env" in done.stderr
+    assert "hunter2" not in done.stdout + done.stderr
+    assert (folder.path / ".env").is_symlink()
+    assert secret.read_text() == "ROOT=hunter2\n"
 
 
 def test_a_container_knows_the_host_names_that_lead_to_it(folder: Folder) -> None:

@@ -8,9 +8,8 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from registry_proxy.commands.changes.files import create_parents, ids_of, remove_empty
+from registry_proxy.commands.changes.files import create_parents, ids_of, real_path, remove_empty
 from registry_proxy.commands.changes.plan import Change, ChangeError, Done
-from registry_proxy.identity import owner_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -124,8 +123,7 @@ class GiveStore:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[int]:
     """Open a directory, which is not a link unless root made it. Raise ChangeError or OSError."""
-    _check_way(path)
-    descriptor = os.open(path.resolve(), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = os.open(real_path(path), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         yield descriptor
     finally:
@@ -142,17 +140,8 @@ def _directory_status(path: Path) -> os.stat_result | None:
         return None
     if not stat.S_ISDIR(status.st_mode):
         raise ChangeError(f"{path} is not a directory. Move it away.")
-    _check_way(path)
+    real_path(path)
     return status
-
-
-def _check_way(path: Path) -> None:
-    """Raise ChangeError if a link on the way leads to a directory of another user than its maker."""
-    maker, owner = owner_of(path), path.stat()
-    if maker.uid not in (owner.st_uid, 0):
-        raise ChangeError(
-            f"a link of user {maker.uid} leads to {path}. Delete it, or name its target itself."
-        )
 
 
 def _set_access(directory: int, ids: tuple[int, int], mode: int) -> None:

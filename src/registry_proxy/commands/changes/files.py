@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
 from collections.abc import Callable, Iterable
@@ -12,9 +13,9 @@ from registry_proxy.atomic_files import replace_file
 from registry_proxy.commands.changes.plan import Change, ChangeError, Done
 from registry_proxy.commands.changes.show import Mask, diff_text, unmasked
 from registry_proxy.config.sharing import is_shared
+from registry_proxy.identity import link_makers
 
 if TYPE_CHECKING:
-    import os
     from pathlib import Path
 
 PRIVATE = 0o600
@@ -28,7 +29,7 @@ class WriteFile:
 
     Without an `owner`, the file belongs to the user who runs the command. With `keep_access`, an existing file keeps
     its owner, and its mode unless the new mode is private: then it keeps the access of its owner, and of a group that
-    the owner shares it with. A symbolic link is followed and stays a link.
+    the owner shares it with. A symbolic link is followed and stays a link, unless root would follow another user.
     """
 
     path: Path
@@ -41,7 +42,7 @@ class WriteFile:
     def changes(self) -> list[Change]:
         """Return the difference of the contents, or of mode and owner."""
         status = _file_status(self.path)
-        before = self.path.read_bytes() if status else None
+        before = read_file(self.path) if status else None
         if before != self.content:
             diff = diff_text(str(self.path), before, self.content, self.mask)
             return [Change("create" if before is None else "change", str(self.path), diff)]
@@ -51,9 +52,9 @@ class WriteFile:
 
     def apply(self) -> Done:
         """Replace the file atomically."""
-        path = self.path.resolve() if self.keep_access else self.path
+        path = real_path(self.path) if self.keep_access else self.path
         status = _file_status(path)
-        before = path.read_bytes() if status else None
+        before = read_file(path) if status else None
         created = create_parents(path)
         mode, owner = self._access(status)
         try:
@@ -99,7 +100,7 @@ class RemoveFile:
         return [Change("remove", str(self.path))] if _file_status(self.path) else []
 
     def apply(self) -> Done:
-        status, content = self.path.stat(), self.path.read_bytes()
+        status, content = self.path.stat(), read_file(self.path)
         self.path.unlink()
         return Done(undo=lambda: _restore_file(self.path, content, status))
 
@@ -189,6 +190,23 @@ class RemoveDirectory:
             return []
         found = self.path.iterdir()
         return sorted(path for path in found if self.only is None or any(map(path.match, self.only)))
+
+
+def real_path(path: Path) -> Path:
+    """Return a path without links. Raise ChangeError if root would follow a link that another user has made."""
+    makers = link_makers(path) - {0, int(os.environ.get("SUDO_UID") or 0)} if os.geteuid() == 0 else set()
+    if makers:
+        raise ChangeError(
+            f"a link of user {min(makers)} leads to {path}. Delete it, or name its target itself."
+        )
+    return path.resolve()
+
+
+def read_file(path: Path) -> bytes:
+    """Return the content of a file. Raise ChangeError if root would follow a link that another user has made."""
+    descriptor = os.open(real_path(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read()
 
 
 def ids_of(owner: Owner, path: Path) -> tuple[int, int]:

@@ -22,6 +22,15 @@ _READY_TIMEOUT = 90.0  # seconds
 _TITLE = "org.opencontainers.image.title=registry-proxy"
 
 
+def subnets_of(network: str) -> tuple[str, ...]:
+    """Return the subnets of a network, none if Docker does not know it or does not run."""
+    subnets = "{{range .IPAM.Config}}{{.Subnet}} {{end}}"
+    try:
+        return tuple(run(["docker", "network", "inspect", "--format", subnets, network]).split())
+    except ChangeError:
+        return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Docker:
     """The Docker daemon, and the stack in `directory`. `compose` is the command of Compose."""

@@ -43,8 +43,6 @@ _CONFIG_DIRECTORY = Path("/etc/registry-proxy")
 _STORE = Path("/var/lib/registry-proxy")
 # The user of the image: used if the directory belongs to root. Its owner runs the containers otherwise.
 _IMAGE_USER = (10001, 10001)
-# All networks that Docker creates by default. Without published ports, only they reach a container.
-_DOCKER_NETWORKS = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7"
 # The files that the image is built from, next to `src`.
 _BUILD_FILES = (
     "Dockerfile",
@@ -107,16 +105,27 @@ class ProxyStack:
             yield GiveStore(self._settings.storage.path, lambda: self.reader, STORE_ENTRIES, STORE_MARKS)
 
     def warnings(self) -> tuple[str, ...]:
+        return (*self._missing_programs(), *self._unknown_network())
+
+    def _missing_programs(self) -> Iterator[str]:
         programs = {
             each.program
             for upstream in self._settings.upstreams.values()
             for each in upstream.credentials
             if each.program
         }
-        if not programs:
-            return ()
-        names = ", ".join(sorted(programs))
-        return (f"The image must contain {names}: build an image with it, and pass that with --image.",)
+        if programs:
+            names = ", ".join(sorted(programs))
+            yield f"The image must contain {names}: build an image with it, and pass that with --image."
+
+    def _unknown_network(self) -> Iterator[str]:
+        traefik = self._options.traefik
+        if traefik and not traefik.subnets and not self._settings.access.trusted_proxies:
+            yield (
+                f"Docker does not know the network {traefik.network}, so the server ignores X-Forwarded-For "
+                "and takes all clients for Traefik. Run this again when the network exists, or set "
+                "access.trusted_proxies."
+            )
 
     def _of_all(self) -> Service:
         """Return the container of all registries."""
@@ -147,8 +156,8 @@ class ProxyStack:
             ["--config", str(_CONFIG_DIRECTORY / "registry-proxy.toml")] if self._configuration.path else []
         )
         listening, ports = self._network(number)
-        if traefik and not self._settings.access.trusted_proxies:
-            listening[variable_name(("access", "trusted_proxies"))] = _DOCKER_NETWORKS
+        if traefik and traefik.subnets and not self._settings.access.trusted_proxies:
+            listening[variable_name(("access", "trusted_proxies"))] = ",".join(traefik.subnets)
         store = {variable_name(("storage", "path")): str(_STORE)}
         return Service(
             name,

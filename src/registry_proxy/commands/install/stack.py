@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from registry_proxy.commands.changes.plan import ChangeError
+from registry_proxy.commands.install.traefik import has_hashes
 from registry_proxy.config import Address
 
 if TYPE_CHECKING:
@@ -75,6 +76,11 @@ class Stack:
     options: StackOptions
     stop_seconds: int
     profiles: tuple[str, ...] = field(default=())
+
+    @property
+    def has_hashes(self) -> bool:
+        """True if the Compose file has hashes of passwords."""
+        return any(has_hashes(label) for service in self.services for label in service.labels)
 
 
 class StackMaker(Protocol):

@@ -14,6 +14,7 @@ from registry_proxy.commands.changes.files import (
     RemoveDirectory,
     RemoveFile,
     WriteFile,
+    read_file,
 )
 from registry_proxy.commands.changes.links import MakeLink, RemoveLink
 from registry_proxy.commands.changes.plan import ChangeError, Plan, Step
@@ -143,8 +144,8 @@ def _configuration(configuration: Configuration, target: TargetSystem) -> Iterat
         yield MakeDirectory(target.path(CONFIG.parent / each.relative_to(directory)), 0o750, owner)
     for path in dict.fromkeys([*([dotenv] if dotenv.is_file() else []), *files]):
         copy = target.path(CONFIG.parent / path.relative_to(directory))
-        yield WriteFile(copy, path.read_bytes(), 0o640, owner, hidden)
-    content = configuration.path.read_bytes()
+        yield WriteFile(copy, read_file(path), 0o640, owner, hidden)
+    content = read_file(configuration.path)
     mask = hidden if b"password" in content or b"hmac" in content else unmasked
     yield WriteFile(target.path(CONFIG), content, 0o640, owner, mask)
 

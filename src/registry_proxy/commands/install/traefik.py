@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 class Traefik:
     """Traefik's network, its entry point for HTTPS, and its certificate resolver.
 
-    `hostname` is the host name of all registries together, in addition to those of the upstreams.
+    `hostname` is the host name of all registries together, in addition to those of the upstreams. `subnets` are those
+    of the network, as far as they are known.
     """
 
     network: str
     entrypoint: str
     resolver: str
     hostname: str | None = None
+    subnets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,14 @@ class Route:
     hostname: str
     sources: Sequence[IPv4Network | IPv6Network]
     htpasswd: Path | None
+
+
+_HASHES = "basicauth.users"
+
+
+def has_hashes(label: str) -> bool:
+    """Return whether a label has users with the hashes of their passwords."""
+    return f".{_HASHES}=" in label
 
 
 def labels(service: str, traefik: Traefik, routes: Sequence[Route]) -> list[str]:
@@ -61,7 +71,7 @@ def _router(service: str, traefik: Traefik, route: Route) -> list[str]:
         sources = ",".join(map(str, route.sources))
         middlewares[f"{name}-sources"] = f"ipallowlist.sourcerange={sources}"
     if route.htpasswd:
-        middlewares[f"{name}-users"] = f"basicauth.users={_users(route.htpasswd)}"
+        middlewares[f"{name}-users"] = f"{_HASHES}={_users(route.htpasswd)}"
     return [
         f"{router}.rule=Host(`{route.hostname}`)",
         f"{router}.entrypoints={traefik.entrypoint}",
