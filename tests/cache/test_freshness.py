@@ -51,6 +51,19 @@ class TestTags:
             assert served.fresh_until == pytest.approx(site.now() + 1)
         assert asked(site) == ["GET"]
 
+    async def test_the_first_response_and_a_confirmed_one_are_repeated_from_memory_while_fresh(
+        self, site: Site
+    ) -> None:
+        async with site.worker() as worker:
+            for outcome in (Outcome.MISS, Outcome.REVALIDATED):
+                served = await worker.manifest("latest")
+                assert served.outcome is outcome
+                assert (served.fresh_from, served.fresh_until) == (
+                    site.now(),
+                    site.now() + site.rules.tag_ttl,
+                )
+                site.now.advance(site.rules.tag_ttl)
+
     async def test_an_expired_tag_costs_a_head(self, site: Site) -> None:
         async with site.worker() as worker:
             await worker.manifest("latest")

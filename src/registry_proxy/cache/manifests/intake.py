@@ -56,11 +56,14 @@ class Intake:
         now = self._clock()
         with log_index_errors(f"recording {key or manifest.digest} of {source}"):
             await self._index.record_manifest(source, manifest, key, now)
-        return ServedManifest(manifest, outcome, now + self._rules.tag_ttl if key else 0.0)
+        return self._served(manifest, outcome, now) if key else ServedManifest(manifest, outcome)
 
     async def refresh(self, source: Source, manifest: Manifest, key: str) -> ServedManifest:
         """Record that the upstream confirmed that `key` still points to the manifest."""
         now = self._clock()
         with log_index_errors(f"recording {key} of {source}"):
             await self._index.refresh_tag(source, key, manifest.digest, now)
-        return ServedManifest(manifest, Outcome.REVALIDATED, now + self._rules.tag_ttl)
+        return self._served(manifest, Outcome.REVALIDATED, now)
+
+    def _served(self, manifest: Manifest, outcome: Outcome, checked_at: float) -> ServedManifest:
+        return ServedManifest(manifest, outcome, checked_at, checked_at + self._rules.tag_ttl)
