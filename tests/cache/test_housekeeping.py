@@ -187,3 +187,19 @@ class TestSizes:
             held.release()
             assert await read((await second).body) == BLOB.raw
         assert site.simulated.count("GET", "blob", BLOB.digest) == 2
+
+
+async def test_the_index_keeps_to_a_size(site: Site) -> None:
+    """Images are pulled and evicted for ever: rows of what is gone are not kept longer than access lasts."""
+    async with site.worker(max_size=3_000_000) as worker:
+        sizes = []
+        for number in range(40):
+            each = images.image(seed=100 + number, layers=1, layer_size=400_000)
+            site.simulated.push(f"acme/app{number}", each, "latest")
+            await worker.manifest("latest", f"acme/app{number}")
+            await worker.store_blob(each.layers[0].digest, f"acme/app{number}")
+            site.now.advance(site.rules.access_ttl)
+            await worker.cache._collector.collect()
+            sizes.append(worker.index.file_bytes())
+        assert len(worker.index.repositories(None, "", 100)) < 12
+        assert sizes[-1] <= sizes[19]

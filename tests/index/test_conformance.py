@@ -423,6 +423,32 @@ class TestInheritance:
         await index.limit_access_times(6.0)
         assert [content.used_at for content in index.least_recently_used(2)] == [5.0, 6.0]
 
+    async def test_rows_that_nothing_needs_are_collected(self, index: Index) -> None:
+        await index.record_manifest(ALPINE, manifest("gone", blob("part")), "old", 1.0)
+        await index.record_manifest(ALPINE, manifest("here", blob("child")), "latest", 1.0)
+        await index.record_blob(DEBIAN, blob("layer"), 1.0)
+        await index.record_link(TOOL, digest("elsewhere"), 7, 1.0)
+        await index.record_link(TOOL, digest("recent"), 7, 5.0)
+        await index.forget([digest("gone"), digest("layer")])
+        after: int | None = 0
+        while after is not None:
+            after = await index.collect(5.0, after)
+        assert index.tag(ALPINE, "old") is None
+        assert index.link(ALPINE, digest("part")) is None
+        assert index.tag(ALPINE, "latest") == TagRecord(digest("here"), 1.0)
+        assert index.link(ALPINE, digest("here")) is not None
+        assert index.link(ALPINE, digest("child")) is not None
+        assert index.link(TOOL, digest("elsewhere")) is None
+        assert index.link(TOOL, digest("recent")) is not None
+        assert index.repositories(None, "", 10) == [ALPINE, TOOL]
+
+    async def test_the_size_of_its_file_grows_with_its_rows(self, index: Index) -> None:
+        before = index.file_bytes()
+        await index.import_links(ALPINE, [Link(digest(f"{number}"), 1, 1.0) for number in range(1000)])
+        assert index.file_bytes() > before + 1000 * 32
+        await index.collect(5.0, 0)
+        assert index.file_bytes() < before + 1000 * 32
+
     async def test_a_refusal_withdraws_what_is_old(self, index: Index) -> None:
         await index.record_manifest(ALPINE, manifest("old", blob("layer", 70)), "latest", 1.0)
         await index.record_blob(ALPINE, blob("layer", 70), 5.0)

@@ -7,13 +7,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry_proxy.oci.reference import Digest
-from registry_proxy.policy.eviction import LOW_WATERMARK, Candidate, Excess, excess, select_victims
+from registry_proxy.policy.eviction import (
+    LOW_WATERMARK,
+    SMALL_INDEX,
+    Candidate,
+    Excess,
+    counted_index,
+    excess,
+    select_victims,
+)
 
 BYTES = st.integers(0, 10**15)
 
 
 def candidates(*sizes: int) -> list[Candidate]:
     return [Candidate(Digest.of(bytes([number])), size) for number, size in enumerate(sizes)]
+
+
+@pytest.mark.parametrize(("size", "counted"), [(0, 0), (SMALL_INDEX, 0), (SMALL_INDEX + 1, 1)])
+def test_a_large_index_counts_towards_the_budget(size: int, counted: int) -> None:
+    assert counted_index(size) == counted
 
 
 @pytest.mark.parametrize(

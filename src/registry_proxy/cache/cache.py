@@ -16,6 +16,7 @@ from registry_proxy.cache.blobs.fills import Fills
 from registry_proxy.cache.breakers import CircuitBreakers
 from registry_proxy.cache.content import ContentStore
 from registry_proxy.cache.evictor import Evictor
+from registry_proxy.cache.index_collector import IndexCollector
 from registry_proxy.cache.links import Links
 from registry_proxy.cache.manifests.current import CurrentManifests
 from registry_proxy.cache.manifests.intake import Intake
@@ -73,6 +74,7 @@ class Cache:
         self._timing = timing
         self._access_times = AccessTimes(index, timing.now)
         self.evictor = Evictor(store, index, locks, self._access_times, max_size, timing.now)
+        self._collector = IndexCollector(index, locks, rules.access_ttl, timing.now)
         content = ContentStore(store, index, self._access_times, timing.now)
         links = Links(index, content, breakers, SingleFlight(background), rules, timing.now)
 
@@ -138,5 +140,6 @@ class Cache:
     async def _clean_up(self) -> None:
         try:
             await self.evictor.clean_up()
+            await self._collector.collect()
         except (StoreError, IndexFailedError) as error:
             log.error("store maintenance failed: %s. Check the disk.", error)  # noqa: TRY400

@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from registry_proxy.aio.pools import HOUSEKEEPING
-from registry_proxy.policy.eviction import Candidate, Excess, excess, select_victims
+from registry_proxy.policy.eviction import Candidate, Excess, counted_index, excess, select_victims
 from registry_proxy.policy.freshness import CLOCK_TOLERANCE
 from registry_proxy.storage.base import StoreError
 
@@ -83,7 +83,7 @@ class Evictor:
             await self._settle_reservations()
             await self._index.limit_access_times(self._clock() + CLOCK_TOLERANCE)
             if self._max_size:
-                await self._evict(excess(self._index.used_bytes(), 0, self._max_size), _BUDGET_IS_USED)
+                await self._evict(excess(self._used_bytes(), 0, self._max_size), _BUDGET_IS_USED)
 
     async def _make_room(self, digest: Digest, size: int) -> bool:
         if await self._fit(digest, size):
@@ -97,7 +97,7 @@ class Evictor:
         row = self._index.content(digest)
         counted = row.size if row else self._index.reserved().get(digest, 0)
         wanted = max(0, size - counted)
-        surplus = excess(self._index.used_bytes(), wanted, self._max_size)
+        surplus = excess(self._used_bytes(), wanted, self._max_size)
         return await self._evict(surplus, _BUDGET_IS_USED, spared=digest)
 
     async def _evict(self, surplus: Excess, reason: str, *, spared: Digest | None = None) -> bool:
@@ -122,6 +122,10 @@ class Evictor:
             freed, count = freed + size, count + len(victims)
         log.info("evicted %d items, %d bytes: %s", count, freed, reason)
         return freed >= surplus.needed
+
+    def _used_bytes(self) -> int:
+        """Return the bytes that count towards the budget: content, reservations, and a large index."""
+        return self._index.used_bytes() + counted_index(self._index.file_bytes())
 
     def _evictable(self, kept: Iterable[Digest]) -> int:
         """Return the bytes of all content except the `kept` digests."""

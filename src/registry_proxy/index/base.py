@@ -146,6 +146,10 @@ class IndexReads(Protocol):
         """Return the total size of all content and all reservations in bytes. A digest counts once."""
         ...
 
+    def file_bytes(self) -> int:
+        """Return the bytes of the index's own file that are in use."""
+        ...
+
     def least_recently_used(self, limit: int) -> list[Content]:
         """Return at most `limit` records of content, ordered by access time, the earliest first."""
         ...
@@ -278,6 +282,15 @@ class Index(IndexReads, Protocol):
 
     async def end_scan(self) -> None:
         """Record that all content of the store was adopted: `is_new` is false from the next start on."""
+        ...
+
+    async def collect(self, before: float, after: int) -> int | None:
+        """Remove links and tags of content that is gone, last confirmed before `before`, and empty repositories.
+
+        A link stays while a stored manifest mentions its digest, because it has the size. One call handles the next
+        repositories after the number `after`, so that it delays no other write for long. Return the number to continue
+        with, None at the end.
+        """
         ...
 
     async def limit_access_times(self, now: float) -> None:

@@ -64,6 +64,10 @@ _REPOSITORIES = """
     ORDER BY full_name LIMIT ?
 """
 _DELIVERY = "SELECT source, reserved_at FROM reservation WHERE digest = ? AND source IS NOT NULL"
+_FILE_BYTES = """
+    SELECT (page_count - freelist_count) * page_size
+    FROM pragma_page_count, pragma_freelist_count, pragma_page_size
+"""
 _USED_BYTES = """
     SELECT content_bytes + (
         SELECT coalesce(sum(size), 0) FROM reservation WHERE digest NOT IN (SELECT digest FROM content)
@@ -159,6 +163,10 @@ class SqliteReader:
     def used_bytes(self) -> int:
         (used,) = self._rows(_USED_BYTES)[0]
         return int(used)
+
+    def file_bytes(self) -> int:
+        (size,) = self._rows(_FILE_BYTES)[0]
+        return int(size)
 
     def least_recently_used(self, limit: int) -> list[Content]:
         query = "SELECT digest, size, media_type, used_at FROM content ORDER BY used_at LIMIT ?"
@@ -289,6 +297,9 @@ class SqliteIndex(SqliteReader):
 
     async def end_scan(self) -> None:
         await self._writer.write(writes.end_scan)
+
+    async def collect(self, before: float, after: int) -> int | None:
+        return await self._writer.write(partial(writes.collect, before=before, after=after))
 
     async def limit_access_times(self, now: float) -> None:
         await self._writer.write(partial(writes.limit_access_times, now=now))

@@ -52,6 +52,25 @@ _IMPORT_TAG = """
     ON CONFLICT DO UPDATE SET digest = excluded.digest WHERE checked_at = 0
 """
 _PUT_CHILD = "INSERT INTO child VALUES (?, ?) ON CONFLICT DO NOTHING"
+# A stored manifest mentions the digest: its link has the size, for HEAD and for headers before the upstream responds.
+_COLLECT_LINKS = """
+    DELETE FROM link WHERE repository > ? AND repository <= ? AND confirmed_at < ?
+    AND NOT EXISTS (SELECT 1 FROM content WHERE content.digest = link.digest)
+    AND NOT EXISTS (
+        SELECT 1 FROM child JOIN content ON content.digest = child.manifest WHERE child.digest = link.digest
+    )
+"""
+_COLLECT_TAGS = """
+    DELETE FROM tag WHERE repository > ? AND repository <= ? AND checked_at < ?
+    AND NOT EXISTS (SELECT 1 FROM content WHERE content.digest = tag.digest)
+"""
+_COLLECT_REPOSITORIES = """
+    DELETE FROM repository WHERE id > ? AND id <= ?
+    AND NOT EXISTS (SELECT 1 FROM link WHERE repository = id)
+    AND NOT EXISTS (SELECT 1 FROM tag WHERE repository = id)
+"""
+# Repositories per step of a collection.
+_COLLECT_STEP = 100
 _COUNT = """
     INSERT INTO counter (registry, name, value, since) VALUES (?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET value = value + excluded.value
@@ -166,6 +185,18 @@ def import_links(db: sqlite3.Connection, source: Source, links: Iterable[Link]) 
 
 def end_scan(db: sqlite3.Connection) -> None:
     db.execute("UPDATE state SET scanned = 1")
+
+
+def collect(db: sqlite3.Connection, before: float, after: int) -> int | None:
+    step = "SELECT id FROM repository WHERE id > ? ORDER BY id LIMIT ?"
+    repositories = db.execute(step, (after, _COLLECT_STEP)).fetchall()
+    if not repositories:
+        return None
+    (last,) = repositories[-1]
+    db.execute(_COLLECT_LINKS, (after, last, before))
+    db.execute(_COLLECT_TAGS, (after, last, before))
+    db.execute(_COLLECT_REPOSITORIES, (after, last))
+    return int(last)
 
 
 def limit_access_times(db: sqlite3.Connection, now: float) -> None:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 # Evict a little more than needed, so that not every pull causes an eviction.
 LOW_WATERMARK = 0.95
+# An index of up to this many bytes does not count towards the budget: that of some thousand images.
+SMALL_INDEX = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,11 @@ def excess(used: int, wanted: int, budget: int) -> Excess:
     if needed <= 0:
         return Excess(0, 0)
     return Excess(needed, used + wanted - min(budget, max(int(budget * LOW_WATERMARK), wanted)))
+
+
+def counted_index(size: int) -> int:
+    """Return the bytes of an index of `size` bytes that count towards the budget."""
+    return max(0, size - SMALL_INDEX)
 
 
 def select_victims(
