@@ -8,7 +8,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.cache.harness import REPOSITORY, Site, read
+from tests.cache.harness import REPOSITORY, Reading, Site, read
 from tests.kit import images
 from tests.kit.faults import Answer, Break, Hang, Stall, Tamper, WrongLength
 from tests.kit.waiting import until
@@ -235,6 +235,27 @@ class TestCoding:
             if known:
                 await worker.manifest("odd")
             assert await worker.pull(BLOB.digest) == BLOB.raw
+
+    async def test_no_other_process_serves_bytes_of_the_wrong_reading(
+        self, site: Site, announced: bool
+    ) -> None:
+        """The first process decodes a layer that is stored compressed, while the second one reads along."""
+        hold(site, REPOSITORY, misstating(BLOB.size - 9))
+        stated = Tamper(headers={"Content-Encoding": "gzip"}, remove=() if announced else ("Content-Length",))
+        site.simulated.arm("blob", stated, times=None)
+        async with site.worker() as first, site.worker() as second:
+            await first.manifest("odd")
+            async with site.simulated.gate("blob", after=200_000) as gate:
+                pull = asyncio.create_task(first.pull(BLOB.digest))
+                await gate.reached.wait()
+                await until(lambda: first.is_reading(BLOB.digest))
+                reading = Reading(await second.blob(BLOB.digest))
+                await reading.until(100_000)
+                gate.disarm()
+                assert await pull == BLOB.raw
+                with pytest.raises(RegistryError):
+                    await reading.whole()
+            assert await second.pull(BLOB.digest) == BLOB.raw
 
     async def test_a_broken_transfer_is_resumed(
         self, site: Site, text: images.Content, announced: bool

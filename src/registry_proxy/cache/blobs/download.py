@@ -33,6 +33,10 @@ log = logging.getLogger(__name__)
 _POLL = 0.05
 
 
+class _RereadError(Exception):
+    """A coded body has to be read in the other way."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """The parts of the cache that downloads share. The executor's threads write and hash.
@@ -72,6 +76,11 @@ class Download:
             return None
         try:
             return await self._fill_ingest(ingest)
+        except _RereadError:
+            # In another file: other processes may have readers of this one.
+            await self._discard(ingest)
+            self._fill.advance(0)
+            return await self.run()
         except UpstreamError as error:
             if not ingest.size or isinstance(error, WrongSizeError):
                 await self._discard(ingest)
@@ -172,9 +181,7 @@ class Download:
             await writer.abandon()
         if writer.hasher.hexdigest() != ingest.digest.hex:
             if self._fill.size is None and self._source.reread():
-                await STORING.run(ingest.truncate)
-                self._fill.advance(0)
-                return await self._fill_ingest(ingest)
+                raise _RereadError
             await self._discard(ingest)
             raise UpstreamBrokenError(f"the upstream's bytes for {self._source} do not match the digest")
         self._fill.verify()
