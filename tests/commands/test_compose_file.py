@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +20,16 @@ def test_a_command_beside_a_compose_stack_says_how_to_ask_the_container(
     said = site.run(*arguments, code=1).stderr
     file = site.folder / "docker-compose.yaml"
     assert f"--file {file} exec registry-proxy registry-proxy {arguments[0]}" in said
+
+
+def test_root_follows_no_file_that_another_user_can_change(site: Site) -> None:
+    site.run("install", "compose", "--no-start", "--yes")
+    (site.folder / "docker-compose.yaml").chmod(0o666)
+    said = site.run("status", code=1).stderr
+    assert ("docker" in said) is (os.geteuid() != 0)
+    (site.folder / "registry-proxy.toml").touch(mode=0o600)
+    assert ("docker" in site.run("status", code=1).stderr) is (os.geteuid() != 0)
+    assert "docker" in site.run("status", "--config", "registry-proxy.toml", code=1).stderr
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ import msgspec
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from registry_proxy.config import find_config_file
+from registry_proxy.config import ConfigError, find_config_file
+from registry_proxy.config.trust import check_trusted
 from registry_proxy.service.site import has_index
 from registry_proxy.storage.base import StoreError
 
@@ -59,9 +60,11 @@ class ComposeFile:
 
 def find_compose_file(config: Path | None) -> ComposeFile | None:
     """Return the Compose file in the directory of the configuration, or in the working directory."""
-    found = config or find_config_file()
-    directories = dict.fromkeys(([found.resolve().parent] if found else []) + [Path.cwd()])
-    return next((file for each in directories for file in _read(each / FILE)), None)
+    explicit = [config.resolve().parent] if config else []
+    found = None if config else find_config_file()
+    default = [*([found.resolve().parent] if found else []), Path.cwd()]
+    paths = [each / FILE for each in explicit] + [each / FILE for each in default if _is_trusted(each / FILE)]
+    return next((file for path in paths for file in _read(path)), None)
 
 
 def container_of(settings: Settings, config: Path | None) -> ComposeFile | None:
@@ -78,6 +81,15 @@ def require_store(settings: Settings, config: Path | None, command: str) -> None
     if stack is not None:
         text = f"no store in {settings.storage.path}: the server runs in a container"
         raise StoreError(f"{text}. Run: {stack.command_line(command)}")
+
+
+def _is_trusted(path: Path) -> bool:
+    """Return whether root may follow a file of the working directory: no other user can change it."""
+    try:
+        check_trusted(path)
+    except (OSError, ConfigError):
+        return False
+    return True
 
 
 def _read(path: Path) -> Iterator[ComposeFile]:
