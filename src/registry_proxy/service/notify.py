@@ -27,6 +27,10 @@ class Notifier:
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
         self._address = environ.pop("NOTIFY_SOCKET", "")
+        process = environ.pop("WATCHDOG_PID", str(os.getpid()))
+        # sd_watchdog_enabled(3): in microseconds.
+        timeout = environ.pop("WATCHDOG_USEC", "")
+        self.has_watchdog = timeout.isdecimal() and process == str(os.getpid())
 
     def send(self, *states: str) -> None:
         """Send states, such as `READY=1`. Log a failure: a missing listener must not stop the service."""
@@ -77,6 +81,11 @@ class Readiness:
             if not self._awaited:
                 remark = f"; {self.remark}" if self.remark else ""
                 self._notifier.send("READY=1", f"STATUS={len(self._workers)} workers serve{remark}")
+
+    def announce_life(self) -> None:
+        """Notify systemd's watchdog, from the supervisor, that the workers respond. Call it every second."""
+        if self._notifier.has_watchdog:
+            self._notifier.send("WATCHDOG=1")
 
     def announce_stop(self) -> None:
         """Notify systemd, from the supervisor, that the service stops."""

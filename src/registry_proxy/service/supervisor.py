@@ -19,9 +19,17 @@ from registry_proxy.service.memory import keep_freed_buffers
 from registry_proxy.service.notify import REPORTED, Notifier, Readiness
 from registry_proxy.service.reload import merged_settings, waiting_for_restart
 from registry_proxy.service.sockets import bind
+from registry_proxy.service.watchdog import (
+    INTERVAL,
+    REPORT_THREADS,
+    Heartbeats,
+    State,
+    Watchdog,
+    report_threads_on_signal,
+)
 from registry_proxy.service.wiring.gate import build_gate
 from registry_proxy.service.wiring.preparation import prepare, prepare_tls
-from registry_proxy.service.worker import Worker
+from registry_proxy.service.worker import Supervision, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -83,6 +91,9 @@ class Supervisor:
         self._tls = tls
         self._readiness = readiness
         self._gate = gate
+        self._heartbeats = Heartbeats(len(shares))
+        self._watchdog = Watchdog(self._heartbeats)
+        self._next_check = 0.0
         self._lifeline, self._lifeline_writer = os.pipe()
         self._workers: dict[int, int] = {}  # process id → number of its share
         self._started: dict[int, float] = {}  # number of a share → start time of its worker
@@ -97,7 +108,7 @@ class Supervisor:
         addresses = self._shares[0].describe()
         log.info("caching %s in %s; listening on %s", names, self._settings.storage.path, addresses)
         while True:
-            received = signal.sigtimedwait(_AWAITED, 1.0) if self._due else signal.sigwaitinfo(_AWAITED)
+            received = signal.sigtimedwait(_AWAITED, INTERVAL)
             signalled = received.si_signo if received else None
             if signalled in {signal.SIGTERM, signal.SIGINT}:
                 return self._shut_down()
@@ -106,6 +117,7 @@ class Supervisor:
             self._readiness.read_reports()
             self._reap()
             self._restart()
+            self._check_workers()
 
     def _reload(self) -> None:
         self._readiness.expect_reload()
@@ -124,6 +136,7 @@ class Supervisor:
 
     def _start(self, number: int) -> None:
         self._started[number] = time.monotonic()
+        self._watchdog.watch(number)
         process = os.fork()
         if process == 0:
             self._run_worker(number)
@@ -138,6 +151,7 @@ class Supervisor:
                 if other != number:
                     share.close()
             keep_freed_buffers()
+            report_threads_on_signal()
             asyncio.run(self._serve(number))
             code = 0
         except Exception:
@@ -146,15 +160,18 @@ class Supervisor:
             os._exit(code)
 
     async def _serve(self, number: int) -> None:
-        ready = partial(self._readiness.report, number)
+        supervision = Supervision(
+            self._lifeline,
+            partial(self._readiness.report, number),
+            partial(self._heartbeats.keep, number),
+        )
         worker = Worker(
             self._settings,
             self._load,
             self._shares[number],
-            self._lifeline,
             self._tls,
-            ready,
-            gate=self._gate,
+            self._gate,
+            supervision,
         )
         worker.handle_signals()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
@@ -168,6 +185,7 @@ class Supervisor:
             number = self._workers.pop(process, None)
             if number is None:
                 continue  # the first process of a container inherits children of other processes
+            self._watchdog.forget(number)
             now = time.monotonic()
             quick = now - self._started[number] < _QUICK_DEATH
             self._quick_deaths = self._quick_deaths + 1 if quick else 0
@@ -176,6 +194,22 @@ class Supervisor:
             log.error(
                 "worker %d ended (%s), the next one starts in %.0f s", number, _describe_exit(status), pause
             )
+
+    def _check_workers(self) -> None:
+        """Replace workers that hang, and notify systemd if there is none."""
+        if time.monotonic() < self._next_check:
+            return
+        self._next_check = time.monotonic() + INTERVAL
+        self._watchdog.check()
+        for process, number in self._workers.items():
+            state = self._watchdog.state(number)
+            if state is State.HANGS:
+                log.error("worker %d does not respond: its threads follow, then it is replaced", number)
+                os.kill(process, REPORT_THREADS)
+            elif state is State.STILL_HANGS:
+                os.kill(process, signal.SIGKILL)
+        if self._watchdog.all_alive:
+            self._readiness.announce_life()
 
     def _restart(self) -> None:
         for number in [number for number, due in self._due.items() if due <= time.monotonic()]:

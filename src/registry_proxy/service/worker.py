@@ -7,6 +7,7 @@ import logging
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from registry_proxy.aio.pools import finish_storing
@@ -30,7 +31,7 @@ from registry_proxy.service.wiring.gate import build_gate
 from registry_proxy.service.wiring.upstreams import build_router, build_upstreams
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from registry_proxy.config import Settings
     from registry_proxy.index.base import Index
@@ -49,30 +50,37 @@ _FILL_THREADS = 8
 _OLD_UPSTREAMS_LIFETIME = 3600.0
 
 
-class Worker:
-    """A worker: it serves until SIGTERM or SIGINT, or until the supervisor ends.
+@dataclass(frozen=True, slots=True)
+class Supervision:
+    """A worker's ties to the supervisor.
 
-    `ready` is called once the worker serves, and after each reload.
+    `lifeline` is readable once the supervisor has ended. `ready` is called once the worker serves, and after each
+    reload. `beats` runs as long as the worker's event loop.
     """
+
+    lifeline: int
+    ready: Callable[[], None]
+    beats: Callable[[], Coroutine[object, object, None]]
+
+
+class Worker:
+    """A worker: it serves until SIGTERM or SIGINT, or until the supervisor ends."""
 
     def __init__(
         self,
         settings: Settings,
         load: Callable[[], Settings],
         sockets: Sockets,
-        lifeline: int,
         tls: CertificateService | None,
-        ready: Callable[[], None],
-        *,
         gate: Gate,
+        supervision: Supervision,
     ) -> None:
         self._settings = settings
         self._load = load
         self._sockets = sockets
-        self._lifeline = lifeline
         self._tls = tls
-        self._ready = ready
         self._gate = gate
+        self._supervision = supervision
         self._upstreams: dict[str, RegistryUpstream] = {}
         self._stop = asyncio.Event()
         self._app: App | None = None
@@ -85,11 +93,11 @@ class Worker:
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         # Only the supervisor holds the other end: the kernel closes it when that process ends for any reason.
-        loop.add_reader(self._lifeline, self._stop_with_supervisor)
+        loop.add_reader(self._supervision.lifeline, self._stop_with_supervisor)
 
     def _stop_with_supervisor(self) -> None:
         # A pipe at end of file stays readable.
-        asyncio.get_running_loop().remove_reader(self._lifeline)
+        asyncio.get_running_loop().remove_reader(self._supervision.lifeline)
         self._stop.set()
 
     async def run(self) -> None:
@@ -123,6 +131,7 @@ class Worker:
                 self._gate,
             )
             register_worker(site.locks)
+            self._background.spawn(self._supervision.beats(), "the watchdog's beats")
             self._background.spawn(cache.run_maintenance(), "store maintenance")
             self._background.spawn(Counting(site.index, self._counters, time.time).run(), "writing counters")
             self._background.spawn(follow_removals(site.index, app.forget), "checking for removals")
@@ -141,7 +150,7 @@ class Worker:
             redirect = HttpsRedirect(sockets[0].getsockname()[1], self._tls.challenges.key_authorization)
             servers.append(self._server(redirect))
             await servers[1].start(self._sockets[Listener.HTTP], behind_proxy=proxied)
-        self._ready()
+        self._supervision.ready()
         await self._stop.wait()
         await asyncio.gather(*(server.drain(self._settings.server.grace_period) for server in servers))
 
@@ -162,7 +171,7 @@ class Worker:
             # The error contains the fix.
             log.error("configuration was not reloaded, the old one stays in force:\n%s", error)  # noqa: TRY400
         finally:
-            self._ready()
+            self._supervision.ready()
 
     def _reconfigure(self, app: App, settings: Settings) -> None:
         changed = merged_settings(self._settings, settings)

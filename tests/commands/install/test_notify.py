@@ -21,12 +21,13 @@ WORKERS = 3
 
 
 @contextmanager
-def serving(folder: Path, address: str) -> Iterator[Daemon]:
+def serving(folder: Path, address: str, **more: str) -> Iterator[Daemon]:
     settings = {
         "NOTIFY_SOCKET": address,
         "REGISTRY_PROXY_STORAGE_PATH": str(folder / "store"),
         "REGISTRY_PROXY_SERVER_LISTEN": "127.0.0.1:0",
         "REGISTRY_PROXY_SERVER_WORKERS": str(WORKERS),
+        **more,
     }
     (folder / "registry-proxy.toml").touch()
     command = [str(PROGRAM), "serve", "--config", str(folder / "registry-proxy.toml")]
@@ -71,6 +72,25 @@ def test_systemd_is_told_when_all_workers_serve_what_a_reload_left_and_the_end(
         daemon.process.terminate()
         assert sock.recv(1000).startswith(b"STOPPING=1\n")
         assert daemon.process.wait(30) == 0
+
+
+def test_systemd_is_told_that_the_workers_respond(tmp_path: Path) -> None:
+    address = str(tmp_path / "notify")
+    with listening(address) as sock, serving(tmp_path, address, WATCHDOG_USEC="60000000"):
+        messages = [sock.recv(1000).decode().splitlines()[0] for _ in range(5)]
+        assert set(messages) == {"READY=1", "WATCHDOG=1"}
+        assert messages.count("READY=1") == 1
+
+
+def test_a_watchdog_that_is_for_another_process_is_left_alone(tmp_path: Path) -> None:
+    address = str(tmp_path / "notify")
+    with (
+        listening(address) as sock,
+        serving(tmp_path, address, WATCHDOG_USEC="60000000", WATCHDOG_PID="1") as daemon,
+    ):
+        assert sock.recv(1000).startswith(b"READY=1")
+        daemon.process.terminate()
+        assert sock.recv(1000).startswith(b"STOPPING=1")
 
 
 def test_a_socket_that_nobody_listens_at_stops_nothing(tmp_path: Path) -> None:
