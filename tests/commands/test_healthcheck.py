@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.kit.certificates import Authority
 from tests.kit.processes import Daemon, Local, environment, running
+
+from registry_proxy.service.site import hold_preparation
+from registry_proxy.storage.locks import FileLocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,3 +68,18 @@ def test_a_server_that_is_not_there_is_not_healthy(tmp_path: Path) -> None:
     done = healthcheck(config)
     assert done.returncode == 1
     assert "does not respond: Connection refused" in done.stderr
+
+
+def test_a_server_that_counts_its_content_again_says_so(tmp_path: Path) -> None:
+    config = tmp_path / "registry-proxy.toml"
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+    config.write_text(f"[storage]\npath = 'store'\n[server]\nlisten = ['127.0.0.1:{port}']\n")
+    (tmp_path / "store").mkdir()
+    locks = FileLocks(tmp_path / "store" / "locks")
+    with closing(locks):
+        assert "prepares" not in healthcheck(config).stderr
+        hold_preparation(locks)
+        done = healthcheck(config)
+    assert done.returncode == 1
+    assert "The server prepares its store" in done.stderr

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
@@ -12,6 +12,7 @@ from tests.index.values import ALPINE, blob
 from tests.storage.disks import make_read_only, small_disk
 
 from registry_proxy.index.base import IndexFailedError
+from registry_proxy.index.database import is_damage, replaced_files
 from registry_proxy.index.sqlite import SqliteIndex
 
 if TYPE_CHECKING:
@@ -159,3 +160,62 @@ async def test_a_read_only_disk_is_an_error_and_no_damage(tmp_path: Path) -> Non
         make_read_only(disk)
         with pytest.raises(IndexFailedError, match="Read-only file system"):
             SqliteIndex(disk / "index.db")
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (sqlite3.SQLITE_CORRUPT, True),
+        (sqlite3.SQLITE_CORRUPT_INDEX, True),
+        (sqlite3.SQLITE_NOTADB, True),
+        (sqlite3.SQLITE_IOERR_READ, True),
+        (sqlite3.SQLITE_IOERR_SHORT_READ, True),
+        (sqlite3.SQLITE_IOERR_WRITE, False),
+        (sqlite3.SQLITE_IOERR_FSYNC, False),
+        (sqlite3.SQLITE_FULL, False),
+        (sqlite3.SQLITE_READONLY, False),
+        (sqlite3.SQLITE_BUSY, False),
+        (sqlite3.SQLITE_CANTOPEN, False),
+    ],
+)
+def test_only_what_another_file_mends_is_damage(code: int, expected: bool) -> None:
+    error = sqlite3.OperationalError("text")
+    error.sqlite_errorcode = code
+    assert is_damage(error) is expected
+
+
+async def test_an_open_index_says_that_its_file_is_damaged(path: Path) -> None:
+    await fill(path)
+    index = SqliteIndex(path)
+    assert index.failure() is None
+    overwrite(path, 0, b"\xa5" * path.stat().st_size)
+    with pytest.raises(IndexFailedError):
+        index.least_recently_used(1000)
+    assert index.failure() in {"file is not a database", "database disk image is malformed"}
+    with suppress(IndexFailedError):
+        await index.record_blob(ALPINE, blob("a"), 1.0)
+    await index.close()
+    await expect_new_one(path, path.with_name("index.db.damaged-1"))
+
+
+async def test_an_open_index_says_that_its_file_is_gone(path: Path) -> None:
+    await fill(path)
+    index = SqliteIndex(path)
+    path.rename(path.with_name("elsewhere"))
+    assert index.failure() == "another program has deleted or replaced the file"
+    await index.close()
+
+
+async def test_an_index_that_fails_without_damage_can_be_replaced_by_a_process_that_has_it_alone(
+    path: Path,
+) -> None:
+    await fill(path)
+    index = SqliteIndex(path)
+    await index.close()
+    replaced = SqliteIndex(path, replace=True)
+    assert replaced.is_new
+    other = SqliteIndex(path, replace=True)
+    assert not other.is_new
+    await other.close()
+    await replaced.close()
+    assert [each.name for each in replaced_files(path)][:1] == ["index.db.damaged-1"]

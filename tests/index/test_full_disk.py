@@ -60,6 +60,7 @@ async def test_without_a_reserve_writes_fail_until_there_is_space(tmp_path: Path
         ballast = fill_up(disk)
         with pytest.raises(IndexFailedError, match="disk is full"):
             await index.adopt([(digest(number), 1) for number in range(1000)], 1.0)
+        assert index.failure() is None
         assert index.used_bytes() == 1
         ballast.unlink()
         await index.record_blob(ALPINE, blob("after", 1), 1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from registry_proxy.oci.errors import ErrorCode, RegistryError
 from registry_proxy.policy.freshness import UpstreamFailure
@@ -14,9 +15,18 @@ from registry_proxy.upstream.base import (
     UpstreamTimeoutError,
 )
 
+if TYPE_CHECKING:
+    from registry_proxy.index.base import IndexFailedError
+
 # The `Retry-After` of a 429 whose upstream response has none, in seconds. podman and skopeo retry four times, after
 # this time each, before they report an error to their user.
 DEFAULT_RETRY_AFTER = 5
+
+
+def index_failure(error: IndexFailedError) -> RegistryError:
+    """Return the failure of the index as a registry error. The server replaces an index that is damaged."""
+    message = f"the index of this cache failed: {error}. Retry in some seconds"
+    return RegistryError(ErrorCode.UNAVAILABLE, message, retry_after=DEFAULT_RETRY_AFTER)
 
 
 def classify_failure(error: UpstreamError) -> UpstreamFailure:

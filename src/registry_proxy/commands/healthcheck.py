@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from typing import TYPE_CHECKING
 
 from registry_proxy.commands.common import ConfigOption, FailedError, command, settings_loader
 from registry_proxy.commands.probe import ProbeError, probe_listener, unverified_context
+from registry_proxy.service.site import is_preparing
+from registry_proxy.storage.base import StoreError
 
 if TYPE_CHECKING:
     from registry_proxy.config import Address, Settings
@@ -31,6 +34,14 @@ async def _check(settings: Settings) -> None:
         await _check_address(address, settings, unverified_context())
 
 
+def _remark(settings: Settings) -> str:
+    """Return what is known about a server that does not respond."""
+    with contextlib.suppress(OSError, StoreError):
+        if is_preparing(settings.storage.path):
+            return " The server prepares its store: after the loss of the index it counts the content again."
+    return ""
+
+
 async def _check_address(address: Address, settings: Settings, tls: ssl.SSLContext | None) -> None:
     """Raise FailedError unless the server responds. 401 and 403 are responses: it requires a login."""
     try:
@@ -38,6 +49,6 @@ async def _check_address(address: Address, settings: Settings, tls: ssl.SSLConte
     except ssl.SSLError:
         return  # the server speaks TLS, but possibly waits for its first certificate
     except ProbeError as error:
-        raise FailedError(f"{address} does not respond: {error}.") from error
+        raise FailedError(f"{address} does not respond: {error}.{_remark(settings)}") from error
     if response.status // 100 not in {2, 4}:
         raise FailedError(f"{address} responds with {response.status} {response.reason}.")

@@ -305,6 +305,13 @@ class Index(IndexReads, Protocol):
         """Add to the counters, by registry and name. `now` is when a new counter starts."""
         ...
 
+    def failure(self) -> str | None:
+        """Return why the index cannot be used any more, None if it can: damage, or a lost file.
+
+        Then close it and open it again, once no other process has it open: it is replaced.
+        """
+        ...
+
     async def close(self) -> None:
         """Write what is queued, and close the index. Do nothing if it is closed already.
 

@@ -26,15 +26,20 @@ _APPLICATION_ID = 0x52675078
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 # Names of private repositories are in the index.
 _PRIVATE = 0o600
+# The disk cannot read a part of the file. A disk that cannot be written is another matter: all content stays readable.
+_UNREADABLE = frozenset(
+    {
+        sqlite3.SQLITE_IOERR_READ,
+        sqlite3.SQLITE_IOERR_SHORT_READ,
+        sqlite3.SQLITE_IOERR_CORRUPTFS,
+        sqlite3.SQLITE_IOERR_DATA,
+    }
+)
 _COMPANIONS = ("", "-wal", "-shm")
 # Seconds that a write waits for other processes' transactions.
 _WRITE_TIMEOUT = 30.0
 # Seconds that a read waits, in the event loop, while another process recovers the file after a crash.
 _READ_TIMEOUT = 1.0
-
-
-class _DamagedError(Exception):
-    """The file is not a usable index. The text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +59,22 @@ class Database:
         self.lock.close()
 
 
-def open_database(path: Path) -> Database:
+def open_database(path: Path, *, replace: bool = False) -> Database:
     """Open the file. Create or migrate it if needed, and move a damaged one aside. Raise IndexFailedError.
 
-    Only a process that has the file alone changes it so. Further processes open it as it is.
+    With `replace`, it is moved aside also if no damage is found. Only a process that has the file alone changes it so.
+    Further processes open it as it is.
     """
     try:
         with ExitStack() as on_failure:
             lock = on_failure.enter_context(_open_private(path.with_name(f"{path.name}.lock")))
             ballast = Ballast(lock)
             try:
-                database = _open_locked(path, lock, ballast)
+                database = _open_locked(path, lock, ballast, replace=replace)
             except sqlite3.OperationalError:
                 # The disk may be full.
                 ballast.release()
-                database = _open_locked(path, lock, ballast)
+                database = _open_locked(path, lock, ballast, replace=replace)
             ballast.fill()
             on_failure.pop_all()
             return database
@@ -86,9 +92,9 @@ def _open_private(path: Path) -> BinaryIO:
     return file
 
 
-def _open_locked(path: Path, lock: BinaryIO, ballast: Ballast) -> Database:
+def _open_locked(path: Path, lock: BinaryIO, ballast: Ballast, *, replace: bool) -> Database:
     with ExitStack() as on_failure:
-        is_new = _prepare(path) if _is_alone(lock) else False
+        is_new = _prepare(path, replace=replace) if _is_alone(lock) else False
         writer = on_failure.enter_context(closing(_connect(path, _WRITE_TIMEOUT)))
         reader = on_failure.enter_context(closing(connect_reader(path)))
         _require_current_schema(path, reader)
@@ -100,12 +106,9 @@ def _open_locked(path: Path, lock: BinaryIO, ballast: Ballast) -> Database:
 def damage_of(path: Path) -> str | None:
     """Return the damage of the file, or None if it is intact. Reads the whole file. Raise IndexFailedError."""
     try:
-        _check(path)
-    except _DamagedError as damage:
-        return str(damage)
+        return _find_damage(path)
     except sqlite3.Error as error:
         raise IndexFailedError(f"can't read the index {path}: {error}") from error
-    return None
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:
@@ -155,11 +158,12 @@ def _is_alone(lock: BinaryIO) -> bool:
     return False
 
 
-def _prepare(path: Path) -> bool:
+def _prepare(path: Path, *, replace: bool) -> bool:
     """Create, migrate or replace the file as needed. Return whether the store must be scanned."""
-    try:
-        _check(path)
-    except _DamagedError as damage:
+    damage = _find_damage(path)
+    if damage is None and replace and path.is_file():
+        damage = "no damage is found, but it failed again"
+    if damage is not None:
         log.warning(
             "index %s is unusable (%s): moved to %s, starting a new one. No content is lost: it is counted again from"
             " the files, and linked again when images are pulled.",
@@ -174,10 +178,10 @@ def _prepare(path: Path) -> bool:
         return not db.execute("SELECT scanned FROM state").fetchone()[0]
 
 
-def _check(path: Path) -> None:
-    """Raise _DamagedError if the file is damaged, or sqlite3.Error if it can't be read."""
+def _find_damage(path: Path) -> str | None:
+    """Return the damage of the file, or None. Raise sqlite3.Error if it can't be read for another reason."""
     if not path.is_file():
-        return
+        return None
     try:
         # Read-only: a damaged file is moved together with its unchanged log.
         uri = f"{path.absolute().as_uri()}?mode=ro"
@@ -185,14 +189,28 @@ def _check(path: Path) -> None:
             (application,) = db.execute("PRAGMA application_id").fetchone()
             (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
-    except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF in _DAMAGED:
-            raise _DamagedError(error) from error
+    except sqlite3.Error as error:
+        if is_damage(error):
+            return str(error)
         raise
     if verdict != "ok":
-        raise _DamagedError(verdict)
+        return str(verdict)
     if tables and application != _APPLICATION_ID:
-        raise _DamagedError("the database of another program")
+        return "the database of another program"
+    return None
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Return whether an error shows that the file is damaged or unreadable, so that only another file helps."""
+    # Misuse of the library has no code. A file that another program has emptied has no tables.
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    is_empty = code == sqlite3.SQLITE_ERROR and str(error).startswith("no such table")
+    return is_empty or code & 0xFF in _DAMAGED or code in _UNREADABLE
+
+
+def replaced_files(path: Path) -> list[Path]:
+    """Return the damaged files that the index at `path` has replaced."""
+    return sorted(path.parent.glob(f"{path.name}.damaged-*[0-9]"))
 
 
 def _move_aside(path: Path) -> Path:

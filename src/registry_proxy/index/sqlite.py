@@ -24,6 +24,7 @@ from registry_proxy.index.base import (
     TagRecord,
 )
 from registry_proxy.index.database import connect_reader, open_database, open_for_reading
+from registry_proxy.index.health import IndexHealth
 from registry_proxy.index.values import from_key, to_key, to_source
 from registry_proxy.index.writer import BatchingWriter
 from registry_proxy.policy.removal import Holdings
@@ -128,6 +129,7 @@ class SqliteReader:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self._path = path
         self._reader = connection
+        self._health = IndexHealth(path)
 
     @classmethod
     @contextmanager
@@ -215,6 +217,7 @@ class SqliteReader:
         try:
             return self._reader.execute(query, values).fetchall()
         except sqlite3.Error as error:
+            self._health.note(error)
             raise IndexFailedError(f"can't read {self._path}: {error}") from error
 
     def _survey(self, query: str, *values: Any) -> list[Any]:
@@ -231,12 +234,17 @@ class SqliteReader:
 
 
 class SqliteIndex(SqliteReader):
-    """An Index in the file `path`, used by one thread. Raise IndexFailedError if it can't be opened."""
+    """An Index in the file `path`, used by one thread. Raise IndexFailedError if it can't be opened.
 
-    def __init__(self, path: Path) -> None:
-        self._database = open_database(path)
+    With `replace`, the file is replaced also if no damage is found, unless another process uses it.
+    """
+
+    def __init__(self, path: Path, *, replace: bool = False) -> None:
+        self._database = open_database(path, replace=replace)
         super().__init__(path, self._database.reader)
-        self._writer = BatchingWriter(self._database.writer, str(path), self._database.ballast.release)
+        self._writer = BatchingWriter(
+            self._database.writer, str(path), self._database.ballast.release, self._health.note
+        )
         self.is_new = self._database.is_new
 
     async def record_manifest(self, source: Source, manifest: Manifest, tag: str | None, now: float) -> None:
@@ -309,6 +317,9 @@ class SqliteIndex(SqliteReader):
 
     async def count(self, counts: Mapping[tuple[str, str], int], now: float) -> None:
         await self._writer.write(partial(writes.count, counts=dict(counts), now=now))
+
+    def failure(self) -> str | None:
+        return self._health.failure()
 
     async def close(self) -> None:
         await self._writer.close()

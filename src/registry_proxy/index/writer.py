@@ -31,13 +31,21 @@ class BatchingWriter:
     """Runs operations on `connection` in one thread. Errors refer to the index as `name`.
 
     The connection must be in autocommit mode. The writer closes it on shutdown. If the disk is full, the writer calls
-    `make_room` and retries the batch once, so operations must be repeatable.
+    `make_room` and retries the batch once, so operations must be repeatable. `note` is called with each error of the
+    database, in the writer's thread.
     """
 
-    def __init__(self, connection: sqlite3.Connection, name: str, make_room: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        name: str,
+        make_room: Callable[[], None],
+        note: Callable[[sqlite3.Error], None] = lambda _: None,
+    ) -> None:
         self._connection = connection
         self._name = name
         self._make_room = make_room
+        self._note = note
         self._queue: SimpleQueue[_Write | None] = SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="index-writer", daemon=True)
@@ -89,6 +97,8 @@ class BatchingWriter:
                 for write in batch:
                     self._settle_batch([write])
                 return
+            if isinstance(error, sqlite3.Error):
+                self._note(error)
             failure = f"can't write to {self._name}: {error}"
         outcomes = zip((write.future for write in batch), results, strict=True)
         for loop, settled in groupby(outcomes, key=lambda outcome: outcome[0].get_loop()):

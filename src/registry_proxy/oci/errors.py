@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class ErrorCode(StrEnum):
-    """Codes of the specification, and additional ones for invalid requests and for upstream failures."""
+    """Codes of the specification, and additional ones for invalid requests and for failures."""
 
     BLOB_UNKNOWN = "BLOB_UNKNOWN"
     DENIED = "DENIED"
@@ -20,6 +20,7 @@ class ErrorCode(StrEnum):
     TAG_INVALID = "TAG_INVALID"
     TOOMANYREQUESTS = "TOOMANYREQUESTS"
     UNAUTHORIZED = "UNAUTHORIZED"
+    UNAVAILABLE = "UNAVAILABLE"
     UNSUPPORTED = "UNSUPPORTED"
     UPSTREAM_BROKEN = "UPSTREAM_BROKEN"
     UPSTREAM_TIMEOUT = "UPSTREAM_TIMEOUT"
@@ -29,7 +30,7 @@ class RegistryError(Exception):
     """An error response to a client.
 
     `message` has the object, the cause and the next step. `detail` has facts for programs. `retry_after` is in seconds
-    and accompanies TOOMANYREQUESTS.
+    and accompanies TOOMANYREQUESTS and UNAVAILABLE.
     """
 
     def __init__(

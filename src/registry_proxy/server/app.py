@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, assert_never
 
+from registry_proxy.cache.failures import index_failure
+from registry_proxy.index.base import IndexFailedError
 from registry_proxy.oci.errors import ErrorCode, RegistryError
 from registry_proxy.server.blobs import BlobEndpoint
 from registry_proxy.server.listings import ListingEndpoint
@@ -81,6 +83,9 @@ class App:
             return await self._respond(request)
         except RegistryError as error:
             return error_response(error)
+        except IndexFailedError as error:
+            log.error("%s %s failed: %s", request.method, request.target[:300], error)  # noqa: TRY400
+            return error_response(index_failure(error))
         except Exception:
             log.exception("%s %s failed; please report this", request.method, request.target[:300])
             return internal_error()

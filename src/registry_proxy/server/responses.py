@@ -35,6 +35,7 @@ _STATUS = {
     ErrorCode.TAG_INVALID: 400,
     ErrorCode.TOOMANYREQUESTS: 429,
     ErrorCode.UNAUTHORIZED: 401,
+    ErrorCode.UNAVAILABLE: 503,
     ErrorCode.UNSUPPORTED: 405,
     ErrorCode.UPSTREAM_BROKEN: 502,
     ErrorCode.UPSTREAM_TIMEOUT: 504,

@@ -70,6 +70,11 @@ class Readiness:
         self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         self._awaited = set(self._workers)
 
+    def expect_workers(self, status: str) -> None:
+        """Expect a report of every worker, from the supervisor, after workers start again. `status` is for systemd."""
+        self._notifier.send(f"STATUS={status}")
+        self._awaited = set(self._workers)
+
     def read_reports(self) -> None:
         """Read the reports, in the supervisor, after the signal `REPORTED`."""
         try:

@@ -25,11 +25,14 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+    from registry_proxy.aio.locks import ProcessLocks
     from registry_proxy.index.base import Index, IndexReads
     from registry_proxy.storage.base import Archive, BlobStore
 
 _INDEX = "index.db"
 _LOCKS = "locks"
+# The name of the lock that a process holds while it prepares the store for the workers.
+_PREPARATION = "preparation"
 _BLOBS = "blobs"
 _INGEST = "ingest"
 # Entries that each store has.
@@ -70,8 +73,10 @@ async def borrow_site(root: Path, *, create: bool) -> AsyncIterator[Site[Index]]
 
 
 @asynccontextmanager
-async def open_site(root: Path, *, create: bool) -> AsyncIterator[Site[Index]]:
+async def open_site(root: Path, *, create: bool, replace_index: bool = False) -> AsyncIterator[Site[Index]]:
     """Open the store in `root` for reading and writing. A lost index is created again, and is then `is_new`.
+
+    With `replace_index`, the index is replaced also if no damage is found, unless another process uses it.
 
     Raise StoreError if there is no store and `create` is false, or if the store is unusable; IndexFailedError if the
     index is.
@@ -80,7 +85,7 @@ async def open_site(root: Path, *, create: bool) -> AsyncIterator[Site[Index]]:
         _require(root, _BLOBS)
     store = FilesystemStore(root)
     with closing(FileLocks(root / _LOCKS)) as locks:
-        index = SqliteIndex(root / _INDEX)
+        index = SqliteIndex(root / _INDEX, replace=replace_index)
         try:
             yield Site(store, index, locks)
         finally:
@@ -97,6 +102,24 @@ def damage_of_index(root: Path) -> str | None:
     """Return the damage of the index in `root`, None if it is intact. Reads all of it. Raise IndexFailedError."""
     with _as_owner(root):
         return database.damage_of(root / _INDEX)
+
+
+def replaced_indexes(root: Path) -> list[Path]:
+    """Return the damaged files that the server has replaced by a new index."""
+    return database.replaced_files(root / _INDEX)
+
+
+def hold_preparation(locks: ProcessLocks) -> None:
+    """Show other processes, until `locks` are closed, that this one prepares the store."""
+    locks.try_acquire(_PREPARATION)
+
+
+def is_preparing(root: Path) -> bool:
+    """Return whether a server prepares the store in `root`, before its workers start. Raise OSError or StoreError."""
+    if not (root / _LOCKS).is_file():
+        return False
+    with closing(FileLocks(root / _LOCKS)) as locks:
+        return not locks.is_free(_PREPARATION)
 
 
 def running_workers(root: Path) -> int:

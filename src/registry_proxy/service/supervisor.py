@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 from registry_proxy.aio.pools import end_threads
 from registry_proxy.config import ConfigError
+from registry_proxy.index.base import IndexFailedError
 from registry_proxy.observe.logs import configure_logs
 from registry_proxy.service.memory import keep_freed_buffers
 from registry_proxy.service.notify import REPORTED, Notifier, Readiness
+from registry_proxy.service.recovery import INDEX_FAILED, IndexRecovery
 from registry_proxy.service.reload import merged_settings, waiting_for_restart
 from registry_proxy.service.sockets import bind
 from registry_proxy.service.watchdog import (
@@ -30,6 +32,7 @@ from registry_proxy.service.watchdog import (
 from registry_proxy.service.wiring.gate import build_gate
 from registry_proxy.service.wiring.preparation import prepare, prepare_tls
 from registry_proxy.service.worker import Supervision, Worker
+from registry_proxy.storage.base import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -99,6 +102,7 @@ class Supervisor:
         self._started: dict[int, float] = {}  # number of a share → start time of its worker
         self._due: dict[int, float] = {}  # number of a share → start time of its next worker
         self._quick_deaths = 0
+        self._recovery = IndexRecovery(self._start_preparation)
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT. Return the exit code."""
@@ -116,6 +120,8 @@ class Supervisor:
                 self._reload()
             self._readiness.read_reports()
             self._reap()
+            if self._recovery.advance(workers=bool(self._workers)):
+                self._signal(signal.SIGKILL)
             self._restart()
             self._check_workers()
 
@@ -142,6 +148,30 @@ class Supervisor:
             self._run_worker(number)
         self._workers[process] = number
 
+    def _start_preparation(self, replace_index: bool) -> int:
+        self._readiness.expect_workers("the index failed, the content is counted again")
+        process = os.fork()
+        if process == 0:
+            self._run_preparation(replace_index=replace_index)
+        return process
+
+    def _run_preparation(self, *, replace_index: bool) -> NoReturn:
+        """Prepare the store in this process."""
+        code = 1
+        try:
+            os.close(self._lifeline_writer)
+            for share in self._shares:
+                share.close()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            asyncio.run(prepare(self._settings, replace_index=replace_index))
+            code = 0
+        except (StoreError, IndexFailedError) as error:
+            log.error("%s", error)  # noqa: TRY400
+        except Exception:
+            log.exception("the preparation of the store failed; please report this")
+        finally:
+            os._exit(code)
+
     def _run_worker(self, number: int) -> NoReturn:
         """Run worker `number` in this process."""
         code = 1
@@ -154,6 +184,9 @@ class Supervisor:
             report_threads_on_signal()
             asyncio.run(self._serve(number))
             code = 0
+        except IndexFailedError as error:
+            log.error("worker %d ended: %s", number, error)  # noqa: TRY400
+            code = INDEX_FAILED
         except Exception:
             log.exception("worker %d failed", number)
         finally:
@@ -178,14 +211,23 @@ class Supervisor:
         await worker.run()
 
     def _reap(self) -> None:
-        while self._workers:
+        while self._workers or self._recovery.process is not None:
             process, status = os.waitpid(-1, os.WNOHANG)
             if process == 0:
                 return
             number = self._workers.pop(process, None)
-            if number is None:
-                continue  # the first process of a container inherits children of other processes
-            self._watchdog.forget(number)
+            if number is not None:
+                self._end(number, status)
+            elif self._recovery.end_preparation(process, status):
+                self._due = dict.fromkeys(range(len(self._shares)), 0.0)
+            # Otherwise: the first process of a container inherits children of other processes.
+
+    def _end(self, number: int, status: int) -> None:
+        """Plan what follows the end of worker `number`."""
+        self._watchdog.forget(number)
+        if os.waitstatus_to_exitcode(status) == INDEX_FAILED:
+            self._recover()
+        if not self._recovery.active:
             now = time.monotonic()
             quick = now - self._started[number] < _QUICK_DEATH
             self._quick_deaths = self._quick_deaths + 1 if quick else 0
@@ -194,6 +236,17 @@ class Supervisor:
             log.error(
                 "worker %d ended (%s), the next one starts in %.0f s", number, _describe_exit(status), pause
             )
+
+    def _recover(self) -> None:
+        """End the other workers, so that the index can be replaced."""
+        if self._recovery.active:
+            return
+        log.error("all workers end, then the index is checked, and replaced if it is damaged")
+        self._recovery.begin()
+        self._due.clear()
+        for number in self._workers.values():
+            self._watchdog.forget(number)
+        self._signal(signal.SIGTERM)
 
     def _check_workers(self) -> None:
         """Replace workers that hang, and notify systemd if there is none."""
@@ -223,6 +276,7 @@ class Supervisor:
         for share in self._shares:
             share.close()  # refuse new connections instead of leaving them in the backlog
         self._signal(signal.SIGTERM)
+        self._recovery.abort()
         deadline = time.monotonic() + self._settings.server.grace_period + _END_TIMEOUT
         while self._workers and time.monotonic() < deadline:
             process, _ = os.waitpid(-1, os.WNOHANG)

@@ -92,8 +92,9 @@ class Watchdog:
                 self._watched[number] = _Watched(count, patience=_PATIENCE)
 
     def state(self, number: int) -> State:
-        """Return the state of a worker at the last check."""
-        return self._watched[number].state
+        """Return the state of a worker at the last check. One that is not watched is alive."""
+        watched = self._watched.get(number)
+        return watched.state if watched else State.ALIVE
 
     @property
     def all_alive(self) -> bool:

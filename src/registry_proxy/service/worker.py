@@ -14,6 +14,7 @@ from registry_proxy.aio.pools import finish_storing
 from registry_proxy.aio.tasks import BackgroundTasks
 from registry_proxy.cache.cache import Cache, Timing
 from registry_proxy.config import ConfigError
+from registry_proxy.index.base import IndexFailedError
 from registry_proxy.maintenance.counting import Counting
 from registry_proxy.maintenance.removal import follow_removals
 from registry_proxy.maintenance.workers import register_worker
@@ -46,6 +47,11 @@ log = logging.getLogger(__name__)
 
 # Threads that write and hash fills. Each processes one batch of one fill at a time.
 _FILL_THREADS = 8
+# Interval of checks of the index, in seconds.
+_INDEX_CHECK_INTERVAL = 0.1
+# The time for transfers to clients to finish if the index has failed, in seconds: no worker accepts others before it
+# is replaced.
+INDEX_GRACE = 10.0
 # The longest time that transfers from the old upstreams may continue after a reload, in seconds.
 _OLD_UPSTREAMS_LIFETIME = 3600.0
 
@@ -85,6 +91,7 @@ class Worker:
         self._stop = asyncio.Event()
         self._app: App | None = None
         self._counters = Counters()
+        self._failure: str | None = None
 
     def handle_signals(self) -> None:
         """Stop gracefully on SIGTERM, SIGINT or the end of the supervisor, and reload on SIGHUP."""
@@ -101,7 +108,10 @@ class Worker:
         self._stop.set()
 
     async def run(self) -> None:
-        """Serve, then drain. Incomplete fills stay in the store and are resumed later."""
+        """Serve, then drain. Incomplete fills stay in the store and are resumed later.
+
+        Raise IndexFailedError if the index cannot be used any more.
+        """
         async with open_site(self._settings.storage.path, create=True) as site:
             try:
                 with ThreadPoolExecutor(_FILL_THREADS, "fill") as executor:
@@ -110,6 +120,8 @@ class Worker:
                 for upstream in self._upstreams.values():
                     await upstream.close()
                 await finish_storing()
+        if self._failure is not None:
+            raise IndexFailedError(self._failure)
 
     async def _serve(self, site: Site[Index], executor: ThreadPoolExecutor) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -134,11 +146,24 @@ class Worker:
             self._background.spawn(self._supervision.beats(), "the watchdog's beats")
             self._background.spawn(cache.run_maintenance(), "store maintenance")
             self._background.spawn(Counting(site.index, self._counters, time.time).run(), "writing counters")
+            self._background.spawn(self._end_with(site.index), "checking the index")
             self._background.spawn(follow_removals(site.index, app.forget), "checking for removals")
             if self._tls is not None:
                 self._tls.start(self._background, site.locks)
             await self._accept(app)
             self._background.cancel()
+
+    async def _end_with(self, index: Index) -> None:
+        """End this worker once the index has failed."""
+        while (failure := index.failure()) is None:  # noqa: ASYNC110 - threads and other processes cause it
+            await asyncio.sleep(_INDEX_CHECK_INTERVAL)
+        log.error(
+            "the index failed: %s. This worker ends; transfers to clients have %.0f s to finish",
+            failure,
+            INDEX_GRACE,
+        )
+        self._failure = failure
+        self._stop.set()
 
     async def _accept(self, app: App) -> None:
         proxied = self._settings.access.proxy_protocol
@@ -152,7 +177,8 @@ class Worker:
             await servers[1].start(self._sockets[Listener.HTTP], behind_proxy=proxied)
         self._supervision.ready()
         await self._stop.wait()
-        await asyncio.gather(*(server.drain(self._settings.server.grace_period) for server in servers))
+        grace = self._settings.server.grace_period if self._failure is None else INDEX_GRACE
+        await asyncio.gather(*(server.drain(grace) for server in servers))
 
     def _server(self, app: Application) -> Server:
         settings = self._settings.server

@@ -295,6 +295,15 @@ class TestStore:
         assert "file is not a database" in failing(examine(site, code=1))["index"]
         assert index.read_bytes() == b"garbage" * 1000
 
+    def test_an_index_that_was_replaced_is_told(self, site: Site) -> None:
+        with site.serving():
+            pass
+        (site.store / "index.db").write_bytes(b"garbage" * 1000)
+        with site.serving():
+            found = about(examine(site, code=0 if site.settings.get("server_listen") else 1), "index")
+        assert [verdict for verdict, _ in found] == ["warn", "ok"]
+        assert found[0][1].startswith("index.db.damaged-1 ")
+
     def test_what_another_user_owns_is_told(self, site: Site) -> None:
         with site.serving():
             pass

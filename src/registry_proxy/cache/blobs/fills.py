@@ -12,7 +12,8 @@ from registry_proxy.cache.blobs.download import Download
 from registry_proxy.cache.blobs.fill import Fill
 from registry_proxy.cache.blobs.resumable import ResumableDownload
 from registry_proxy.cache.content import log_index_errors
-from registry_proxy.cache.failures import to_registry_error
+from registry_proxy.cache.failures import index_failure, to_registry_error
+from registry_proxy.index.base import IndexFailedError
 from registry_proxy.oci.errors import ErrorCode
 from registry_proxy.oci.manifest import Descriptor
 from registry_proxy.storage.base import StoreError
@@ -74,6 +75,9 @@ class Fills:
         except UpstreamError as error:
             log.warning("fill of %s from %s failed: %s", fill.digest, fill.source, error)
             self._end(fill, to_registry_error(error, fill.source.registry, ErrorCode.BLOB_UNKNOWN))
+        except IndexFailedError as error:
+            log.error("fill of %s from %s failed: %s", fill.digest, fill.source, error)  # noqa: TRY400
+            self._end(fill, index_failure(error))
         except Exception as error:
             self._end(fill, error)
             raise

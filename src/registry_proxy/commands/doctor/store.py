@@ -12,7 +12,14 @@ from registry_proxy.commands.doctor.findings import Check, Finding, fail, not_pe
 from registry_proxy.commands.formatting import size_text
 from registry_proxy.identity import as_owner_of
 from registry_proxy.index.base import IndexFailedError
-from registry_proxy.service.site import STORE_ENTRIES, damage_of_index, has_index, read_site, running_workers
+from registry_proxy.service.site import (
+    STORE_ENTRIES,
+    damage_of_index,
+    has_index,
+    read_site,
+    replaced_indexes,
+    running_workers,
+)
 from registry_proxy.storage.base import StoreError
 
 if TYPE_CHECKING:
@@ -127,6 +134,9 @@ async def check_index(settings: Settings) -> AsyncIterator[Finding]:
             text = f"the index in {root} is damaged: {damage}"
             yield fail("index", text, "Restart the server: it starts a new index. No content is lost.")
             return
+        for path in replaced_indexes(root):
+            text = f"{path.name} in {root} is a damaged index, which the server has replaced"
+            yield warn("index", text, "Check the disk, then delete the file. No content is lost.")
         with read_site(root) as site:
             used = site.index.used_bytes()
     except (IndexFailedError, StoreError) as error:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from registry_proxy.aio.pools import HOUSEKEEPING
-from registry_proxy.service.site import open_site
+from registry_proxy.service.site import hold_preparation, open_site
 
 if TYPE_CHECKING:
     from registry_proxy.config import Settings
@@ -25,12 +25,14 @@ def prepare_tls(settings: Settings) -> CertificateService | None:
     return build_certificates(settings)
 
 
-async def prepare(settings: Settings) -> None:
+async def prepare(settings: Settings, *, replace_index: bool = False) -> None:
     """Create the store's directories and the index. Raise StoreError or IndexFailedError.
 
-    A lost index is created again: the content is counted, and linked as manifests are pulled.
+    A lost index is created again: the content is counted, and linked as manifests are pulled. With `replace_index`,
+    the index is replaced also if no damage is found.
     """
-    async with open_site(settings.storage.path, create=True) as site:
+    async with open_site(settings.storage.path, create=True, replace_index=replace_index) as site:
+        hold_preparation(site.locks)
         if not site.index.is_new:
             return
         found = await HOUSEKEEPING.run(lambda: list(site.store.walk()))
