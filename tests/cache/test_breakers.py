@@ -106,6 +106,26 @@ async def test_a_repository_that_hangs_while_others_respond_stops_only_itself(si
         assert len(site.simulated.requests) == before
 
 
+async def test_while_several_repositories_fail_the_tags_of_others_move_but_do_not_wait(site: Site) -> None:
+    """A gateway can take long for its 504, for each repository."""
+    for name in ("acme/worse", "acme/slow"):
+        site.simulated.push(name, IMAGE, "latest")
+    async with site.worker() as worker:
+        for name in ("acme/worse", "acme/slow"):
+            await worker.manifest("latest", name)
+        await expire(site, worker)
+        site.simulated.push("acme/slow", NEWER, "latest")
+        for name in (BAD, "acme/worse"):
+            site.simulated.arm("manifest", Answer(status=504), repository=name, times=None)
+            assert (await worker.manifest("latest", name)).outcome is Outcome.STALE
+        held = site.simulated.arm("manifest", Hang(), repository="acme/slow")
+        assert (await worker.manifest("latest", "acme/slow")).outcome is Outcome.STALE
+        held.release()
+        await until(lambda: worker.tagged("latest", "acme/slow") == NEWER.digest)
+        # That it responded well shows that the registry is not failing.
+        assert (await worker.manifest("latest")).manifest.raw == NEWER.raw
+
+
 async def test_a_dead_token_service_stops_all_repositories(site: Site) -> None:
     hub = await site.simulate("dockerhub")
     for name in (REPOSITORY, BAD):

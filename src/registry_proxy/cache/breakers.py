@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, TypeVar
 
 from cachetools import LRUCache
@@ -21,13 +21,17 @@ Result = TypeVar("Result")
 
 # Clients choose the names of repositories, so the number of breakers is bounded.
 _MAX_REPOSITORIES = 10_000
+# If so many repositories fail and none responds well, the registry may be failing as a whole.
+_SEVERAL = 2
 
 
 class CircuitBreakers:
     """One breaker per failing registry, and one per repository for which its registry responds with failures.
 
     One repository must not stop the others: only a registry that does not respond, or whose limit for the whole account
-    is reached, is failing as a whole. Blob transfers do not count: they mostly come from another host.
+    is reached, is failing as a whole. While several repositories fail and none responds well, requests for others are
+    sent, but cached content does not wait for them: each could take as long as the registry's gateway. Blob transfers
+    do not count: they mostly come from another host.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
@@ -35,10 +39,14 @@ class CircuitBreakers:
         self._registries: dict[str, Breaker] = {}
         self._repositories: LRUCache[Source, Breaker] = LRUCache(_MAX_REPOSITORIES)
         self._responses: Counter[str] = Counter()  # by registry
+        self._failing: defaultdict[str, set[Source]] = defaultdict(
+            set
+        )  # by registry, since its last good response
 
     def is_open(self, source: Source) -> bool:
-        """Return whether the last response was a failure, so that cached content must not wait for the next one."""
-        return source in self._repositories or source.registry in self._registries
+        """Return whether the next response can be a failure, so that cached content must not wait for it."""
+        is_failing = source in self._repositories or source.registry in self._registries
+        return is_failing or len(self._failing.get(source.registry, ())) >= _SEVERAL
 
     def may_ask(self, source: Source) -> bool:
         """Return whether a request is due."""
@@ -63,6 +71,8 @@ class CircuitBreakers:
                 self._responses[source.registry] += 1
                 if for_cached:
                     self._failed(self._repositories.setdefault(source, Breaker()), error)
+                    if len(self._failing[source.registry]) < _SEVERAL:
+                        self._failing[source.registry].add(source)
             raise
         self._succeeded(source)
         return result
@@ -82,3 +92,4 @@ class CircuitBreakers:
         self._responses[source.registry] += 1
         self._registries.pop(source.registry, None)
         self._repositories.pop(source, None)
+        self._failing.pop(source.registry, None)
