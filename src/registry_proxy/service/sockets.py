@@ -151,8 +151,8 @@ def _listen(host: str, port: int, address: Address, key: str, *, shared: bool) -
 def _remedy(error: OSError, key: str) -> str:
     if error.errno == errno.EACCES:
         return (
-            "Ports below 1024 require the capability CAP_NET_BIND_SERVICE (AmbientCapabilities= in a systemd unit), "
-            f"a socket unit, or another address: {key}."
+            "Ports below 1024 require the capability CAP_NET_BIND_SERVICE (run `registry-proxy install systemd` again, "
+            f"which sets it), a socket unit, or another address: {key}."
         )
     without = f" (or disable it: {key} = [])" if key == "tls.http" else ""
     return (

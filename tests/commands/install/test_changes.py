@@ -68,6 +68,21 @@ def test_another_port_is_applied_by_a_restart_with_the_capability_for_it(service
     assert get(service, 82) == 200
 
 
+def test_a_change_by_hand_that_the_unit_does_not_allow_is_told_before_a_restart(
+    service: BootedSystem,
+) -> None:
+    service.path(FILE).write_text("[server]\nlisten = ['127.0.0.1:81']\n[storage]\npath = '/srv/images'\n")
+    told = "the installed unit does not allow ports below 1024 and writing to /srv/images. Run: registry-proxy install"
+    assert told in service.run("registry-proxy", "check-config", "--config", FILE).stderr
+    service.run("systemctl", "reload", SERVICE)
+    log = service.run("journalctl", "--unit", SERVICE, "--output=cat").stdout
+    assert told in log
+    assert status(service, "StatusText").endswith("a restart is required for server.listen, storage.path")
+    service.run("registry-proxy", "install", "systemd", "--yes")
+    assert told not in service.run("registry-proxy", "check-config", "--config", FILE).stderr
+    assert get(service, 81) == 200
+
+
 @pytest.mark.parametrize(
     ("flags", "told"),
     [

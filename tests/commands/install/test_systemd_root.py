@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pexpect
 from tests.commands.install.booted import make_root
 from tests.kit.processes import environment
 
@@ -28,6 +29,47 @@ class Root:
 
     def entries(self) -> set[str]:
         return {str(path.relative_to(self.path)) for path in self.path.rglob("*")}
+
+
+def test_the_defaults_of_the_dialogue_can_be_installed(tmp_path: Path) -> None:
+    path = tmp_path / "system"
+    make_root(path)
+    child: pexpect.spawn[str] = pexpect.spawn(
+        str(PROGRAM),
+        ["config"],
+        cwd=str(tmp_path),
+        env=environment({"HOME": str(tmp_path), "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"}),
+        encoding="utf-8",
+        timeout=60,
+        dimensions=(60, 200),
+    )
+    child.expect_exact("How will the server run?")
+    # The first choice is the service; it is the default where systemd runs.
+    child.send("\r" if Path("/run/systemd/system").is_dir() else "\x1b[A\x1b[A\r")
+    child.expect_exact("Which registries to cache?")
+    child.send("\r")
+    child.expect_exact("Host names of the cache?")
+    child.send("\x1b[B\x1b[B\r")  # none
+    for question in (
+        "Credentials",
+        "Certificates?",
+        "Where to listen",
+        "Who may pull?",
+        "Where to store",
+        "How much",
+    ):
+        child.expect_exact(question)
+        child.send("\r")
+    child.expect_exact("Apply these changes?")
+    child.send("\r")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    told = Root(path).program("install", "systemd", "--yes")
+    assert f"The service starts when the system in {path} boots." in told
+    config = path / "etc/registry-proxy/registry-proxy.toml"
+    assert config.read_text() == (tmp_path / "registry-proxy.toml").read_text()
+    assert "StateDirectory=registry-proxy" in (path / UNIT.lstrip("/")).read_text()
 
 
 UNIT = "/etc/systemd/system/registry-proxy.service"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -182,7 +183,8 @@ def _remarks(
     elif not stack.options.per_registry:
         yield from addresses(configuration.settings)
     if not options.start:
-        yield f"Nothing was started. To start it, run in {directory}: docker-compose up --detach --build"
+        compose = "docker-compose" if shutil.which("docker-compose") else "docker compose"
+        yield f"Nothing was started. To start it, run in {directory}: {compose} up --detach --build"
     if stack.options.per_registry and not stack.options.traefik:
         for number, service in enumerate(stack.services):
             places = ", ".join(map(str, plain_addresses(configuration, stack.options, number)))

@@ -101,6 +101,15 @@ class InstalledService:
         """True if the service runs."""
         return self.target.systemd.active
 
+    def outdated(self, settings: Settings) -> str | None:
+        """Return what the installed unit does not allow, None if it fits the settings. Drop-ins are not read."""
+        unit = UNIT.read_text("utf-8")
+        low = Configuration(CONFIG, settings).low_ports and "CAP_NET_BIND_SERVICE" not in unit
+        store = settings.storage.path
+        elsewhere = store != STATE and f"ReadWritePaths={store}\n" not in unit
+        refused = [*(["ports below 1024"] if low else []), *([f"writing to {store}"] if elsewhere else [])]
+        return " and ".join(refused) or None
+
     def can_read(self, path: Path) -> bool:
         """Return whether the service's user can read a file, which its unit must not hide."""
         if any(path.is_relative_to(directory) for directory in HIDDEN):
