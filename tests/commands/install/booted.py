@@ -109,6 +109,10 @@ class BootedSystem:
             raise CommandError(f"{arguments} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
         return done
 
+    def terminal(self, *arguments: str) -> list[str]:
+        """Return the command that runs a program inside, as root, for a terminal of the test."""
+        return ["env", "HOME=/root", "PATH=/usr/local/bin:/usr/bin:/usr/sbin", *self._enter(), *arguments]
+
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Wait for what the system does on its own."""
         self._daemon.wait_until(condition)

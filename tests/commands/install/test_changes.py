@@ -6,6 +6,7 @@ import http.client
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import pexpect
 import pytest
 from tests.commands.install.booted import PROGRAM
 
@@ -81,6 +82,36 @@ def test_a_change_by_hand_that_the_unit_does_not_allow_is_told_before_a_restart(
     service.run("registry-proxy", "install", "systemd", "--yes")
     assert told not in service.run("registry-proxy", "check-config", "--config", FILE).stderr
     assert get(service, 81) == 200
+
+
+@pytest.mark.parametrize("key", ["y", "n"])
+def test_the_dialogue_offers_to_apply_the_changes(key: str, service: BootedSystem) -> None:
+    flags = (
+        "--registry=ghcr",
+        "--hostname=localhost",
+        "--certificates=none",
+        "--access=anyone",
+        "--max-size=1GiB",
+    )
+    terminal = ("env", "--chdir=/", "TERM=xterm", "PROMPT_TOOLKIT_NO_CPR=1", PROGRAM, *FLAGS[:1], *FLAGS[2:])
+    command = service.terminal(*map(str, terminal), *flags, "--listen=127.0.0.1:5001", "--username=ghcr=")
+    child: pexpect.spawn[str] = pexpect.spawn(
+        command[0], command[1:], encoding="utf-8", timeout=60, dimensions=(60, 200)
+    )
+    child.expect_exact("Where to store the content?")
+    child.send("\r")
+    child.expect_exact(
+        "The service requires a restart for server.listen, server.public_url, storage.max_size."
+    )
+    child.expect_exact("Restart the service with the changes?")
+    child.send(key)
+    child.expect_exact("Apply these changes?")
+    child.send("y")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0, child.before
+    assert get(service, 5001 if key == "y" else 5000) == 200
+    assert ("To apply the new one, run: systemctl restart" in str(child.before)) is (key == "n")
 
 
 @pytest.mark.parametrize(

@@ -136,12 +136,30 @@ def test_an_update_that_fails_leaves_the_stack_as_it_ran(stack: Stack) -> None:
     stack.configure("")
     stack.program(*INSTALL)
     before = (stack.folder / "docker-compose.yaml").read_bytes()
+    started = stack.inspect("registry-proxy")["State"]["StartedAt"]
     for name in ("cert.pem", "key.pem"):
         (stack.folder / name).write_text("-----BEGIN NONSENSE-----\n")
     stack.configure("[tls]\nlisten = ['127.0.0.1:8443']\nhttp = []\ncert = 'cert.pem'\nkey = 'key.pem'\n")
     done = stack.program(*INSTALL, code=1)
     assert "cert.pem" in done.stderr
     assert (stack.folder / "docker-compose.yaml").read_bytes() == before
+    assert stack.inspect("registry-proxy")["State"]["StartedAt"] == started
+
+
+def test_a_changed_configuration_is_checked_and_applied(stack: Stack) -> None:
+    stack.configure("")
+    stack.program(*INSTALL)
+    started = stack.inspect("registry-proxy")["State"]["StartedAt"]
+    stack.configure("[access]\nhtpasswd = 'users'\n")
+    (stack.folder / "users").write_text("nonsense\n")
+    assert "users" in stack.program(*INSTALL, code=1).stderr
+    assert stack.inspect("registry-proxy")["State"]["StartedAt"] == started
+    stack.configure("[cache]\ntag_ttl = '5m'\n")
+    done = stack.program(*INSTALL)
+    assert "The server is http://127.0.0.1:5000 (docker.io, " in done.stdout
+    said = stack.docker.docker("exec", *stack.names(), "registry-proxy", "check-config", "--json")
+    assert json.loads(said)["cache"]["tag_ttl"] == "5m"
+    assert stack.program(*INSTALL).stdout.startswith("Nothing to change.")
 
 
 def test_uninstalling_keeps_what_is_cached(stack: Stack) -> None:

@@ -43,13 +43,13 @@ def show(name: str, settings: Settings, options: ClientOptions, *, as_json: bool
     for note in notes:
         typer.echo(note, err=True)
     if _kind(name).applicable:
-        typer.echo(_where_to_run(local=inputs.server.is_local), err=True)
+        typer.echo(_where_to_run(local=inputs.server.is_local, root=not options.user), err=True)
 
 
-def _where_to_run(*, local: bool) -> str:
+def _where_to_run(*, local: bool, root: bool) -> str:
     """Return how these files get onto a client. The command itself runs next to the server's configuration."""
     command = command_line(*sys.argv[1:])
-    here = f"To write the files on this machine, run as root: {command} --apply"
+    here = f"To write the files on this machine, run: {command_line(*sys.argv[1:], '--apply', root=root)}"
     if local:
         return f"{here}\nOther machines can't reach the server: it only listens on this one (server.listen)."
     return (

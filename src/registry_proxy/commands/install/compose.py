@@ -172,7 +172,9 @@ def _files(directory: Path, owner: Owner, stack: Stack, image: Image) -> Iterato
 def _closing(docker: Docker | None, stack: Stack, image: Image) -> list[Step]:
     if docker is None:
         return []
-    return [docker.check(), *([docker.build()] if image.build else []), StartStack(docker, stack.services)]
+    build = [docker.build()] if image.build else []
+    checks = [docker.check_configuration(service) for service in stack.services[:1] if service.check]
+    return [docker.check(), *build, *checks, StartStack(docker, stack.services)]
 
 
 def _remarks(

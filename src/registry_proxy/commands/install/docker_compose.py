@@ -80,6 +80,11 @@ class Docker:
         """Return the step that has Compose check the file."""
         return RunCommand(self.command("config", "--quiet"), directory=self.directory)
 
+    def check_configuration(self, service: Service) -> RunCommand:
+        """Return the step that checks the configuration in a container next to the running one."""
+        once = self.command("run", "--rm", "--no-deps", "-T", service.name, *service.check)
+        return RunCommand(once, directory=self.directory)
+
     def down(self, *, purge: bool) -> RunCommand:
         """Return the step that removes the containers, and with `purge` their volumes."""
         volumes = ["--volumes"] if purge else []

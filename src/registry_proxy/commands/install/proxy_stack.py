@@ -164,12 +164,19 @@ class ProxyStack:
             environment={**listening, **self._hostnames(name), **store, **environment},
             volumes=self._volumes(),
             ports=ports,
-            labels=labels(name, traefik, routes) if traefik else (),
+            labels=[*(labels(name, traefik, routes) if traefik else ()), *self._stamp()],
             probe=["registry-proxy", "healthcheck", *config],
             profile=profile,
             command=["serve", *config],
+            check=["check-config", "--quiet", *config],
             low_ports=self._configuration.low_ports and not traefik,
         )
+
+    def _stamp(self) -> Iterator[str]:
+        """Yield a label that changes with the configuration: Compose then creates the containers again."""
+        if self._configuration.path is not None:
+            status = self._configuration.path.stat()
+            yield f"registry-proxy.configuration={status.st_mtime_ns}-{status.st_size}"
 
     def _network(self, number: int) -> tuple[dict[str, str], list[str]]:
         """Return the variables with the addresses to listen on, and the ports to publish."""

@@ -37,7 +37,10 @@ class StackOptions:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One container. `probe` is a command in it that succeeds once the container serves."""
+    """One container. `probe` is a command in it that succeeds once the container serves.
+
+    `check` are arguments of its program that check the configuration; the engine may have none.
+    """
 
     name: str
     environment: Mapping[str, str]
@@ -49,6 +52,7 @@ class Service:
     env_files: Sequence[str] = (".env",)
     command: Sequence[str] = ()
     low_ports: bool = False
+    check: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

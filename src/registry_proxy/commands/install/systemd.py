@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,6 +46,7 @@ from registry_proxy.commands.install.systemctl import (
 )
 from registry_proxy.commands.install.templates import render
 from registry_proxy.commands.install.unit import check_visible, store_steps, unit_file
+from registry_proxy.commands.invocation import command_line
 from registry_proxy.config import ConfigError
 from registry_proxy.service.site import STORE_ENTRIES, STORE_MARKS
 
@@ -115,7 +117,8 @@ def uninstall(root: Path, *, purge: bool) -> Plan:
 
 def _check_machine() -> None:
     if os.geteuid() != 0:
-        raise ChangeError("this changes the system, which requires root. Run it with sudo.")
+        command = command_line(*sys.argv[1:], root=True)
+        raise ChangeError(f"this changes the system, which requires root. Run: {command}")
     for program in ("systemd-sysusers", "systemctl"):
         if shutil.which(program) is None:
             raise ChangeError(
