@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from tests.kit.wire import Call, Reply, error, reply_json
+from tests.kit.wire import Call, Reply, error, locate, reply_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,6 +28,7 @@ class Grant:
 
     repositories: frozenset[str]
     expires_at: float
+    listed: frozenset[str] = frozenset()  # whose tags may be listed, where that takes an action of its own
     dead: int = 0
     challenge: bool = True
 
@@ -60,7 +61,9 @@ class Gatekeeper:
         granted = readable if self.profile.scope else asked & readable
         if asked - readable and self.profile.unknown_repository == "no-token":
             return error(403, "DENIED", "requested access to the resource is denied")
-        return self._token(frozenset(granted))
+        action = self.profile.list_action
+        lists = {name for part in parts if action and (name := _repository(part, action))}
+        return self._token(frozenset(granted), frozenset(lists & readable))
 
     def _refuse_scopes(self, scopes: list[str]) -> Reply | None:
         if self.profile.other_scopes_status and set(scopes) != {self.profile.scope}:
@@ -89,28 +92,33 @@ class Gatekeeper:
         for grant in self.grants.values():
             grant.dead, grant.challenge = status, challenge
 
-    def challenge(self, repository: str, *, problem: str = "", realm: str = "") -> str:
+    def _list_action(self, call: Call) -> str:
+        """Return the action that the call takes if it is not a pull."""
+        return self.profile.list_action if locate(call.path).kind == "tags" else ""
+
+    def challenge(self, repository: str, *, problem: str = "", realm: str = "", action: str = "pull") -> str:
         """Return the WWW-Authenticate header (RFC 6750 section 3)."""
         if self.profile.auth == "basic":
             return 'Basic realm="registry"'
         fields = {"realm": realm or self.realm}
         if self.profile.service is not None:
             fields["service"] = self.profile.service
-        if scope := self._challenged_scope(repository):
+        if scope := self._challenged_scope(repository, action):
             fields["scope"] = scope
         if problem:
             fields["error"] = problem
         return "Bearer " + ",".join(f'{name}="{value}"' for name, value in fields.items())
 
-    def _challenged_scope(self, repository: str) -> str:
+    def _challenged_scope(self, repository: str, action: str) -> str:
         if self.profile.challenged_scope is not None:
             return self.profile.challenged_scope.format(name=repository)
-        return self.profile.scope or (f"repository:{repository}:pull" if repository else "")
+        return self.profile.scope or (f"repository:{repository}:{action}" if repository else "")
 
     def _refuse_bearer(self, call: Call, repository: str) -> Reply | None:
         scheme, _, token = call.headers.get("Authorization", "").partition(" ")
         if not token:
-            return self._unauthorized(self.challenge(repository))
+            action = self._list_action(call) or "pull"
+            return self._unauthorized(self.challenge(repository, action=action))
         grant = self.grants.get(token) if scheme.lower() == "bearer" else None
         if grant is None:
             return self._unauthorized(self.challenge(repository, problem="invalid_token"))
@@ -119,9 +127,15 @@ class Gatekeeper:
         if self.clock() >= grant.expires_at:
             status, challenge = self.profile.expired_token_status, self.profile.expired_token_challenge
             return self._dead(repository, status, challenge=challenge)
-        if not repository or repository in grant.repositories:
+        return self._refuse_action(call, repository, grant)
+
+    def _refuse_action(self, call: Call, repository: str, grant: Grant) -> Reply | None:
+        action = self._list_action(call)
+        if not repository or repository in (grant.listed if action else grant.repositories):
             return None
-        return self._no_access(repository)
+        if not action:
+            return self._no_access(repository)
+        return self._unauthorized(self.challenge(repository, problem="insufficient_scope", action=action))
 
     def _refuse_basic(self, call: Call, repository: str) -> Reply | None:
         try:
@@ -159,9 +173,9 @@ class Gatekeeper:
     def _unauthorized(self, challenge: str) -> Reply:
         return error(401, "UNAUTHORIZED", "authentication required", www_authenticate=challenge)
 
-    def _token(self, repositories: frozenset[str]) -> Reply:
+    def _token(self, repositories: frozenset[str], listed: frozenset[str]) -> Reply:
         token = f"token-{self.profile.name}-{next(self._numbers)}"
-        self.grants[token] = Grant(repositories, self.clock() + self.profile.token_seconds)
+        self.grants[token] = Grant(repositories, self.clock() + self.profile.token_seconds, listed)
         if self.stillborn:
             self.stillborn -= 1
             self.grants[token].dead = 401
@@ -184,10 +198,10 @@ class Gatekeeper:
         return user
 
 
-def _repository(scope: str) -> str:
+def _repository(scope: str, action: str = "pull") -> str:
     kind, _, rest = scope.partition(":")
     name, _, actions = rest.rpartition(":")
-    return name if kind == "repository" and "pull" in actions.split(",") else ""
+    return name if kind == "repository" and action in actions.split(",") else ""
 
 
 def _code(status: int) -> str:

@@ -26,6 +26,7 @@ class Profile:
     challenged_scope: str | None = (
         None  # in challenges, if it isn't the one of tokens; {name} stands for the name
     )
+    list_action: str = ""  # what a list of tags takes instead of the right to pull
     other_scopes_status: int = (
         0  # what the token service answers to scopes besides its own; 0: it ignores them
     )
@@ -201,6 +202,9 @@ PLACEHOLDER = Profile(
 )
 GREEDY = Profile("greedy", challenged_scope="repository:{name}:pull,push", push_status=403)
 ALIASED = Profile("aliased", challenged_scope="repository:tenant/{name}:pull", alias="tenant/")
+AZURE = Profile(
+    "azure", registry_host="example.azurecr.io", token_path="/oauth2/token", list_action="metadata_read"
+)
 ONE_SCOPE = Profile("one-scope", scope="registry:read:*", other_scopes_status=400)
 # It redirects for blobs before it looks at the login, which is its storage's business.
 STORING = Profile(
@@ -229,5 +233,5 @@ TAG_ONLY = Profile(
     "tag-only", auth="none", ping_needs_auth=False, unknown_repository="not-found", manifests_by_digest=False
 )
 
-SCOPES = (SCOPELESS, PLACEHOLDER, GREEDY, ALIASED, ONE_SCOPE)
+SCOPES = (SCOPELESS, PLACEHOLDER, GREEDY, ALIASED, AZURE, ONE_SCOPE)
 ALL = (*FIVE, ECR_PUBLIC, GITLAB, CODEBERG, NVCR, MCR, LSCR, *SCOPES, STORING, BASIC, PLAIN)

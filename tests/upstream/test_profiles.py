@@ -267,6 +267,25 @@ async def test_the_scopes_of_a_challenge_are_a_fallback_that_is_remembered(
     ]
 
 
+async def test_lists_that_take_a_right_of_their_own_and_pulls_share_a_token(
+    connect: Connector, image: images.Image
+) -> None:
+    async with SimulatedUpstream("azure") as simulated:
+        stored(simulated, image)
+        upstream = connect(simulated.url)
+        for _ in range(3):
+            await upstream.repository(REPOSITORY).resolve(LATEST)
+            assert (await upstream.repository(REPOSITORY).tags(TagQuery())).tags == (LATEST.name,)
+    assert steps(simulated)[:3] == [("manifest", 401), ("token", 200), ("manifest", 200)]
+    assert steps(simulated, 3) == [
+        ("tags", 401),
+        ("tags", 401),
+        ("token", 200),
+        ("tags", 200),
+        *[("manifest", 200), ("tags", 200)] * 2,
+    ]
+
+
 @every_bearer
 async def test_a_token_that_the_registry_does_not_know_yet_is_replaced_once(
     connect: Connector, image: images.Image, profile: Profile
