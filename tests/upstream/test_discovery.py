@@ -153,6 +153,14 @@ async def test_the_next_page_is_on_the_upstream_itself(
         assert other.requests == []
 
 
+async def test_a_link_that_is_too_long_to_be_read_is_an_error(
+    upstream: RegistryUpstream, plain: SimulatedUpstream
+) -> None:
+    plain.arm("tags", Tamper(headers={"Link": f'<?mark={"x" * 20_000}>; rel="next"'}))
+    with pytest.raises(UpstreamBrokenError, match="Link header is longer"):
+        await upstream.repository(REPOSITORY).tags(TagQuery())
+
+
 async def test_a_link_in_a_second_header_counts(
     upstream: RegistryUpstream, plain: SimulatedUpstream, image: images.Image
 ) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from registry_proxy.aio.pools import parse
 from registry_proxy.oci import media_types
+from registry_proxy.oci.header_grammar import MAX_FIELD
 from registry_proxy.oci.manifest import MAX_MANIFEST_SIZE
 from registry_proxy.upstream.base import (
     TagPage,
@@ -128,7 +129,10 @@ class Lists:
 def next_page(response: UpstreamResponse) -> URL | None:
     """Return the URL of the next page. It is on the host of this one. Raise UpstreamBrokenError."""
     # A response may have several of these headers (RFC 9110, section 5.3).
-    link = next_link(", ".join(response.headers.getall("Link", ())))
+    header = ", ".join(response.headers.getall("Link", ()))
+    if len(header) > MAX_FIELD:
+        raise UpstreamBrokenError(f"{response.request}: the Link header is longer than {MAX_FIELD} bytes")
+    link = next_link(header)
     if link is None:
         return None
     here = response.url
