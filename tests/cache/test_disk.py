@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,14 +13,14 @@ from tests.cache.blobs import MIB, blob, fetch, hold, stored
 from tests.cache.harness import REPOSITORY, Reading, Site, read
 from tests.kit import images
 from tests.kit.faults import Corrupt, Tamper
-from tests.kit.waiting import TIMEOUT
+from tests.kit.waiting import TIMEOUT, until
 from tests.storage.disks import broken, small_disk
 
 from registry_proxy.cache.results import Outcome
 from registry_proxy.oci.errors import RegistryError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
 
@@ -278,33 +278,50 @@ class TestDamage:
         assert all(request.sent <= 64 * 1024 for request in samples)
 
 
+@contextmanager
+def hanging_syncs() -> Iterator[threading.Event]:
+    """A disk whose syncs wait for an event."""
+    ends, sync = threading.Event(), os.fdatasync
+
+    def hang(descriptor: int) -> None:
+        ends.wait(TIMEOUT)
+        sync(descriptor)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fdatasync", hang)
+        try:
+            yield ends
+        finally:
+            ends.set()
+
+
 class TestSlowDisk:
-    async def test_syncs_that_hang_delay_no_read(self, tmp_path: Path) -> None:
+    async def test_syncs_that_hang_delay_no_read(self, site: Site) -> None:
         image, blobs = images.image(), [blob(seed) for seed in range(24)]
-        ends, sync = threading.Event(), os.fdatasync
+        site.simulated.push(REPOSITORY, image, "latest")
+        hold(site, *blobs)
+        async with site.worker() as worker:
+            await worker.manifest("latest")
+        async with site.worker() as worker, asyncio.timeout(TIMEOUT):
+            with hanging_syncs() as ends:
+                # The clients have their bytes; the commits wait for the disk.
+                assert [await worker.pull(each.digest) for each in blobs] == [each.raw for each in blobs]
+                assert (await worker.manifest("latest")).outcome is Outcome.HIT
+                assert not ends.is_set()
+            for each in blobs:
+                await worker.settled(each.digest)
+                assert worker.is_stored(each.digest)
 
-        def hang(descriptor: int) -> None:
-            ends.wait(TIMEOUT)
-            sync(descriptor)
-
-        async with Site(tmp_path) as site:
-            await site.simulate()
-            site.simulated.push(REPOSITORY, image, "latest")
-            hold(site, *blobs)
-            async with site.worker() as worker:
-                await worker.manifest("latest")
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(os, "fdatasync", hang)
-                async with site.worker() as worker, asyncio.timeout(TIMEOUT):
-                    try:
-                        # The clients have their bytes; the commits wait for the disk.
-                        assert [await worker.pull(each.digest) for each in blobs] == [
-                            each.raw for each in blobs
-                        ]
-                        assert (await worker.manifest("latest")).outcome is Outcome.HIT
-                        assert not ends.is_set()
-                    finally:
-                        ends.set()
-                    for each in blobs:
-                        await worker.settled(each.digest)
-                        assert worker.is_stored(each.digest)
+    async def test_what_is_complete_is_recorded_when_the_service_stops(self, site: Site) -> None:
+        each = blob(1)
+        hold(site, each)
+        async with site.worker() as worker:
+            with hanging_syncs() as ends:
+                assert await worker.pull(each.digest) == each.raw
+                worker.background.cancel()
+                await asyncio.sleep(0)
+                ends.set()
+                await until(lambda: not worker.background._running)
+            assert worker.is_stored(each.digest)
+            assert worker.is_linked(each.digest)
+            assert worker.index.used_bytes() == each.size

@@ -24,6 +24,7 @@ from registry_proxy.cache.manifests.listings import Catalog, Referrers, Tags
 from registry_proxy.cache.manifests.manifests import Fetcher, Manifests
 from registry_proxy.cache.manifests.revalidation import Revalidator
 from registry_proxy.cache.manifests.store import ManifestStore
+from registry_proxy.cache.recount import Recount
 from registry_proxy.index.base import IndexFailedError
 from registry_proxy.storage.base import StoreError
 
@@ -75,6 +76,7 @@ class Cache:
         self._access_times = AccessTimes(index, timing.now)
         self.evictor = Evictor(store, index, locks, self._access_times, max_size, timing.now)
         self._collector = IndexCollector(index, locks, rules.access_ttl, timing.now)
+        self.recount = Recount(store, index, locks, timing.now)
         content = ContentStore(store, index, self._access_times, timing.now)
         links = Links(index, content, breakers, SingleFlight(background), rules, timing.now)
 

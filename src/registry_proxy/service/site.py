@@ -16,6 +16,7 @@ from registry_proxy.identity import as_owner_of
 from registry_proxy.index import database
 from registry_proxy.index.sqlite import SqliteIndex, SqliteReader
 from registry_proxy.maintenance.workers import count_workers
+from registry_proxy.service.boot import BootMark
 from registry_proxy.storage.base import StoreError
 from registry_proxy.storage.distribution import DistributionDirectory
 from registry_proxy.storage.filesystem import FilesystemStore
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _INDEX = "index.db"
 _LOCKS = "locks"
+_BOOT_MARK = "index.boot"
 # The name of the lock that a process holds while it prepares the store for the workers.
 _PREPARATION = "preparation"
 _BLOBS = "blobs"
@@ -107,6 +109,11 @@ def damage_of_index(root: Path) -> str | None:
 def replaced_indexes(root: Path) -> list[Path]:
     """Return the damaged files that the server has replaced by a new index."""
     return database.replaced_files(root / _INDEX)
+
+
+def boot_mark(root: Path) -> BootMark:
+    """Return the mark of a service that runs on the store in `root`."""
+    return BootMark(root / _BOOT_MARK)
 
 
 def hold_preparation(locks: ProcessLocks) -> None:

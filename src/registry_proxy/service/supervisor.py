@@ -20,6 +20,7 @@ from registry_proxy.service.memory import keep_freed_buffers
 from registry_proxy.service.notify import REPORTED, Notifier, Readiness
 from registry_proxy.service.recovery import INDEX_FAILED, IndexRecovery
 from registry_proxy.service.reload import merged_settings, waiting_for_restart
+from registry_proxy.service.site import boot_mark
 from registry_proxy.service.sockets import bind
 from registry_proxy.service.watchdog import (
     INTERVAL,
@@ -278,13 +279,17 @@ class Supervisor:
         self._signal(signal.SIGTERM)
         self._recovery.abort()
         deadline = time.monotonic() + self._settings.server.grace_period + _END_TIMEOUT
+        is_clean = not self._recovery.active
         while self._workers and time.monotonic() < deadline:
-            process, _ = os.waitpid(-1, os.WNOHANG)
-            if process:
-                self._workers.pop(process, None)
-            else:
+            process, status = os.waitpid(-1, os.WNOHANG)
+            if not process:
                 signal.sigtimedwait({signal.SIGCHLD}, max(0.0, deadline - time.monotonic()))
+            elif self._workers.pop(process, None) is not None:
+                is_clean &= status == 0
         self._signal(signal.SIGKILL)
+        if is_clean and not self._workers:
+            # The last worker has written the whole index to the disk.
+            boot_mark(self._settings.storage.path).end()
         return 0
 
     def _signal(self, number: signal.Signals) -> None:

@@ -26,14 +26,16 @@ from registry_proxy.server.https_redirect import HttpsRedirect
 from registry_proxy.server.responses import Dates
 from registry_proxy.server.server import Server
 from registry_proxy.service.reload import merged_settings
-from registry_proxy.service.site import open_site
+from registry_proxy.service.site import boot_mark, open_site
 from registry_proxy.service.sockets import Listener
 from registry_proxy.service.wiring.gate import build_gate
 from registry_proxy.service.wiring.upstreams import build_router, build_upstreams
+from registry_proxy.storage.base import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from registry_proxy.aio.locks import ProcessLocks
     from registry_proxy.config import Settings
     from registry_proxy.index.base import Index
     from registry_proxy.server.connection import Application
@@ -47,6 +49,8 @@ log = logging.getLogger(__name__)
 
 # Threads that write and hash fills. Each processes one batch of one fill at a time.
 _FILL_THREADS = 8
+# The lock of the worker that counts the store after a power loss.
+_COUNTING = "counting"
 # Interval of checks of the index, in seconds.
 _INDEX_CHECK_INTERVAL = 0.1
 # The time for transfers to clients to finish if the index has failed, in seconds: no worker accepts others before it
@@ -146,12 +150,28 @@ class Worker:
             self._background.spawn(self._supervision.beats(), "the watchdog's beats")
             self._background.spawn(cache.run_maintenance(), "store maintenance")
             self._background.spawn(Counting(site.index, self._counters, time.time).run(), "writing counters")
+            self._background.spawn(self._count_again(cache, site.locks), "counting the store")
             self._background.spawn(self._end_with(site.index), "checking the index")
             self._background.spawn(follow_removals(site.index, app.forget), "checking for removals")
             if self._tls is not None:
                 self._tls.start(self._background, site.locks)
             await self._accept(app)
             self._background.cancel()
+
+    async def _count_again(self, cache: Cache, locks: ProcessLocks) -> None:
+        """Count the store after a power loss, unless another worker does it."""
+        mark = boot_mark(self._settings.storage.path)
+        if not mark.shows_power_loss() or not locks.try_acquire(_COUNTING):
+            return
+        log.warning("the machine stopped while the server ran: the store is counted in the background")
+        try:
+            files, unknown = await cache.recount.run()
+            mark.renew()
+            log.warning("the store has %d items, of which the index had lost %d", files, unknown)
+        except (StoreError, IndexFailedError) as error:
+            log.error("the store was not counted, the next start repeats it: %s. Check the disk.", error)  # noqa: TRY400
+        finally:
+            locks.release(_COUNTING)
 
     async def _end_with(self, index: Index) -> None:
         """End this worker once the index has failed."""

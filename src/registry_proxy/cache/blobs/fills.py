@@ -96,9 +96,16 @@ class Fills:
     async def _commit(self, fill: Fill, ingest: Ingest) -> None:
         size = ingest.size  # another one may have been announced to readers
         commit = STORING.submit(ingest.commit)
-        # A cancelled wait, as when the service stops, leaves the thread to complete its work.
-        commit.add_done_callback(lambda done: done.cancelled() or done.exception())
-        await asyncio.wait([commit])
+        try:
+            await asyncio.wait([commit])
+        except asyncio.CancelledError:
+            # The service stops. What is complete is still recorded: an outage may follow.
+            await asyncio.wait([commit])
+            await self._record(fill, size, commit)
+            raise
+        await self._record(fill, size, commit)
+
+    async def _record(self, fill: Fill, size: int, commit: asyncio.Future[None]) -> None:
         try:
             commit.result()
         except StoreError as error:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from registry_proxy.aio.pools import HOUSEKEEPING
-from registry_proxy.service.site import hold_preparation, open_site
+from registry_proxy.service.site import boot_mark, hold_preparation, open_site
 
 if TYPE_CHECKING:
     from registry_proxy.config import Settings
@@ -33,6 +33,8 @@ async def prepare(settings: Settings, *, replace_index: bool = False) -> None:
     """
     async with open_site(settings.storage.path, create=True, replace_index=replace_index) as site:
         hold_preparation(site.locks)
+        mark = boot_mark(settings.storage.path)
+        mark.begin()
         if not site.index.is_new:
             return
         found = await HOUSEKEEPING.run(lambda: list(site.store.walk()))
@@ -42,3 +44,4 @@ async def prepare(settings: Settings, *, replace_index: bool = False) -> None:
                 "the index is new: %d items in the store are linked again as they are pulled", len(found)
             )
         await site.index.end_scan()
+        mark.renew()
