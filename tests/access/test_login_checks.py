@@ -34,6 +34,7 @@ class Bcrypt:
     checked: list[bytes] = field(default_factory=list)
     opened: threading.Event = field(default_factory=threading.Event)
     began: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @pytest.fixture
@@ -45,6 +46,7 @@ async def hashing(monkeypatch: pytest.MonkeyPatch) -> Bcrypt:
         noted.checked.append(password)
         loop.call_soon_threadsafe(noted.began.set)
         noted.opened.wait()
+        loop.call_soon_threadsafe(noted.ended.set)
         return real(password, hashed)
 
     monkeypatch.setattr(bcrypt, "checkpw", check)
@@ -131,11 +133,13 @@ async def test_a_guess_counts_also_if_its_client_leaves(logins: Logins, hashing:
     for number in range(10):
         hashing.opened.clear()
         hashing.began.clear()
+        hashing.ended.clear()
         guess = asyncio.create_task(outcome(logins, basic("ann", f"guess{number}")))
         await hashing.began.wait()
         guess.cancel()
         await asyncio.wait([guess])
         hashing.opened.set()
+        await hashing.ended.wait()
     assert await outcome(logins, ANN) == ErrorCode.TOOMANYREQUESTS
 
 

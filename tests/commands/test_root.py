@@ -7,6 +7,7 @@ import stat
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.commands.attacker import OWNER, swapping
 from tests.commands.test_adopt import ALPINE, adopt, counts
 from tests.kit import images
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from tests.commands.registry2 import OldFolder
     from tests.commands.server import Site
 
-OWNER = 12345
 # What a command opens or makes in a store, and where a link in its place leads.
 PLANTED = {
     "locks": {"locks": "file", "index.db.lock": "file", "index.db.damaged-1": "folder"},
@@ -190,3 +190,12 @@ def test_a_path_belongs_to_the_maker_of_a_link_on_the_way(tmp_path: Path) -> Non
     os.chown(tmp_path / "end", 1, 1)
     assert owner_of(tmp_path / "end/missing").uid == 1
     assert owner_of(tmp_path / "loop/x").uid == 0
+
+
+def test_links_that_appear_while_root_works_lead_root_nowhere(
+    foreign: Site, old: OldFolder, private: Path
+) -> None:
+    before = state(private)
+    with swapping(foreign.store, "ingest blobs index.db.lock locks", private / "folder"):
+        assert "secret of root" not in "".join(commands(foreign, old))
+    assert state(private) == before

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import binascii
 import logging
 import math
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from registry_proxy.aio.turns import Turns
 from registry_proxy.oci.errors import ErrorCode, RegistryError
@@ -38,12 +36,14 @@ class LoginRequiredError(RegistryError):
         super().__init__(ErrorCode.UNAUTHORIZED, message)
 
 
-@dataclass(frozen=True, slots=True)
-class Login:
+class Login(NamedTuple):
     """A user and a password. Headers that spell it differently are the same login."""
 
     user: bytes
-    password: bytes = field(repr=False)
+    password: bytes
+
+    def __repr__(self) -> str:
+        return f"Login({self.user!r}, …)"
 
     @classmethod
     def parse(cls, authorization: str | None) -> Login | None:
@@ -55,8 +55,8 @@ class Login:
         if scheme.lower() != "basic":
             return None
         try:
-            user, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
-        except (binascii.Error, ValueError):  # ValueError: not ASCII
+            user, colon, password = binascii.a2b_base64(encoded.strip(), strict_mode=True).partition(b":")
+        except ValueError:  # also of text that is not ASCII
             return None
         return cls(user, password) if colon and 0 < len(user) <= _MAX_USER else None
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.commands.attacker import swapping
 from tests.commands.changes.test_files import IDS, do, mode, owner
 
 from registry_proxy.commands.changes.directories import GiveStore, MakeDirectory
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 
 OTHER = 12345
 TEXT = "mode 0700 and owner"
+
+
+def other() -> tuple[int, int]:
+    return OTHER, OTHER
 
 
 def give(path: Path) -> GiveStore:
@@ -139,3 +145,19 @@ def test_a_store_has_its_owners_again_when_the_plan_fails(store: Path, tmp_path:
         carry_out(pending)
     assert {path: owner(path) for path in (store, *store.rglob("*"))} == before
     assert mode(store) == 0o755
+
+
+def test_links_that_appear_while_a_store_is_given_away_give_away_nothing(store: Path, tmp_path: Path) -> None:
+    private = tmp_path / "private"
+    private.mkdir()
+    for number in range(20):
+        (private / f"file{number}").write_text("root's")
+    for path in (store, *store.rglob("*")):
+        os.chown(path, OTHER, OTHER)
+    with swapping(store, "blobs/sha256/ab blobs/sha256 ingest", private):
+        for number in range(300):
+            step = give(store) if number % 2 else GiveStore(store, other, STORE_ENTRIES, STORE_MARKS)
+            with contextlib.suppress(ChangeError, OSError):  # of what disappears meanwhile
+                step.apply()
+            os.chown(store, OTHER, OTHER)  # so that the attacker can go on
+    assert {owner(path) for path in (private, *private.iterdir())} == {(0, 0)}
