@@ -22,6 +22,27 @@ def test_a_command_beside_a_compose_stack_says_how_to_ask_the_container(
     assert f"--file {file} exec registry-proxy registry-proxy {arguments[0]}" in said
 
 
+def test_the_store_of_an_earlier_server_is_not_taken_for_the_containers(site: Site) -> None:
+    site.run("install", "compose", "--no-start", "--yes")  # with a volume: it ignores the environment
+    with site.serving():
+        assert site.run("status").stderr == ""
+    done = site.run("status")
+    assert "exec registry-proxy registry-proxy status" in done.stderr
+    assert "not running" in done.stdout
+    found = {each["subject"]: each for each in site.json("doctor", code=1)["findings"]}
+    assert found["server"]["text"].startswith("not checked: the server and its store are in a container")
+
+
+def test_a_store_that_the_containers_share_is_theirs(site: Site) -> None:
+    with site.serving():
+        pass
+    config = site.folder / "registry-proxy.toml"
+    config.write_text(f"[storage]\npath = '{site.store}'\n")
+    config.chmod(0o644)
+    site.run("install", "compose", "--no-start", "--yes", "--config", str(config))
+    assert site.run("status").stderr == ""
+
+
 def test_root_follows_no_file_that_another_user_can_change(site: Site) -> None:
     site.run("install", "compose", "--no-start", "--yes")
     (site.folder / "docker-compose.yaml").chmod(0o666)
