@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from registry_proxy.aio.pools import HOUSEKEEPING
+from registry_proxy.cache.results import FilePiece
 from registry_proxy.index.base import IndexFailedError
 from registry_proxy.storage.base import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncGenerator, Callable, Iterator
 
     from registry_proxy.cache.access_times import AccessTimes
     from registry_proxy.index.base import Content, Index
@@ -19,6 +21,24 @@ if TYPE_CHECKING:
     from registry_proxy.storage.base import BlobStore, StoredBlob
 
 log = logging.getLogger(__name__)
+
+
+class StoredBody:
+    """A stored blob. `report_damage` is called when its file cannot be read."""
+
+    def __init__(self, stored: StoredBlob, report_damage: Callable[[], None]) -> None:
+        self._stored = stored
+        self.size = stored.size
+        self.report_damage = report_damage
+
+    async def pieces(self, start: int, stop: int) -> AsyncGenerator[FilePiece | bytes]:
+        """Yield everything at once."""
+        if stop > start:
+            yield FilePiece(self._stored.file, start, stop - start)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stored.close()
 
 
 class ContentStore:
@@ -54,6 +74,11 @@ class ContentStore:
         stored.close()
         await self.remove(digest)
         return None
+
+    async def body(self, digest: Digest) -> StoredBody | None:
+        """Return the content as the body of a response, if `open` returns it. The caller closes it."""
+        stored = await self.open(digest)
+        return None if stored is None else StoredBody(stored, partial(self.report_damage, digest))
 
     def report_damage(self, digest: Digest) -> None:
         """Mark a file that could not be read to its end: the next request downloads the content again."""

@@ -82,6 +82,11 @@ class RequestReader:
             if self._head_bytes > 2 * _MAX_HEAD:
                 raise self._refused("the request's headers are too large")
 
+    def close(self) -> None:
+        """Drop the parser and the receiver, which refer back to this object: the collector would find them late."""
+        self._ended = True
+        del self._parser, self._receive
+
     # Callbacks of httptools
 
     def on_message_begin(self) -> None:

@@ -52,6 +52,8 @@ _CACHE_STATUS = {
     Outcome.UPSTREAM: "registry-proxy; fwd=uri-miss",
 }
 
+# In bytes. Larger bodies are sent piece by piece, and are not in the response cache.
+SMALL_BODY = 32 * 1024
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 _MAX_REASON = 300
 # In bytes. The response cache drops everything at this size: building a response again costs a few µs.

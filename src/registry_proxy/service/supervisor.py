@@ -16,6 +16,7 @@ from registry_proxy.aio.pools import end_threads
 from registry_proxy.config import ConfigError
 from registry_proxy.index.base import IndexFailedError
 from registry_proxy.observe.logs import configure_logs
+from registry_proxy.service.descriptors import raise_descriptor_limit
 from registry_proxy.service.memory import keep_freed_buffers
 from registry_proxy.service.notify import REPORTED, Notifier, Readiness
 from registry_proxy.service.recovery import INDEX_FAILED, IndexRecovery
@@ -64,6 +65,7 @@ def run(load: Callable[[], Settings]) -> int:
     configure_logs(settings.log.level, settings.log.format)
     for warning in settings.warnings:
         log.warning("%s", warning)
+    raise_descriptor_limit()
     gate = build_gate(settings)
     notifier = Notifier(os.environ)
     tls = prepare_tls(settings)

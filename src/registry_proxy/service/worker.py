@@ -25,6 +25,8 @@ from registry_proxy.server.connection import Limits
 from registry_proxy.server.https_redirect import HttpsRedirect
 from registry_proxy.server.responses import Dates
 from registry_proxy.server.server import Server
+from registry_proxy.service.descriptors import most_connections
+from registry_proxy.service.memory import return_freed_memory
 from registry_proxy.service.reload import merged_settings
 from registry_proxy.service.site import boot_mark, open_site
 from registry_proxy.service.sockets import Listener
@@ -153,6 +155,7 @@ class Worker:
             self._background.spawn(self._count_again(cache, site.locks), "counting the store")
             self._background.spawn(self._end_with(site.index), "checking the index")
             self._background.spawn(follow_removals(site.index, app.forget), "checking for removals")
+            self._background.spawn(return_freed_memory(), "returning freed memory")
             if self._tls is not None:
                 self._tls.start(self._background, site.locks)
             await self._accept(app)
@@ -202,7 +205,7 @@ class Worker:
 
     def _server(self, app: Application) -> Server:
         settings = self._settings.server
-        limits = Limits(settings.header_timeout, settings.idle_timeout)
+        limits = Limits(settings.header_timeout, settings.idle_timeout, most_connections())
         server = Server(app, Dates(time.time), self._background, limits, self._counters)
         self._background.spawn(server.sweep(), "closing expired connections")
         return server

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from registry_proxy.cache.content import ContentStore
     from registry_proxy.cache.links import Links
     from registry_proxy.oci.reference import Digest
-    from registry_proxy.storage.base import StoredBlob
     from registry_proxy.upstream.base import RemoteRepository
 
 # How long the headers wait for the upstream's response if the size is known, in seconds. An error response is worth
@@ -45,10 +44,9 @@ class Blobs:
 
     async def get(self, remote: RemoteRepository, digest: Digest) -> ServedBlob:
         """Return the blob, which may still be in progress. Raise RegistryError. The caller closes the body."""
-        stored = await self._content.open(digest)
-        if stored is None:
+        body = await self._content.body(digest)
+        if body is None:
             return await self._join(remote, digest)
-        body = StoredBody(stored, partial(self._content.report_damage, digest))
         try:
             outcome = await self._check_access(remote, digest)
             await self._content.ensure_counted(digest, body.size)
@@ -121,24 +119,6 @@ class Blobs:
         """Return whether the announced size is that of this repository's manifests, as far as they state it."""
         link = self._links.get(remote.source, fill.digest)
         return fill.verified or fill.source == remote.source or link is None or link.size in (None, fill.size)
-
-
-class StoredBody:
-    """A stored blob. `report_damage` is called when its file cannot be read."""
-
-    def __init__(self, stored: StoredBlob, report_damage: Callable[[], None]) -> None:
-        self._stored = stored
-        self.size = stored.size
-        self.report_damage = report_damage
-
-    async def pieces(self, start: int, stop: int) -> AsyncGenerator[FilePiece | bytes]:
-        """Yield everything at once."""
-        if stop > start:
-            yield FilePiece(self._stored.file, start, stop - start)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._stored.close()
 
 
 class FillBody:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from registry_proxy.cache.manifests.intake import Intake
     from registry_proxy.cache.manifests.revalidation import Revalidator
     from registry_proxy.cache.manifests.store import ManifestStore
+    from registry_proxy.cache.results import Body
     from registry_proxy.index.base import Index, TagRecord
     from registry_proxy.oci.manifest import Manifest
     from registry_proxy.upstream.base import RemoteRepository
@@ -174,6 +175,13 @@ class Manifests:
         if isinstance(reference, Tag):
             return await self._revalidator.get(RemoteTag(remote, reference, self._fetcher))
         return await self._by_digest(remote, reference)
+
+    async def body(self, digest: Digest) -> Body | None:
+        """Return a manifest that `get` returned as the body of a response; None if it is not stored.
+
+        The caller closes it.
+        """
+        return await self._store.body(digest)
 
     async def _by_digest(self, remote: RemoteRepository, digest: Digest) -> ServedManifest:
         # The content of a digest cannot be out of date, but the access to it can.

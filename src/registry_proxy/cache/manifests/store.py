@@ -13,7 +13,7 @@ from registry_proxy.oci.manifest import MAX_MANIFEST_SIZE, InvalidManifestError,
 from registry_proxy.storage.base import StoreError, StoreFullError
 
 if TYPE_CHECKING:
-    from registry_proxy.cache.content import ContentStore
+    from registry_proxy.cache.content import ContentStore, StoredBody
     from registry_proxy.cache.evictor import Evictor
     from registry_proxy.oci.reference import Digest
     from registry_proxy.storage.base import BlobStore, StoredBlob
@@ -44,6 +44,10 @@ class ManifestStore:
         if manifest is not None:
             self._content.touch(digest)
         return manifest
+
+    async def body(self, digest: Digest) -> StoredBody | None:
+        """Return a stored manifest as the body of a response. The caller closes it."""
+        return await self._content.body(digest)
 
     def forget(self) -> None:
         """Drop the manifests in memory: some may have been removed from the store."""
