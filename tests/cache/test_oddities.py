@@ -167,6 +167,23 @@ class TestSizes:
             armed.release()
             assert await joining == BLOB.raw
 
+    async def test_another_process_does_not_announce_the_size_of_another_repositorys_manifest(
+        self, site: Site
+    ) -> None:
+        hold(site, OTHER, misstating(BLOB.size // 2))
+        hold(site, REPOSITORY, IMAGE.manifest)
+        armed = site.simulated.arm("blob", Tamper(remove=("Content-Length",)), Stall(1000), repository=OTHER)
+        async with site.worker() as first, site.worker() as second:
+            await first.manifest("odd", OTHER)
+            await second.manifest("odd")
+            filling = asyncio.create_task(first.blob(BLOB.digest, OTHER))
+            await armed.reached.wait()
+            reading = asyncio.create_task(second.pull(BLOB.digest))
+            await until(lambda: second.is_reading(BLOB.digest))
+            armed.release()
+            assert await reading == BLOB.raw
+            (await filling).body.close()
+
 
 TAGS = b'{"name":"library/alpine","tags":["odd"]}'
 

@@ -95,7 +95,8 @@ class _Follower:
         fill.advance(max(fill.available, available))
         if verified:
             fill.verify()
-        elif not fill.started and size:
+        elif not fill.started and size and fill.expected in (None, size):
+            # Otherwise the manifests of two repositories state different sizes: only the digest shows which is right.
             fill.start(size)
         return verified
 
