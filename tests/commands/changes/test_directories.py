@@ -84,14 +84,22 @@ def test_a_folder_that_is_not_a_store_is_left_alone(tmp_path: Path) -> None:
     home = tmp_path / "home"
     (home / "tls").mkdir(parents=True)
     (home / "tls/key.pem").write_text("key")
+    with pytest.raises(ChangeError, match=r"home is not empty and not a store: it has tls\. Set storage"):
+        give(home).changes()
     (home / "blobs").mkdir()
-    with pytest.raises(
-        ChangeError, match=r"home is not empty and not a store: it has blobs, tls\. Set storage"
-    ):
+    (home / "notes").touch()
+    with pytest.raises(ChangeError, match=r"not a store: it has blobs, notes, tls\. Set storage"):
         give(home).changes()
     assert given(home) == set()
     (home / "blobs").rmdir()
+    (home / "notes").unlink()
     assert RemoveDirectory(home, STORE_ENTRIES, STORE_MARKS).changes() == []
+
+
+def test_an_incomplete_store_without_other_content_is_one(tmp_path: Path) -> None:
+    (tmp_path / "store/blobs/sha256").mkdir(parents=True)
+    do(give(tmp_path / "store"))
+    assert given(tmp_path / "store") == {"blobs", "blobs/sha256"}
 
 
 def test_links_and_second_names_in_a_store_give_away_nothing(store: Path, tmp_path: Path) -> None:

@@ -102,9 +102,10 @@ class GiveStore:
         return sorted(path for path in self.path.iterdir() if any(map(path.match, self.entries)))
 
     def _require_store(self) -> None:
-        """Raise ChangeError for a directory that is neither empty nor a store."""
+        """Raise ChangeError for a directory that is not empty and not a store, which can be incomplete."""
         names = {path.name for path in self.path.iterdir()} - _OF_DISK
-        if names and not names.issuperset(self.marks):
+        own, marks = {path.name for path in self._own()}, names.intersection(self.marks)
+        if names and len(marks) < (1 if names <= own else len(self.marks)):
             raise ChangeError(
                 f"{self.path} is not empty and not a store: it has {', '.join(sorted(names)[:5])}. "
                 "Set storage.path to a new or an empty directory."
