@@ -11,7 +11,7 @@ import pytest
 from tests.index.values import ALPINE, blob
 from tests.storage.disks import make_read_only, small_disk
 
-from registry_proxy.index.base import IndexFailedError
+from registry_proxy.index.base import IndexCheck, IndexFailedError
 from registry_proxy.index.database import is_damage, replaced_files
 from registry_proxy.index.sqlite import SqliteIndex
 
@@ -65,6 +65,23 @@ async def test_a_damaged_page_is_found_at_the_start(path: Path, start: int) -> N
     await fill(path)
     overwrite(path, start, b"\xa5" * PAGE)
     await expect_new_one(path, path.with_name("index.db.damaged-1"))
+
+
+async def test_a_quick_check_leaves_a_damaged_page_to_its_first_use(path: Path) -> None:
+    await fill(path)
+    overwrite(path, PAGE * 8, b"\xa5" * PAGE)
+    index = SqliteIndex(path, IndexCheck.QUICK)
+    assert not index.is_new
+    assert not path.with_name("index.db.damaged-1").exists()
+    await index.close()
+
+
+async def test_a_quick_check_finds_a_file_that_is_no_index(path: Path) -> None:
+    path.write_bytes(b"not a database" * 100)
+    index = SqliteIndex(path, IndexCheck.QUICK)
+    assert index.is_new
+    assert path.with_name("index.db.damaged-1").exists()
+    await index.close()
 
 
 async def test_a_file_that_was_cut_is_moved_aside(path: Path) -> None:
@@ -212,9 +229,9 @@ async def test_an_index_that_fails_without_damage_can_be_replaced_by_a_process_t
     await fill(path)
     index = SqliteIndex(path)
     await index.close()
-    replaced = SqliteIndex(path, replace=True)
+    replaced = SqliteIndex(path, IndexCheck.REPLACE)
     assert replaced.is_new
-    other = SqliteIndex(path, replace=True)
+    other = SqliteIndex(path, IndexCheck.REPLACE)
     assert not other.is_new
     await other.close()
     await replaced.close()

@@ -6,6 +6,7 @@ Times are Unix seconds, sizes are bytes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
     from registry_proxy.oci.manifest import Descriptor, Manifest
     from registry_proxy.oci.reference import Digest, Source
     from registry_proxy.policy.removal import Holdings, Removal
+
+
+class IndexCheck(Enum):
+    """The check of an index before it is used, by a process that has it alone."""
+
+    QUICK = "quick"  # that the file is an index: takes milliseconds; damage elsewhere shows when it is read
+    FULL = "full"  # all of the file
+    REPLACE = "replace"  # none: the index is replaced, even if no damage is found
 
 
 class IndexFailedError(Exception):

@@ -14,7 +14,7 @@ from itertools import count
 from typing import TYPE_CHECKING, BinaryIO
 
 from registry_proxy.index.ballast import Ballast
-from registry_proxy.index.base import IndexFailedError
+from registry_proxy.index.base import IndexCheck, IndexFailedError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,10 +59,10 @@ class Database:
         self.lock.close()
 
 
-def open_database(path: Path, *, replace: bool = False) -> Database:
+def open_database(path: Path, check: IndexCheck) -> Database:
     """Open the file. Create or migrate it if needed, and move a damaged one aside. Raise IndexFailedError.
 
-    With `replace`, it is moved aside also if no damage is found. Only a process that has the file alone changes it so.
+    Only a process that has the file alone changes it so.
     Further processes open it as it is.
     """
     try:
@@ -70,11 +70,11 @@ def open_database(path: Path, *, replace: bool = False) -> Database:
             lock = on_failure.enter_context(_open_private(path.with_name(f"{path.name}.lock")))
             ballast = Ballast(lock)
             try:
-                database = _open_locked(path, lock, ballast, replace=replace)
+                database = _open_locked(path, lock, ballast, check)
             except sqlite3.OperationalError:
                 # The disk may be full.
                 ballast.release()
-                database = _open_locked(path, lock, ballast, replace=replace)
+                database = _open_locked(path, lock, ballast, check)
             ballast.fill()
             on_failure.pop_all()
             return database
@@ -92,9 +92,9 @@ def _open_private(path: Path) -> BinaryIO:
     return file
 
 
-def _open_locked(path: Path, lock: BinaryIO, ballast: Ballast, *, replace: bool) -> Database:
+def _open_locked(path: Path, lock: BinaryIO, ballast: Ballast, check: IndexCheck) -> Database:
     with ExitStack() as on_failure:
-        is_new = _prepare(path, replace=replace) if _is_alone(lock) else False
+        is_new = _prepare(path, check) if _is_alone(lock) else False
         writer = on_failure.enter_context(closing(_connect(path, _WRITE_TIMEOUT)))
         reader = on_failure.enter_context(closing(connect_reader(path)))
         _require_current_schema(path, reader)
@@ -106,7 +106,7 @@ def _open_locked(path: Path, lock: BinaryIO, ballast: Ballast, *, replace: bool)
 def damage_of(path: Path) -> str | None:
     """Return the damage of the file, or None if it is intact. Reads the whole file. Raise IndexFailedError."""
     try:
-        return _find_damage(path)
+        return _find_damage(path, is_full=True)
     except sqlite3.Error as error:
         raise IndexFailedError(f"can't read the index {path}: {error}") from error
 
@@ -158,10 +158,10 @@ def _is_alone(lock: BinaryIO) -> bool:
     return False
 
 
-def _prepare(path: Path, *, replace: bool) -> bool:
+def _prepare(path: Path, check: IndexCheck) -> bool:
     """Create, migrate or replace the file as needed. Return whether the store must be scanned."""
-    damage = _find_damage(path)
-    if damage is None and replace and path.is_file():
+    damage = _find_damage(path, is_full=check is not IndexCheck.QUICK)
+    if damage is None and check is IndexCheck.REPLACE and path.is_file():
         damage = "no damage is found, but it failed again"
     if damage is not None:
         log.warning(
@@ -178,8 +178,11 @@ def _prepare(path: Path, *, replace: bool) -> bool:
         return not db.execute("SELECT scanned FROM state").fetchone()[0]
 
 
-def _find_damage(path: Path) -> str | None:
-    """Return the damage of the file, or None. Raise sqlite3.Error if it can't be read for another reason."""
+def _find_damage(path: Path, *, is_full: bool) -> str | None:
+    """Return the damage of the file, or None. Raise sqlite3.Error if it can't be read for another reason.
+
+    A full check reads all of the file, which takes a second per 100 MB.
+    """
     if not path.is_file():
         return None
     try:
@@ -188,7 +191,7 @@ def _find_damage(path: Path) -> str | None:
         with closing(sqlite3.connect(uri, uri=True, timeout=_WRITE_TIMEOUT)) as db:
             (application,) = db.execute("PRAGMA application_id").fetchone()
             (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-            (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+            (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone() if is_full else ("ok",)
     except sqlite3.Error as error:
         if is_damage(error):
             return str(error)

@@ -18,6 +18,7 @@ from registry_proxy.index.base import (
     Count,
     Delivery,
     Image,
+    IndexCheck,
     IndexFailedError,
     Link,
     RegistryUsage,
@@ -239,8 +240,8 @@ class SqliteIndex(SqliteReader):
     With `replace`, the file is replaced also if no damage is found, unless another process uses it.
     """
 
-    def __init__(self, path: Path, *, replace: bool = False) -> None:
-        self._database = open_database(path, replace=replace)
+    def __init__(self, path: Path, check: IndexCheck = IndexCheck.FULL) -> None:
+        self._database = open_database(path, check)
         super().__init__(path, self._database.reader)
         self._writer = BatchingWriter(
             self._database.writer, str(path), self._database.ballast.release, self._health.note

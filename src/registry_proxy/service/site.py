@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from registry_proxy.identity import as_owner_of
 from registry_proxy.index import database
+from registry_proxy.index.base import IndexCheck
 from registry_proxy.index.sqlite import SqliteIndex, SqliteReader
 from registry_proxy.maintenance.workers import count_workers
 from registry_proxy.service.boot import BootMark
@@ -75,10 +76,12 @@ async def borrow_site(root: Path, *, create: bool) -> AsyncIterator[Site[Index]]
 
 
 @asynccontextmanager
-async def open_site(root: Path, *, create: bool, replace_index: bool = False) -> AsyncIterator[Site[Index]]:
+async def open_site(
+    root: Path, *, create: bool, index_check: IndexCheck = IndexCheck.QUICK
+) -> AsyncIterator[Site[Index]]:
     """Open the store in `root` for reading and writing. A lost index is created again, and is then `is_new`.
 
-    With `replace_index`, the index is replaced also if no damage is found, unless another process uses it.
+    `index_check` is the check of the index if no other process uses it.
 
     Raise StoreError if there is no store and `create` is false, or if the store is unusable; IndexFailedError if the
     index is.
@@ -87,7 +90,7 @@ async def open_site(root: Path, *, create: bool, replace_index: bool = False) ->
         _require(root, _BLOBS)
     store = FilesystemStore(root)
     with closing(FileLocks(root / _LOCKS)) as locks:
-        index = SqliteIndex(root / _INDEX, replace=replace_index)
+        index = SqliteIndex(root / _INDEX, index_check)
         try:
             yield Site(store, index, locks)
         finally:

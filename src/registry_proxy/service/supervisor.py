@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from registry_proxy.aio.pools import end_threads
 from registry_proxy.config import ConfigError
-from registry_proxy.index.base import IndexFailedError
+from registry_proxy.index.base import IndexCheck, IndexFailedError
 from registry_proxy.observe.logs import configure_logs
 from registry_proxy.service.descriptors import raise_descriptor_limit
 from registry_proxy.service.memory import keep_freed_buffers
@@ -155,10 +155,10 @@ class Supervisor:
         self._readiness.expect_workers("the index failed, the content is counted again")
         process = os.fork()
         if process == 0:
-            self._run_preparation(replace_index=replace_index)
+            self._run_preparation(IndexCheck.REPLACE if replace_index else IndexCheck.FULL)
         return process
 
-    def _run_preparation(self, *, replace_index: bool) -> NoReturn:
+    def _run_preparation(self, index_check: IndexCheck) -> NoReturn:
         """Prepare the store in this process."""
         code = 1
         try:
@@ -166,7 +166,7 @@ class Supervisor:
             for share in self._shares:
                 share.close()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            asyncio.run(prepare(self._settings, replace_index=replace_index))
+            asyncio.run(prepare(self._settings, index_check))
             code = 0
         except (StoreError, IndexFailedError) as error:
             log.error("%s", error)  # noqa: TRY400

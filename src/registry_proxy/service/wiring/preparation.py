@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from registry_proxy.aio.pools import HOUSEKEEPING
+from registry_proxy.index.base import IndexCheck
 from registry_proxy.service.site import boot_mark, hold_preparation, open_site
 
 if TYPE_CHECKING:
@@ -25,15 +26,17 @@ def prepare_tls(settings: Settings) -> CertificateService | None:
     return build_certificates(settings)
 
 
-async def prepare(settings: Settings, *, replace_index: bool = False) -> None:
+async def prepare(settings: Settings, index_check: IndexCheck = IndexCheck.QUICK) -> None:
     """Create the store's directories and the index. Raise StoreError or IndexFailedError.
 
-    A lost index is created again: the content is counted, and linked as manifests are pulled. With `replace_index`,
-    the index is replaced also if no damage is found.
+    A lost index is created again: the content is counted, and linked as manifests are pulled. After a power loss the
+    check of the index is a full one at least.
     """
-    async with open_site(settings.storage.path, create=True, replace_index=replace_index) as site:
+    mark = boot_mark(settings.storage.path)
+    if index_check is IndexCheck.QUICK and mark.shows_power_loss():
+        index_check = IndexCheck.FULL
+    async with open_site(settings.storage.path, create=True, index_check=index_check) as site:
         hold_preparation(site.locks)
-        mark = boot_mark(settings.storage.path)
         mark.begin()
         if not site.index.is_new:
             return
