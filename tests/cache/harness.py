@@ -25,6 +25,7 @@ from yarl import URL
 from registry_proxy.aio.tasks import BackgroundTasks, background_tasks
 from registry_proxy.cache.cache import Cache, Timing
 from registry_proxy.index.sqlite import SqliteIndex
+from registry_proxy.observe.outages import Outages
 from registry_proxy.oci.reference import Digest, Repository, Source, parse_reference
 from registry_proxy.policy.freshness import Freshness
 from registry_proxy.storage.filesystem import FilesystemStore
@@ -268,6 +269,7 @@ class Site:
             rules=settings.rules,
             max_size=settings.max_size,
             timing=Timing(self.now, self.monotonic, self._sleep),
+            outages=Outages(self.now),
         )
         try:
             yield Worker(self, cache, index, store, background)

@@ -141,6 +141,10 @@ class Server:
         """Wait for what the server does on its own; an error with its log when it doesn't."""
         self._daemon.wait_until(holds)
 
+    def log(self) -> str:
+        """Everything it has logged so far."""
+        return self._daemon.log.read_text()
+
     def kill(self) -> None:
         """End all of it as a crash would."""
         self._daemon.kill()

@@ -15,6 +15,7 @@ from registry_proxy.index.base import (
     Image,
     IndexFailedError,
     Link,
+    Outage,
     RegistryUsage,
     TagRecord,
 )
@@ -347,6 +348,28 @@ class TestSurvey:
         assert found == [*docker, "ghcr.io/acme/tool:v1"]
         assert [f"{image.source}:{image.tag}" for image in await index.images("docker.io")] == docker
         assert await index.images("quay.io") == []
+
+
+class TestOutages:
+    async def test_an_outage_begins_once_and_ends_once_for_all_processes(
+        self, index: Index, address: str
+    ) -> None:
+        other = open_index(address)
+        assert await index.begin_outage("quay.io", 1.0, 6.0, "refused")
+        assert await index.begin_outage("docker.io", 2.0, 7.0, "timed out")
+        assert not await other.begin_outage("quay.io", 3.0, 13.0, "refused again")
+        assert (
+            index.outages()
+            == other.outages()
+            == [
+                Outage("docker.io", 2.0, 7.0, "timed out"),
+                Outage("quay.io", 1.0, 13.0, "refused again"),
+            ]
+        )
+        assert await other.end_outage("quay.io") == 1.0
+        assert await index.end_outage("quay.io") is None
+        assert [outage.registry for outage in index.outages()] == ["docker.io"]
+        await other.close()
 
 
 class TestRemoval:

@@ -122,7 +122,7 @@ async def test_a_file_in_use_by_another_process_is_never_moved(path: Path) -> No
     user = SqliteIndex(path)
     with closing(sqlite3.connect(path)) as other:
         other.execute("PRAGMA user_version = 99")
-    with pytest.raises(IndexFailedError, match="has the schema 99, not 3, and other processes are using it"):
+    with pytest.raises(IndexFailedError, match="has the schema 99, not 4, and other processes are using it"):
         SqliteIndex(path)
     await user.record_blob(ALPINE, blob("a"), 1.0)
     await user.close()
@@ -153,7 +153,7 @@ async def test_a_newer_version_s_index_is_left_as_it_is(path: Path) -> None:
         newer.execute("PRAGMA user_version = 99")
     before = path.read_bytes()
     with pytest.raises(
-        IndexFailedError, match=r"a newer version of this program \(its schema is 99, .* is 3\)"
+        IndexFailedError, match=r"a newer version of this program \(its schema is 99, .* is 4\)"
     ):
         SqliteIndex(path)
     assert path.read_bytes() == before

@@ -46,7 +46,7 @@ class TestReader:
     async def test_refuses_another_version_s_file(self, path: Path) -> None:
         with closing(sqlite3.connect(path)) as other:
             other.execute("PRAGMA user_version = 1")
-        with pytest.raises(IndexFailedError, match="has the schema 1, not 3"), SqliteReader.open(path):
+        with pytest.raises(IndexFailedError, match="has the schema 1, not 4"), SqliteReader.open(path):
             pass
 
 

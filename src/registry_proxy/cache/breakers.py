@@ -15,6 +15,7 @@ from registry_proxy.upstream.base import UpstreamError, UpstreamLimitedError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from registry_proxy.observe.outages import Outages
     from registry_proxy.oci.reference import Source
 
 Result = TypeVar("Result")
@@ -34,8 +35,9 @@ class CircuitBreakers:
     do not count: they mostly come from another host.
     """
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
+    def __init__(self, monotonic: Callable[[], float], outages: Outages) -> None:
         self._monotonic = monotonic
+        self._outages = outages
         self._registries: dict[str, Breaker] = {}
         self._repositories: LRUCache[Source, Breaker] = LRUCache(_MAX_REPOSITORIES)
         self._responses: Counter[str] = Counter()  # by registry
@@ -66,13 +68,14 @@ class CircuitBreakers:
             if classify_failure(error) is not UpstreamFailure.OUTAGE:
                 self._succeeded(source)
             elif self._is_failing(source.registry, error, responses):
-                self._failed(self._registries.setdefault(source.registry, Breaker()), error)
+                pause = self._failed(self._registries.setdefault(source.registry, Breaker()), error)
+                self._outages.failed(source.registry, str(error), pause, concerns_all=True)
             else:
                 self._responses[source.registry] += 1
-                if for_cached:
-                    self._failed(self._repositories.setdefault(source, Breaker()), error)
-                    if len(self._failing[source.registry]) < _SEVERAL:
-                        self._failing[source.registry].add(source)
+                breaker = self._repositories.setdefault(source, Breaker()) if for_cached else Breaker()
+                self._outages.failed(source.registry, str(error), self._failed(breaker, error))
+                if for_cached and len(self._failing[source.registry]) < _SEVERAL:
+                    self._failing[source.registry].add(source)
             raise
         self._succeeded(source)
         return result
@@ -84,12 +87,16 @@ class CircuitBreakers:
         # A registry that responds to others is there: it is this repository for which it does not respond.
         return error.concerns_registry and self._responses[registry] == responses
 
-    def _failed(self, breaker: Breaker, error: UpstreamError) -> None:
+    def _failed(self, breaker: Breaker, error: UpstreamError) -> float:
+        """Record a failure and return the seconds until the next request is due."""
         retry_after = error.retry_after if isinstance(error, UpstreamLimitedError) else None
-        breaker.failed(self._monotonic(), retry_after)
+        now = self._monotonic()
+        breaker.failed(now, retry_after)
+        return breaker.paused_until - now
 
     def _succeeded(self, source: Source) -> None:
         self._responses[source.registry] += 1
+        self._outages.succeeded(source.registry)
         self._registries.pop(source.registry, None)
         self._repositories.pop(source, None)
         self._failing.pop(source.registry, None)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from registry_proxy.aio.tasks import BackgroundTasks
     from registry_proxy.cache.results import ServedManifest
     from registry_proxy.index.base import Index
+    from registry_proxy.observe.outages import Outages
     from registry_proxy.oci.reference import Digest
     from registry_proxy.policy.freshness import Freshness
     from registry_proxy.storage.base import BlobStore
@@ -69,9 +70,10 @@ class Cache:
         rules: Freshness,
         max_size: int,
         timing: Timing,
+        outages: Outages,
     ) -> None:
         locks = NamedLocks(process_locks)
-        breakers = CircuitBreakers(timing.monotonic)
+        breakers = CircuitBreakers(timing.monotonic, outages)
         self._timing = timing
         self._access_times = AccessTimes(index, timing.now)
         self.evictor = Evictor(store, index, locks, self._access_times, max_size, timing.now)

@@ -47,6 +47,11 @@ def local_time(at: float) -> str:
     return f"{datetime.fromtimestamp(at, UTC).astimezone():%Y-%m-%d %H:%M %Z}"
 
 
+def clock_time(at: float) -> str:
+    """Return a time of today for people, to the second."""
+    return f"{datetime.fromtimestamp(at, UTC).astimezone():%H:%M:%S %Z}"
+
+
 def timestamp(at: float | None) -> str | None:
     """Return a time for programs (RFC 3339, in UTC), or None for never."""
     if not at:

@@ -19,7 +19,15 @@ from registry_proxy.cache.results import Outcome
 from registry_proxy.commands.common import ConfigOption, JsonOption, command, settings_loader
 from registry_proxy.commands.compose_file import require_store
 from registry_proxy.commands.console import make_console, make_table
-from registry_proxy.commands.formatting import ago, count_text, local_time, percent, size_text, timestamp
+from registry_proxy.commands.formatting import (
+    ago,
+    clock_time,
+    count_text,
+    local_time,
+    percent,
+    size_text,
+    timestamp,
+)
 from registry_proxy.maintenance.status import StatusReader
 from registry_proxy.service.site import read_site
 
@@ -27,10 +35,11 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from registry_proxy.config import Settings
+    from registry_proxy.index.base import Outage
     from registry_proxy.maintenance.status import FillStatus, RegistryStatus, Status
 
 _BAR = 30  # columns
-_RARE = ("Stale", "Joined", "Passed")
+_RARE = ("Stale", "Joined", "Passed", "Errors")
 _WATCH_INTERVAL = 2.0  # seconds
 
 
@@ -48,33 +57,35 @@ def status(
     seconds.
 
     Hits were served from the cache, stale ones because the registry was unavailable. Misses were downloaded, joined
-    requests shared a download, and passed responses did not fit into the store. Saved is the part of the served bytes
-    that was not downloaded.
+    requests shared a download, and passed responses did not fit into the store. Errors are responses without content;
+    the log has the cause of each. Saved is the part of the served bytes that was not downloaded.
     """
     settings = settings_loader(config)()
     require_store(settings, config, "status")
     if as_json:
-        typer.echo(json.dumps(_as_json(_read(settings)), indent=2))
-        return
-    console = make_console()
-    if not watch:
-        console.print(_render(_read(settings), settings))
-        return
-    with (
-        suppress(KeyboardInterrupt),
-        Live(_render(_read(settings), settings), console=console, auto_refresh=False) as live,
-    ):
+        typer.echo(json.dumps(_as_json(asyncio.run(_read(settings))), indent=2))
+    elif not watch:
+        make_console().print(_render(asyncio.run(_read(settings)), settings))
+    else:
+        with suppress(KeyboardInterrupt):
+            asyncio.run(_watch(settings))
+
+
+async def _watch(settings: Settings) -> None:
+    """Print the status again and again, in one event loop: a loop that ends with each status loses some Ctrl-C."""
+    first = _render(await _read(settings), settings)
+    with Live(first, console=make_console(), auto_refresh=False) as live:
         while True:
-            time.sleep(_WATCH_INTERVAL)
-            live.update(_render(_read(settings), settings), refresh=True)
+            await asyncio.sleep(_WATCH_INTERVAL)
+            live.update(_render(await _read(settings), settings), refresh=True)
 
 
-def _read(settings: Settings) -> Status:
+async def _read(settings: Settings) -> Status:
     registries = [upstream.registry for upstream in settings.upstreams.values()]
     storage = settings.storage
     with read_site(storage.path) as site:
         reader = StatusReader(site.index, site.store, site.locks, registries, storage.max_size)
-        return asyncio.run(reader.read(time.time()))
+        return await reader.read(time.time())
 
 
 def _as_json(state: Status) -> dict[str, object]:
@@ -83,6 +94,7 @@ def _as_json(state: Status) -> dict[str, object]:
         "bytes_used": state.used,
         "bytes_allowed": state.limit or None,
         "counted_since": timestamp(state.since),
+        "errors_without_registry": dict(state.errors),
         "registries": [_registry_as_json(registry) for registry in state.registries],
         "fills": [_fill_as_json(fill) for fill in state.fills],
     }
@@ -95,9 +107,19 @@ def _registry_as_json(registry: RegistryStatus) -> dict[str, object]:
         "tags": registry.tags,
         "bytes": registry.size,
         "answers": {outcome.value: count for outcome, count in registry.responses.items()},
+        "errors": dict(registry.errors),
+        "failing": registry.outage and _outage_as_json(registry.outage),
         "bytes_served": registry.served,
         "bytes_fetched": registry.fetched,
         "bytes_saved": registry.saved,
+    }
+
+
+def _outage_as_json(outage: Outage) -> dict[str, object]:
+    return {
+        "since": timestamp(outage.since),
+        "next_attempt_at": timestamp(outage.retry_at),
+        "cause": outage.cause,
     }
 
 
@@ -113,6 +135,9 @@ def _fill_as_json(fill: FillStatus) -> dict[str, object]:
 
 def _render(state: Status, settings: Settings) -> RenderableType:
     parts: list[RenderableType] = [_summary(state, settings), Text(), _registries(state)]
+    outages = [registry.outage for registry in state.registries if registry.outage is not None]
+    if outages:
+        parts += [Text(), _outages(outages)]
     if state.fills:
         parts += [Text(), _fills(state)]
     return Group(*parts)
@@ -149,6 +174,7 @@ def _registries(state: Status) -> Table:
         "Misses": [each.responses[Outcome.MISS] for each in state.registries],
         "Joined": [each.responses[Outcome.COLLAPSED] for each in state.registries],
         "Passed": [each.responses[Outcome.PASS_THROUGH] for each in state.registries],
+        "Errors": [sum(each.errors.values()) for each in state.registries],
     }
     # Rare results have a column only if there are any.
     shown = {title: counts for title, counts in results.items() if any(counts) or title not in _RARE}
@@ -166,6 +192,19 @@ def _registries(state: Status) -> Table:
             size_text(registry.served),
             size_text(registry.saved),
         )
+    return table
+
+
+def _outages(outages: list[Outage]) -> Table:
+    table = make_table()
+    table.add_column("Failing", no_wrap=True)
+    table.add_column("Since", no_wrap=True)
+    table.add_column("Next attempt", no_wrap=True)
+    table.add_column("Cause", overflow="fold")
+    for outage in outages:
+        due = outage.retry_at > time.time()
+        attempt = f"from {clock_time(outage.retry_at)}" if due else "at the next pull"
+        table.add_row(outage.registry, local_time(outage.since), attempt, outage.cause)
     return table
 
 

@@ -98,6 +98,16 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
+class Outage:
+    """A registry that fails since `since`. The next request to it is due at `retry_at`."""
+
+    registry: str
+    since: float
+    retry_at: float
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
     """A tag of a repository, or (`tag` is None) a manifest that no tag and no other manifest of it refers to.
 
@@ -189,6 +199,10 @@ class IndexReads(Protocol):
 
     def counts(self) -> list[Count]:
         """Return all counters, by registry and name."""
+        ...
+
+    def outages(self) -> list[Outage]:
+        """Return the registries that fail, by name."""
         ...
 
     @property
@@ -319,6 +333,14 @@ class Index(IndexReads, Protocol):
 
         Then close it and open it again, once no other process has it open: it is replaced.
         """
+        ...
+
+    async def begin_outage(self, registry: str, since: float, retry_at: float, cause: str) -> bool:
+        """Record that a registry fails. Return whether that was unknown. A known outage keeps its beginning."""
+        ...
+
+    async def end_outage(self, registry: str) -> float | None:
+        """Record that a registry responds. Return the beginning of the outage, or None if there was none."""
         ...
 
     async def close(self) -> None:

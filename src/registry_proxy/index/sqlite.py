@@ -21,6 +21,7 @@ from registry_proxy.index.base import (
     IndexCheck,
     IndexFailedError,
     Link,
+    Outage,
     RegistryUsage,
     TagRecord,
 )
@@ -209,6 +210,10 @@ class SqliteReader:
         query = "SELECT registry, name, value, since FROM counter ORDER BY registry, name"
         return [Count(*row) for row in self._rows(query)]
 
+    def outages(self) -> list[Outage]:
+        query = "SELECT registry, since, retry_at, cause FROM outage ORDER BY registry"
+        return [Outage(*row) for row in self._rows(query)]
+
     @property
     def removals(self) -> int:
         (removals,) = self._rows("SELECT removals FROM state")[0]
@@ -321,6 +326,13 @@ class SqliteIndex(SqliteReader):
 
     def failure(self) -> str | None:
         return self._health.failure()
+
+    async def begin_outage(self, registry: str, since: float, retry_at: float, cause: str) -> bool:
+        outage = Outage(registry, since, retry_at, cause)
+        return await self._writer.write(partial(writes.begin_outage, outage=outage))
+
+    async def end_outage(self, registry: str) -> float | None:
+        return await self._writer.write(partial(writes.end_outage, registry=registry))
 
     async def close(self) -> None:
         await self._writer.close()

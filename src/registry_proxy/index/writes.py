@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Mapping
 
+    from registry_proxy.index.base import Outage
     from registry_proxy.oci.manifest import Descriptor, Manifest
     from registry_proxy.oci.reference import Digest, Source
     from registry_proxy.policy.removal import Removal
@@ -71,6 +72,10 @@ _COLLECT_REPOSITORIES = """
 """
 # Repositories per step of a collection.
 _COLLECT_STEP = 100
+_PUT_OUTAGE = """
+    INSERT INTO outage (registry, since, retry_at, cause) VALUES (?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET retry_at = excluded.retry_at, cause = excluded.cause
+"""
 _COUNT = """
     INSERT INTO counter (registry, name, value, since) VALUES (?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET value = value + excluded.value
@@ -210,6 +215,17 @@ def touch(db: sqlite3.Connection, access_times: Mapping[Digest, float]) -> None:
 
 def count(db: sqlite3.Connection, counts: Mapping[tuple[str, str], int], now: float) -> None:
     db.executemany(_COUNT, [(*key, value, now) for key, value in counts.items()])
+
+
+def begin_outage(db: sqlite3.Connection, outage: Outage) -> bool:
+    is_new = db.execute("SELECT 1 FROM outage WHERE registry = ?", (outage.registry,)).fetchone() is None
+    db.execute(_PUT_OUTAGE, (outage.registry, outage.since, outage.retry_at, outage.cause))
+    return is_new
+
+
+def end_outage(db: sqlite3.Connection, registry: str) -> float | None:
+    row = db.execute("DELETE FROM outage WHERE registry = ? RETURNING since", (registry,)).fetchone()
+    return float(row[0]) if row else None
 
 
 def _repository(db: sqlite3.Connection, source: Source) -> int:

@@ -14,14 +14,17 @@ from registry_proxy.observe.counters import FETCHED, NO_REGISTRY, SERVED
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from registry_proxy.index.base import IndexReads
+    from registry_proxy.index.base import IndexReads, Outage
     from registry_proxy.oci.reference import Digest, Source
     from registry_proxy.storage.base import BlobStore
 
 
 @dataclass(frozen=True, slots=True)
 class RegistryStatus:
-    """One registry: stored content, responses by outcome, and traffic. `size`, `served` and `fetched` are bytes."""
+    """One registry: stored content, responses by outcome, and traffic. `size`, `served` and `fetched` are bytes.
+
+    `errors` are the error responses by their code. `outage` is set while the registry fails.
+    """
 
     registry: str
     repositories: int = 0
@@ -30,6 +33,8 @@ class RegistryStatus:
     responses: Mapping[Outcome, int] = field(default_factory=dict)
     served: int = 0
     fetched: int = 0
+    errors: Mapping[str, int] = field(default_factory=dict)
+    outage: Outage | None = None
 
     @property
     def saved(self) -> int:
@@ -59,7 +64,8 @@ class FillStatus:
 class Status:
     """The status of a cache. `used` includes the reservations of fills; `limit` is 0 for no limit. Both are bytes.
 
-    `since` is the time when counting began (Unix seconds), None before the first response.
+    `errors` are the error responses to requests that name no registry, by their code. `since` is the time when counting
+    began (Unix seconds), None before the first response.
     """
 
     registries: tuple[RegistryStatus, ...]
@@ -68,6 +74,7 @@ class Status:
     limit: int
     workers: int
     since: float | None
+    errors: Mapping[str, int]
 
 
 class StatusReader:
@@ -88,12 +95,15 @@ class StatusReader:
         counts: dict[str, Counter[str]] = {}
         since = []
         for count in self._index.counts():
-            if count.registry == NO_REGISTRY:
-                continue
             counts.setdefault(count.registry, Counter())[count.name] = count.value
-            since.append(count.since)
+            if count.registry != NO_REGISTRY:
+                since.append(count.since)
+        unrelated = counts.pop(NO_REGISTRY, Counter())
+        workers = count_workers(self._locks)
+        # Without a server nothing is requested: then nothing is known about the registries.
+        outages = {outage.registry: outage for outage in self._index.outages()} if workers else {}
         registries = []
-        for registry in sorted({*self._registries, *usage, *counts}):
+        for registry in sorted({*self._registries, *usage, *counts, *outages}):
             stored, counted = usage.get(registry), counts.get(registry, Counter())
             registries.append(
                 RegistryStatus(
@@ -102,6 +112,8 @@ class StatusReader:
                     {outcome: counted[outcome.value] for outcome in Outcome},
                     counted[SERVED],
                     counted[FETCHED],
+                    _errors(counted),
+                    outages.get(registry),
                 )
             )
         return Status(
@@ -109,8 +121,9 @@ class StatusReader:
             tuple(self._fills(now)),
             self._index.used_bytes(),
             self._limit,
-            count_workers(self._locks),
+            workers,
             min(since, default=None),
+            _errors(unrelated),
         )
 
     def _fills(self, now: float) -> Iterable[FillStatus]:
@@ -124,3 +137,9 @@ class StatusReader:
                 ingest.close()
             sources = tuple(self._index.holders(digest))
             yield FillStatus(digest, sources, size, stored, max(0.0, now - written_at))
+
+
+def _errors(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the counters that are neither an outcome nor a number of bytes."""
+    others = {FETCHED, SERVED, *(outcome.value for outcome in Outcome)}
+    return {name: count for name, count in sorted(counts.items()) if name not in others}

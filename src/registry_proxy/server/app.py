@@ -9,6 +9,7 @@ from registry_proxy.cache.failures import index_failure
 from registry_proxy.index.base import IndexFailedError
 from registry_proxy.oci.errors import ErrorCode, RegistryError
 from registry_proxy.server.blobs import BlobEndpoint
+from registry_proxy.server.failure_log import log_failure
 from registry_proxy.server.listings import ListingEndpoint
 from registry_proxy.server.manifests import ManifestEndpoint
 from registry_proxy.server.responses import (
@@ -26,6 +27,7 @@ from registry_proxy.server.routes import (
     ManifestOf,
     Ping,
     ReferrersOf,
+    RepositoryEndpoint,
     Router,
     TagsOf,
     parse_target,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from registry_proxy.cache.cache import Cache
+    from registry_proxy.oci.reference import Repository
     from registry_proxy.server.gate import Gate
     from registry_proxy.server.request import Request
     from registry_proxy.upstream.base import Upstream
@@ -82,6 +85,7 @@ class App:
         try:
             return await self._respond(request)
         except RegistryError as error:
+            log_failure(request, error)
             return error_response(error)
         except IndexFailedError as error:
             log.error("%s %s failed: %s", request.method, request.target[:300], error)  # noqa: TRY400
@@ -108,24 +112,38 @@ class App:
             raise
         if not self._gate.is_open:
             await self._gate.admit(request, upstream.registry)
-        remote = upstream.repository(name)
-        # containerd sends `ns` and expects a namespace in the response: the configured name, never the request's text.
-        extra = [("OCI-Namespace", upstream.registry)] if namespace is not None else []
-        response: Response | BlobResponse
-        match endpoint:
-            case ManifestOf(reference=reference):
-                response = await self._manifests.get(request, remote, reference, extra)
-            case BlobOf(digest=digest):
-                read = self._blobs.head if request.method == "HEAD" else self._blobs.get
-                response = await read(request, remote, digest, extra)
-            case TagsOf(name=requested):
-                response = await self._listings.tags(request, requested, remote, query, extra)
-            case ReferrersOf(subject=subject):
-                response = await self._listings.referrers(remote, subject, query, extra)
-            case _:
-                assert_never(endpoint)
+        try:
+            response = await self._pull(request, endpoint, upstream, name, query)
+        except RegistryError as error:
+            error.detail.setdefault("upstream", upstream.registry)
+            raise
         response.registry = upstream.registry
         return response
+
+    async def _pull(
+        self,
+        request: Request,
+        endpoint: RepositoryEndpoint,
+        upstream: Upstream,
+        name: Repository,
+        query: Mapping[str, str],
+    ) -> Response | BlobResponse:
+        """Return the response to an allowed request for a repository. Raise RegistryError."""
+        remote, namespace = upstream.repository(name), query.get("ns")
+        # containerd sends `ns` and expects a namespace in the response: the configured name, never the request's text.
+        extra = [("OCI-Namespace", upstream.registry)] if namespace is not None else []
+        match endpoint:
+            case ManifestOf(reference=reference):
+                return await self._manifests.get(request, remote, reference, extra)
+            case BlobOf(digest=digest):
+                read = self._blobs.head if request.method == "HEAD" else self._blobs.get
+                return await read(request, remote, digest, extra)
+            case TagsOf(name=requested):
+                return await self._listings.tags(request, requested, remote, query, extra)
+            case ReferrersOf(subject=subject):
+                return await self._listings.referrers(remote, subject, query, extra)
+            case _:
+                assert_never(endpoint)
 
     async def _respond_locally(
         self, request: Request, endpoint: Ping | CatalogOf, query: Mapping[str, str]

@@ -14,6 +14,7 @@ from registry_proxy.cache.results import Outcome
 from registry_proxy.oci.errors import ErrorCode, RegistryError
 from registry_proxy.policy.access import parse_address
 from registry_proxy.server.body_writer import BodyWriter, ClientSpeed, DamagedFileError, send_bytes
+from registry_proxy.server.failure_log import DAMAGED, log_aborted, log_malformed
 from registry_proxy.server.patience import FOR_FILES, FOR_MEMORY, Patience
 from registry_proxy.server.request import Client, RefusedRequestError, Request, RequestReader
 from registry_proxy.server.responses import SMALL_BODY, BlobResponse, Response, encode_head, error_response
@@ -112,7 +113,8 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = transport
         if transport.get_extra_info("sslcontext") is None:
             self.socket_connected(transport)
-        self._reader = RequestReader(self._receive, _client(transport, self._proxied_address))
+        self._client = _client(transport, self._proxied_address)
+        self._reader = RequestReader(self._receive, self._client)
         self._connections.add(self)
 
     def socket_connected(self, transport: asyncio.Transport) -> None:
@@ -312,7 +314,9 @@ class Connection(asyncio.BufferedProtocol):
             await writer.send(response)
         except (RegistryError, DamagedFileError) as error:
             # The headers are sent: only a broken connection shows the client that the body is incomplete.
-            log.warning("response to %s aborted: %s", request.target[:300], error)
+            log_aborted(request, response.registry, error)
+            code = error.code if isinstance(error, RegistryError) else DAMAGED
+            self._observer.answered(response.registry, code, 502)
             if isinstance(error, DamagedFileError):
                 response.body.report_damage()
             self._transport.abort()
@@ -350,6 +354,7 @@ class Connection(asyncio.BufferedProtocol):
     def _refuse(self, error: RefusedRequestError) -> None:
         """Report an invalid request and close the connection. Send no report behind other responses."""
         self._unparsed = b""
+        log_malformed(self._client, error)
         if self._task is not None or self._waiting:
             self._ended = True
             return

@@ -78,7 +78,8 @@ class ReferrersOf:
     subject: Digest
 
 
-Endpoint = Ping | CatalogOf | ManifestOf | BlobOf | TagsOf | ReferrersOf
+RepositoryEndpoint = ManifestOf | BlobOf | TagsOf | ReferrersOf
+Endpoint = Ping | CatalogOf | RepositoryEndpoint
 
 
 def parse_target(target: str) -> tuple[Endpoint, dict[str, str]]:

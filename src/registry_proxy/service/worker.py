@@ -16,9 +16,12 @@ from registry_proxy.cache.cache import Cache, Timing
 from registry_proxy.config import ConfigError
 from registry_proxy.index.base import IndexFailedError
 from registry_proxy.maintenance.counting import Counting
+from registry_proxy.maintenance.outages import OutageLog
 from registry_proxy.maintenance.removal import follow_removals
 from registry_proxy.maintenance.workers import register_worker
 from registry_proxy.observe.counters import Counters
+from registry_proxy.observe.logs import summarize_repeats
+from registry_proxy.observe.outages import Outages
 from registry_proxy.policy.freshness import Freshness
 from registry_proxy.server.app import App
 from registry_proxy.server.connection import Limits
@@ -98,6 +101,7 @@ class Worker:
         self._app: App | None = None
         self._counters = Counters()
         self._failure: str | None = None
+        self._outages = Outages(time.time)
 
     def handle_signals(self) -> None:
         """Stop gracefully on SIGTERM, SIGINT or the end of the supervisor, and reload on SIGHUP."""
@@ -142,6 +146,7 @@ class Worker:
                 rules=_rules(self._settings),
                 max_size=self._settings.storage.max_size,
                 timing=Timing(time.time, time.monotonic),
+                outages=self._outages,
             )
             app = self._app = App(
                 cache,
@@ -154,6 +159,8 @@ class Worker:
             self._background.spawn(Counting(site.index, self._counters, time.time).run(), "writing counters")
             self._background.spawn(self._count_again(cache, site.locks), "counting the store")
             self._background.spawn(self._end_with(site.index), "checking the index")
+            self._background.spawn(OutageLog(site.index, self._outages, time.time).run(), "recording outages")
+            self._background.spawn(summarize_repeats(), "counting repeated log lines")
             self._background.spawn(follow_removals(site.index, app.forget), "checking for removals")
             self._background.spawn(return_freed_memory(), "returning freed memory")
             if self._tls is not None:

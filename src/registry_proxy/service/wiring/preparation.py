@@ -38,6 +38,8 @@ async def prepare(settings: Settings, index_check: IndexCheck = IndexCheck.QUICK
     async with open_site(settings.storage.path, create=True, index_check=index_check) as site:
         hold_preparation(site.locks)
         mark.begin()
+        for outage in site.index.outages():
+            await site.index.end_outage(outage.registry)  # the workers of the last start saw it
         if not site.index.is_new:
             return
         found = await HOUSEKEEPING.run(lambda: list(site.store.walk()))
