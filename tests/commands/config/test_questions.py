@@ -291,6 +291,47 @@ def test_addresses_without_tls_make_room_for_those_with_tls(desk: Desk) -> None:
     assert list(map(str, desk.settings().server.listen)) == ["127.0.0.1:5000"]
 
 
+def test_a_refused_host_name_is_asked_for_again_and_the_new_one_counts(desk: Desk) -> None:
+    flags = ("--runner=serve", "--registry=ghcr", "--access=anyone", "--max-size=1GiB", "--agree-tos")
+    with desk.terminal(*flags) as terminal:
+        terminal.answer(NAMES, DOWN)
+        terminal.answer("The host name:", "cache.invalid")
+        terminal.see("Cannot resolve cache.invalid.")
+        terminal.confirm("Keep it anyway?", "n")
+        go_on(terminal, NAMES)
+        terminal.see("cache.invalid")
+        terminal.child.send(f"{CLEAR}localhost\r")
+        go_on(terminal, CREDENTIALS, CERTIFICATES, PATH, WRITE)
+        terminal.end()
+    tls = desk.settings().tls
+    assert tls is not None
+    assert tls.hostnames == ("localhost",)
+
+
+def test_refused_certificate_files_stay_proposed(desk: Desk) -> None:
+    issue(desk.folder, "localhost")
+    (desk.folder / "other.key").write_bytes((desk.folder / "tls.key").read_bytes())
+    issue(desk.folder, "localhost")
+    flags = (
+        "--runner=serve",
+        "--registry=ghcr",
+        "--hostname=localhost",
+        "--access=anyone",
+        "--max-size=1GiB",
+    )
+    with desk.terminal(*flags, "--certificates=files", "--cert=tls.pem", "--key=other.key") as terminal:
+        go_on(terminal, CREDENTIALS)
+        terminal.see("are not a certificate and its unencrypted key")
+        terminal.confirm("Keep it anyway?", "n")
+        go_on(terminal, "Certificate files, with their intermediates:")
+        terminal.answer("Their key files, in the same order:", f"{CLEAR}tls.key")
+        go_on(terminal, PATH, WRITE)
+        terminal.end()
+    tls = desk.settings().tls
+    assert tls is not None
+    assert (tls.cert, tls.key) == ((desk.folder / "tls.pem",), (desk.folder / "tls.key",))
+
+
 def issue(folder: Path, name: str) -> None:
     issued = Authority.create().ca.issue_cert(name)
     (folder / "tls.pem").write_bytes(issued.cert_chain_pems[0].bytes())

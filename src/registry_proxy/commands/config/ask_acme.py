@@ -23,14 +23,15 @@ def ask_acme(context: Context, kind: str, hostnames: list[str]) -> bool:
     """Ask all about the CA. Return False if the user does not agree to its terms, and wants another one."""
     if not hostnames:
         raise MissingAnswerError(f"--certificates {kind} requires host names: set --domain or --hostname.")
-    preset = kind in ACME_PRESETS
+    tls, preset = _old(context), kind in ACME_PRESETS
     if preset:
         _set(context, "acme", kind)
         terms = f"Do you agree to Let's Encrypt's terms of service ({_TERMS})?"
     else:
-        _ask_server(context, kind)
+        before = tls.acme if tls and tls.acme and tls.acme not in ACME_PRESETS else ""
+        root = context.flags.acme_root or (tls.ca_root if tls else None)
+        _ask_server(context, kind, before, str(root or ""))
         terms = "Do you agree to its terms of service, if there are any?"
-    tls = _old(context)
     agreed = context.flags.agree_tos or context.prompter.confirm(
         terms, default=tls.agree_tos if tls else False
     )
@@ -44,9 +45,12 @@ def ask_acme(context: Context, kind: str, hostnames: list[str]) -> bool:
     return False
 
 
-def _ask_server(context: Context, kind: str) -> None:
+def _ask_server(context: Context, kind: str, before: str, root: str, *, again: bool = False) -> None:
+    """Ask for the server and its account. `before` and `root` are the proposals for its URL and root certificate.
+
+    `again`: the flags were of no use.
+    """
     flags, tls, prompter = context.flags, _old(context), context.prompter
-    before = tls.acme if tls and tls.acme and tls.acme not in ACME_PRESETS else ""
     server = kind
     if kind == ACME:
         question = "The URL of its directory, such as https://ca.example.com/acme/acme/directory:"
@@ -54,13 +58,12 @@ def _ask_server(context: Context, kind: str) -> None:
     elif problem := is_a(AcmeServer)(server):
         raise MissingAnswerError(f"--certificates {server}: {problem}")
     _set(context, "acme", server)
-    root = _ask_root(context)
-    _set(context, "ca_root", context.absolute(root) if root else None)
-    problem = (
-        directory_problem(server, Path(context.absolute(root)) if root else None) if flags.check else None
-    )
+    root = _ask_root(context, root, again=again)
+    path = Path(context.absolute(root)) if root else None
+    _set(context, "ca_root", str(path) if path else None)
+    problem = directory_problem(server, path) if flags.check else None
     if problem and not context.accept(problem):
-        _ask_server(context, ACME)
+        _ask_server(context, ACME, server, root, again=True)
         return
     email = flags.email or prompter.text(
         "An e-mail address for the account (empty: none):",
@@ -72,17 +75,16 @@ def _ask_server(context: Context, kind: str) -> None:
     _ask_external_account(context)
 
 
-def _ask_root(context: Context) -> str:
-    flags, tls = context.flags, _old(context)
-    if flags.acme_root:
-        if problem := unreadable(context, str(flags.acme_root)):
+def _ask_root(context: Context, proposal: str, *, again: bool) -> str:
+    def check(text: str) -> str | None:
+        return unreadable(context, text)
+
+    if context.flags.acme_root and not again:
+        if problem := check(proposal):
             raise MissingAnswerError(f"--acme-root: {problem}")
-        return str(flags.acme_root)
+        return proposal
     question = "A file with the CA's root certificate (empty: the system trusts it):"
-    before = str((tls.ca_root if tls else None) or "")
-    return context.prompter.text(
-        question, before, optional(lambda text: unreadable(context, text)), "--acme-root"
-    )
+    return context.prompter.text(question, proposal, optional(check), "--acme-root")
 
 
 def directory_problem(server: str, root: Path | None) -> str | None:

@@ -84,20 +84,24 @@ def _old_kind(context: Context) -> str | None:
 
 def _ask_files(context: Context) -> None:
     flags, tls, prompter = context.flags, context.old.tls if context.old else None, context.prompter
-    before = {"cert": tls.cert if tls else (), "key": tls.key if tls else ()}
+    proposed = {"cert": flags.cert or (tls.cert if tls else ()), "key": flags.key or (tls.key if tls else ())}
+    asked = {"cert": not flags.cert, "key": not flags.key}
     questions = {
         "cert": "Certificate files, with their intermediates:",
         "key": "Their key files, in the same order:",
     }
-    for name, question in questions.items():
-        given = flags.cert if name == "cert" else flags.key
-        default = ", ".join(map(str, given or before[name]))
-        text = default if given else prompter.text(question, default, _files(context), f"--{name}")
-        context.answers.values["tls", name] = [context.absolute(path) for path in split(text)]
-    certificates, keys = (context.answers.values["tls", name] for name in questions)
-    problem = _pairs_problem(context, certificates, keys) if flags.check else None
-    if problem and not context.accept(problem):
-        _ask_files(context)
+    while True:
+        for name, question in questions.items():
+            text = ", ".join(map(str, proposed[name]))
+            if asked[name]:
+                text = prompter.text(question, text, _files(context), f"--{name}")
+            proposed[name] = tuple(Path(context.absolute(path)) for path in split(text))
+            context.answers.values["tls", name] = list(map(str, proposed[name]))
+        certificates, keys = (context.answers.values["tls", name] for name in questions)
+        problem = _pairs_problem(context, certificates, keys) if flags.check else None
+        if not problem or context.accept(problem):
+            return
+        asked = dict.fromkeys(questions, True)
 
 
 def _files(context: Context) -> Check:

@@ -83,10 +83,22 @@ def _set_registry(context: Context, name: str, registry: str) -> None:
 
 def ask_hostnames(context: Context) -> list[str]:
     """Ask for the host names of the server, and return them; none if clients use its address."""
-    flags, names = context.flags, context.answers.registries
+    hostnames = _from_flags(context)
+    if hostnames is None:
+        hostnames = _ask(context, _old_hostnames(context), _default_naming(context))
+    while not _are_accepted(context, list(hostnames.values())):
+        hostnames = _ask(context, hostnames, _naming_of(hostnames))
+    for name in context.answers.registries:
+        context.answers.values["upstreams", name, "hostname"] = hostnames.get(name)
+    return list(hostnames.values())
+
+
+def _from_flags(context: Context) -> dict[str, str] | None:
+    """Return the host name of each upstream, or the one for all with an empty key; None without a flag."""
+    flags = context.flags
     single = [text for text in flags.hostname if "=" not in text]
     given = pairs("--hostname", tuple(text for text in flags.hostname if "=" in text))
-    if unknown := given.keys() - set(names):
+    if unknown := given.keys() - set(context.answers.registries):
         raise MissingAnswerError(
             f"--hostname {min(unknown)}=…: {min(unknown)} is not among the registries to cache."
         )
@@ -94,62 +106,69 @@ def ask_hostnames(context: Context) -> list[str]:
         raise MissingAnswerError(
             "--hostname HOST: only one host name serves all registries. For one per registry: --hostname NAME=HOST."
         )
-    naming = _ONE if single else _EACH if given or flags.domain else _ask_naming(context)
-    if naming == _EACH:
-        hostnames = _ask_each(context, given)
-    elif naming == _ONE:
-        hostnames = {"": single[0] if single else _ask_one(context)}
-    else:
-        hostnames = {}
-    for name in names:
-        context.answers.values["upstreams", name, "hostname"] = hostnames.get(name)
-    _check_resolution(context, list(hostnames.values()))
-    return list(hostnames.values())
+    if single:
+        return {"": single[0]}
+    if given or flags.domain:
+        return _ask_each(context, _old_hostnames(context), given, flags.domain)
+    return None
 
 
-def _ask_naming(context: Context) -> str:
+def _ask(context: Context, before: dict[str, str], naming: str) -> dict[str, str]:
+    """Ask for the host names; `before` are the proposals, by upstream or with an empty key."""
     choices = {
         _EACH: "one for each registry: required for Docker's classic image store",
         _ONE: "one for all: Docker's classic image store then caches only Docker Hub",
         _NONE: "none: clients use an address, such as 127.0.0.1:5000",
     }
-    return context.prompter.choose("Host names of the cache?", choices, _old_naming(context))
+    naming = context.prompter.choose("Host names of the cache?", choices, naming)
+    if naming == _EACH:
+        return _ask_each(context, before, {}, None)
+    if naming == _ONE:
+        one = context.prompter.text("The host name:", before.get("", ""), _is_hostname, "--hostname")
+        return {"": one}
+    return {}
 
 
-def _old_naming(context: Context) -> str:
+def _default_naming(context: Context) -> str:
     if context.old is None:
         return _EACH if context.prompter.interactive else _NONE
-    if any(upstream.hostname for upstream in context.old.upstreams.values()):
+    return _naming_of(_old_hostnames(context))
+
+
+def _naming_of(hostnames: dict[str, str]) -> str:
+    if any(hostnames):
         return _EACH
-    return _ONE if _old_one(context) else _NONE
+    return _ONE if hostnames else _NONE
 
 
-def _old_one(context: Context) -> str:
+def _old_hostnames(context: Context) -> dict[str, str]:
+    """Return the host names of the existing file, by upstream or with an empty key."""
     old = context.old
-    if old is not None and old.tls is not None and old.tls.hostnames:
-        return old.tls.hostnames[0]
-    url = (old.server.public_url if old else None) or ""
-    return url.partition("://")[2].partition(":")[0]
+    if old is None:
+        return {}
+    names = {name: upstream.hostname for name, upstream in old.upstreams.items() if upstream.hostname}
+    if names:
+        return names
+    if old.tls is not None and old.tls.hostnames:
+        return {"": old.tls.hostnames[0]}
+    host = (old.server.public_url or "").partition("://")[2].partition(":")[0]
+    return {"": host} if host else {}
 
 
-def _ask_one(context: Context) -> str:
-    return context.prompter.text("The host name:", _old_one(context), _is_hostname, "--hostname")
-
-
-def _ask_each(context: Context, given: dict[str, str]) -> dict[str, str]:
-    """Return the host names by upstream: from the flags, from an earlier run, or below one domain."""
-    names, old = context.answers.registries, context.old
-    before = {name: old.upstreams[name].hostname or "" for name in names if old and name in old.upstreams}
-    domain = context.flags.domain or ""
-    if not domain and not all(given.get(name) or before.get(name) for name in names):
-        shared = _shared_domain([host for host in before.values() if host])
-        domain = context.prompter.text(
+def _ask_each(
+    context: Context, before: dict[str, str], given: dict[str, str], domain: str | None
+) -> dict[str, str]:
+    """Return the host names by upstream: given ones, those before, or below one domain."""
+    names, parent = context.answers.registries, domain or ""
+    if not parent and not all(given.get(name) or before.get(name) for name in names):
+        shared = _shared_domain([host for name, host in before.items() if name in names])
+        parent = context.prompter.text(
             "Their domain, such as registry.example.com:", shared, _is_hostname, "--domain"
         )
     hostnames: dict[str, str] = {}
     for name in names:
-        proposal = f"{name}.{domain}" if context.flags.domain else before.get(name) or f"{name}.{domain}"
-        hostname = given.get(name) or (proposal if context.flags.domain else None)
+        proposal = f"{name}.{domain}" if domain else before.get(name) or f"{name}.{parent}"
+        hostname = given.get(name) or (proposal if domain else None)
         check = _unused_hostname(hostnames)
         if hostname is None:
             hostname = context.prompter.text(
@@ -174,9 +193,9 @@ def _shared_domain(hostnames: list[str]) -> str:
     return parents.pop() if len(parents) == 1 else ""
 
 
-def _check_resolution(context: Context, hostnames: list[str]) -> None:
+def _are_accepted(context: Context, hostnames: list[str]) -> bool:
+    """Return whether the host names resolve, or the user accepts that they do not."""
     unknown = unresolved(hostnames) if context.flags.check else []
-    if unknown and not context.accept(
+    return not unknown or context.accept(
         f"Cannot resolve {', '.join(unknown)}. Create DNS records for this machine, or clients cannot connect."
-    ):
-        ask_hostnames(context)
+    )
