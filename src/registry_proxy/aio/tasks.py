@@ -6,10 +6,13 @@ import asyncio
 import logging
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
+
+from registry_proxy.aio.fair_limit import Work, current_work
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable
+    from contextvars import Context
 
 Result = TypeVar("Result")
 
@@ -39,10 +42,14 @@ class BackgroundTasks:
 
 
 class SingleFlight(Generic[Result]):
-    """Operations in progress, by key. They run in the background: a caller that leaves does not end one."""
+    """Operations in progress, by key. They run in the background: a caller that leaves does not end one.
 
-    def __init__(self, background: BackgroundTasks) -> None:
+    With `ends_unbegun`, an operation that no limit has admitted yet ends with its last caller (see `FairLimit`).
+    """
+
+    def __init__(self, background: BackgroundTasks, *, ends_unbegun: bool = False) -> None:
         self._background = background
+        self._ends_unbegun = ends_unbegun
         self._running: dict[Hashable, asyncio.Future[Result]] = {}
 
     def running(self, key: Hashable) -> asyncio.Future[Result] | None:
@@ -54,12 +61,16 @@ class SingleFlight(Generic[Result]):
 
         All callers share the future: do not cancel it.
         """
-        future = self._running.get(key)
-        if future is None:
-            future = asyncio.get_running_loop().create_future()
-            self._running[key] = future
-            task = self._background.spawn(self._run(key, operation, future), f"request for {key}")
-            task.add_done_callback(partial(self._abandon, key, future))
+        running = self._running.get(key)
+        if running is not None:
+            return running
+        work = Work()
+        future: _Shared[Result] = _Shared()
+        self._running[key] = future
+        task = self._background.spawn(self._run(key, operation, future, work), f"request for {key}")
+        task.add_done_callback(partial(self._abandon, key, future))
+        if self._ends_unbegun:
+            future.on_deserted = partial(self._end_unbegun, key, future, work, task)
         return future
 
     async def do(self, key: Hashable, operation: Callable[[], Awaitable[Result]]) -> Result:
@@ -67,23 +78,58 @@ class SingleFlight(Generic[Result]):
         return await asyncio.shield(self.start(key, operation))
 
     async def _run(
-        self, key: Hashable, operation: Callable[[], Awaitable[Result]], future: asyncio.Future[Result]
+        self,
+        key: Hashable,
+        operation: Callable[[], Awaitable[Result]],
+        future: asyncio.Future[Result],
+        work: Work,
     ) -> None:
+        current_work.set(work)
         try:
             result = await operation()
         except Exception as error:  # noqa: BLE001 - every waiter gets it
-            del self._running[key]
+            self._forget(key, future)
             future.set_exception(error)
             future.exception()  # possibly no waiter is left to read it
         else:
-            del self._running[key]
+            self._forget(key, future)
             future.set_result(result)
+
+    def _end_unbegun(
+        self, key: Hashable, future: asyncio.Future[Result], work: Work, task: asyncio.Task[None]
+    ) -> None:
+        if not work.has_begun:
+            self._forget(key, future)  # the next caller starts another one
+            task.cancel()
 
     def _abandon(self, key: Hashable, future: asyncio.Future[Result], _: object) -> None:
         """Cancel the waiters of an operation that was cancelled, possibly before its first step."""
+        self._forget(key, future)
+        future.cancel()  # without effect on one that is done
+
+    def _forget(self, key: Hashable, future: asyncio.Future[Result]) -> None:
         if self._running.get(key) is future:
             del self._running[key]
-            future.cancel()
+
+
+class _Shared(asyncio.Future[Result]):
+    """A future that calls `on_deserted` when the last caller stops waiting: each one has a callback on it."""
+
+    on_deserted: Callable[[], None] | None = None
+    _callers = 0
+
+    def add_done_callback(
+        self, callback: Callable[[Self], object], /, *, context: Context | None = None
+    ) -> None:
+        self._callers += 1
+        super().add_done_callback(callback, context=context)
+
+    def remove_done_callback(self, callback: Callable[[Self], object], /) -> int:
+        removed = super().remove_done_callback(callback)
+        self._callers -= removed
+        if removed and not self._callers and not self.done() and self.on_deserted is not None:
+            self.on_deserted()
+        return removed
 
 
 @asynccontextmanager

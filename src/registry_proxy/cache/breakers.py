@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cachetools import LRUCache
 
-from registry_proxy.cache.failures import classify_failure
+from registry_proxy.aio.fair_limit import FairLimit, QueueFullError
+from registry_proxy.cache.failures import TooBusyError, classify_failure
 from registry_proxy.policy.breaker import Breaker
 from registry_proxy.policy.freshness import UpstreamFailure
 from registry_proxy.upstream.base import UpstreamError, UpstreamLimitedError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
 
     from registry_proxy.observe.outages import Outages
     from registry_proxy.oci.reference import Source
 
 Result = TypeVar("Result")
 
+# Requests to one registry at a time, those that wait for their turn, and the longest wait in seconds.
+_REQUESTS = 24
+_QUEUE = 256
+_PATIENCE = 15.0
 # Clients choose the names of repositories, so the number of breakers is bounded.
 _MAX_REPOSITORIES = 10_000
 # If so many repositories fail and none responds well, the registry may be failing as a whole.
@@ -33,6 +38,8 @@ class CircuitBreakers:
     is reached, is failing as a whole. While several repositories fail and none responds well, requests for others are
     sent, but cached content does not wait for them: each could take as long as the registry's gateway. Blob transfers
     do not count: they mostly come from another host.
+
+    A registry gets a limited number of requests at a time, so that those of one client do not delay all others.
     """
 
     def __init__(self, monotonic: Callable[[], float], outages: Outages) -> None:
@@ -44,6 +51,7 @@ class CircuitBreakers:
         self._failing: defaultdict[str, set[Source]] = defaultdict(
             set
         )  # by registry, since its last good response
+        self._limits: dict[str, FairLimit] = {}  # by registry
 
     def is_open(self, source: Source) -> bool:
         """Return whether the next response can be a failure, so that cached content must not wait for it."""
@@ -56,11 +64,25 @@ class CircuitBreakers:
         breakers = (self._registries.get(source.registry), self._repositories.get(source))
         return all(breaker is None or breaker.may_ask(now) for breaker in breakers)
 
-    async def ask(self, source: Source, request: Awaitable[Result], *, for_cached: bool = True) -> Result:
+    async def ask(
+        self, source: Source, request: Coroutine[Any, Any, Result], *, for_cached: bool = True
+    ) -> Result:
         """Return the result of a request about a repository, and record whether it failed. Raise UpstreamError.
 
         If the request is not for cached content, its failure says nothing about the cached content of the repository.
         """
+        limit = self._limits.setdefault(source.registry, FairLimit(_REQUESTS, _QUEUE, _PATIENCE))
+        try:
+            async with limit.admitted():
+                return await self._send(source, request, for_cached=for_cached)
+        except QueueFullError:
+            raise TooBusyError(f"requests to {source.registry}") from None
+        finally:
+            request.close()  # one that was not admitted never begins
+
+    async def _send(
+        self, source: Source, request: Coroutine[Any, Any, Result], *, for_cached: bool
+    ) -> Result:
         responses = self._responses[source.registry]
         try:
             result = await request

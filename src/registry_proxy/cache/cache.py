@@ -80,13 +80,15 @@ class Cache:
         self._collector = IndexCollector(index, locks, rules.access_ttl, timing.now)
         self.recount = Recount(store, index, locks, timing.now)
         content = ContentStore(store, index, self._access_times, timing.now)
-        links = Links(index, content, breakers, SingleFlight(background), rules, timing.now)
+        links = Links(
+            index, content, breakers, SingleFlight(background, ends_unbegun=True), rules, timing.now
+        )
 
         tools = Tools(store, index, links, self.evictor, executor, timing.now)
         self.fills = Fills(tools, background, timing.now, timing.sleep)
         self.blobs = Blobs(content, links, self.fills, timing.sleep)
 
-        requests: SingleFlight[ServedManifest] = SingleFlight(background)
+        requests: SingleFlight[ServedManifest] = SingleFlight(background, ends_unbegun=True)
         self._manifests = ManifestStore(store, content, self.evictor)
         intake = Intake(self._manifests, index, rules, timing.now)
         fetcher = Fetcher(
@@ -116,7 +118,7 @@ class Cache:
             single_flight=requests,
             clock=timing.now,
         )
-        self.tags = Tags(index, breakers, SingleFlight(background))
+        self.tags = Tags(index, breakers, SingleFlight(background, ends_unbegun=True))
         self.referrers = Referrers(index, breakers, intake, revalidator)
         self.catalog = Catalog(index)
 

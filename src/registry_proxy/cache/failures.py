@@ -29,6 +29,15 @@ def index_failure(error: IndexFailedError) -> RegistryError:
     return RegistryError(ErrorCode.UNAVAILABLE, message, retry_after=DEFAULT_RETRY_AFTER)
 
 
+class TooBusyError(UpstreamLimitedError):
+    """This server has too much work of a kind to accept more: the upstream was not asked."""
+
+    def __init__(self, work: str) -> None:
+        super().__init__(
+            f"this cache has too many {work} waiting; try again", retry_after=DEFAULT_RETRY_AFTER
+        )
+
+
 def classify_failure(error: UpstreamError) -> UpstreamFailure:
     """Return the failure as the freshness rules classify it."""
     match error:

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 # Connections that may wait in the kernel.
 _BACKLOG = 1024
 # asyncio accepts a whole backlog at once, which stops all responses for up to a second.
-_PER_TURN = 8
+_PER_TURN = 4
 # In seconds: the pause if the process has no descriptors, and so the least time between two log lines about it.
 _PAUSE = 1.0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, assert_never
 
+from registry_proxy.aio.fair_limit import current_client
 from registry_proxy.cache.failures import index_failure
 from registry_proxy.index.base import IndexFailedError
 from registry_proxy.oci.errors import ErrorCode, RegistryError
@@ -82,6 +83,7 @@ class App:
 
     async def respond(self, request: Request) -> Response | BlobResponse:
         """Return the response to any request. Only CancelledError can be raised."""
+        current_client.set(self._gate.address(request))
         try:
             return await self._respond(request)
         except RegistryError as error:

@@ -53,7 +53,7 @@ class Gate:
     def is_known_allowed(self, request: Request, registry: str | None) -> bool:
         """Return whether the request is allowed, as far as this is known without waiting."""
         rule = self._rule_of(registry)
-        if rule.sources is not None and self._address(request) not in rule.sources:
+        if rule.sources is not None and self.address(request) not in rule.sources:
             return False
         return self._is_known(rule, request)
 
@@ -67,7 +67,7 @@ class Gate:
         if self.is_known_allowed(request, registry):
             return
         rule = self._rule_of(registry)
-        address = self._address(request)
+        address = self.address(request)
         if rule.sources is not None and address not in rule.sources:
             log.warning("%s was refused: access.sources does not include this address", address)
             raise RegistryError(
@@ -94,6 +94,7 @@ class Gate:
             return True
         return rule.logins is not None and rule.logins.is_known(request.headers.get("authorization"))
 
-    def _address(self, request: Request) -> Address | None:
+    def address(self, request: Request) -> Address | None:
+        """Return the address of the request's client, also behind trusted proxies."""
         forwarded = request.headers.get("x-forwarded-for")
         return client_address(request.client.address, forwarded, self._trusted_proxies)

@@ -16,7 +16,7 @@ _M_MMAP_THRESHOLD = -3
 _LARGEST_BUFFER = 4 * 1024 * 1024
 _KEPT = 32 * 1024 * 1024
 # Seconds between two returns of freed memory, and the growth in bytes that is worth one.
-_INTERVAL = 20.0
+_INTERVAL = 10.0
 _GROWTH = 16 * 1024 * 1024
 
 

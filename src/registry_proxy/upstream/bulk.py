@@ -11,6 +11,7 @@ import asyncio
 import socket
 from collections import deque
 from contextlib import suppress
+from mmap import mmap
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -95,8 +96,16 @@ class LargeBody(asyncio.BufferedProtocol):
         return piece
 
     def close(self) -> None:
-        """Abort the connection: a TLS shutdown would keep it, and the buffers, for up to 30 s."""
+        """Abort the connection: a TLS shutdown would keep it, and the buffers, for up to 30 s.
+
+        Drop the buffers at once: the transport refers to this object until the collector finds both.
+        """
         self._transport.abort()
+        self._left = 0
+        self._pieces.clear()
+        self._room = _NO_ROOM
+        self._filled = 0
+        self._buffers = Buffers()
 
     # asyncio.BufferedProtocol
 
@@ -150,17 +159,20 @@ class LargeBody(asyncio.BufferedProtocol):
 
 
 class Buffers:
-    """Reusable buffers: a new, zeroed buffer for each piece would cost 0.1 s per GB."""
+    """Reusable buffers: a new, zeroed buffer for each piece would cost 0.1 s per GB.
+
+    They are not on the heap, where the buffers of many transfers would leave holes.
+    """
 
     def __init__(self) -> None:
-        self._buffers: list[bytearray] = []
+        self._buffers: list[mmap] = []
 
     def take(self) -> memoryview:
         """Return a buffer that has no other view."""
         for buffer in self._buffers:
-            # Python refuses to resize a bytearray that has a view (`memoryview.release`).
+            # Python refuses to resize a mapping that has a view, also to its own size.
             with suppress(BufferError):
-                buffer.append(buffer.pop())
+                buffer.resize(BUFFER_SIZE)
                 return memoryview(buffer)
-        self._buffers.append(bytearray(BUFFER_SIZE))
+        self._buffers.append(mmap(-1, BUFFER_SIZE))
         return memoryview(self._buffers[-1])

@@ -7,10 +7,11 @@ from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING
 
+from registry_proxy.aio.fair_limit import FairLimit, QueueFullError
 from registry_proxy.cache.blobs.fill import duplicate
 from registry_proxy.cache.blobs.pass_through import pass_through
 from registry_proxy.cache.blobs.resumable import ResumableDownload
-from registry_proxy.cache.failures import to_registry_error
+from registry_proxy.cache.failures import TooBusyError, to_registry_error
 from registry_proxy.cache.results import FilePiece, Outcome, ServedBlob, ServedSize
 from registry_proxy.oci.errors import ErrorCode, RegistryError
 from registry_proxy.upstream.base import UpstreamError
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 # How long the headers wait for the upstream's response if the size is known, in seconds. An error response is worth
 # the wait, but containerd 2.3 gives up after 30 s without headers.
 _HEADERS_TIMEOUT = 20.0
+# Pass-throughs at a time, each with a few buffers of 2 MiB, and those that wait.
+_PASS_THROUGHS = 16
+_QUEUE = 256
 
 
 class Blobs:
@@ -41,6 +45,7 @@ class Blobs:
         self._sleep = sleep
         self._links = links
         self._fills = fills
+        self._pass_throughs = FairLimit(_PASS_THROUGHS, _QUEUE)
 
     async def get(self, remote: RemoteRepository, digest: Digest) -> ServedBlob:
         """Return the blob, which may still be in progress. Raise RegistryError. The caller closes the body."""
@@ -111,7 +116,8 @@ class Blobs:
             fill.release()
             await fill.ended.wait()
             return await self.get(remote, digest)
-        body = FillBody(fill, partial(ResumableDownload, remote, digest, self._sleep))
+        resumable = partial(ResumableDownload, remote, digest, self._sleep)
+        body = FillBody(fill, resumable, self._pass_throughs)
         outcome = Outcome.PASS_THROUGH if fill.stopped else Outcome.MISS if is_new else Outcome.COLLAPSED
         return ServedBlob(digest, body, outcome)
 
@@ -124,11 +130,14 @@ class Blobs:
 class FillBody:
     """A blob in progress. It is a user of the fill, whose size is known, until it is closed."""
 
-    def __init__(self, fill: Fill, resumable: Callable[[int], ResumableDownload]) -> None:
+    def __init__(
+        self, fill: Fill, resumable: Callable[[int], ResumableDownload], pass_throughs: FairLimit
+    ) -> None:
         assert fill.size is not None, "the size of a started fill is known"
         self.size = fill.size
         self._fill = fill
         self._resumable = resumable
+        self._pass_throughs = pass_throughs
         self._file: FileIO | None = None
 
     async def pieces(self, start: int, stop: int) -> AsyncGenerator[FilePiece | bytes]:
@@ -160,9 +169,15 @@ class FillBody:
         assert self._fill.stopped is not None, "there is a rest only if storing stopped"
         download = self._resumable(self.size)
         try:
-            async with aclosing(pass_through(download, self._fill.stopped, offset, stop)) as chunks:
+            async with (
+                self._pass_throughs.admitted(),
+                aclosing(pass_through(download, self._fill.stopped, offset, stop)) as chunks,
+            ):
                 async for chunk in chunks:
                     yield chunk
+        except QueueFullError:
+            busy = TooBusyError("downloads without space on the disk")
+            raise to_registry_error(busy, download.remote.source.registry, ErrorCode.BLOB_UNKNOWN) from None
         except UpstreamError as error:
             registry = download.remote.source.registry
             raise to_registry_error(error, registry, ErrorCode.BLOB_UNKNOWN) from error

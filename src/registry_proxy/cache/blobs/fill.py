@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from registry_proxy.oci.errors import ErrorCode, RegistryError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from hashlib import _Hash
 
     from registry_proxy.oci.reference import Digest, Source
@@ -55,6 +56,9 @@ class Fill:
         self.ended = asyncio.Event()
         self._error: Exception | None = None
         self._users = 1  # the task that writes
+        self.has_begun = False
+        # Called when the last reader has left.
+        self.on_deserted: Callable[[], None] | None = None
         self._waiting: list[asyncio.Future[None]] = []
         self._woken_at = 0.0
         self._wake_up: asyncio.TimerHandle | None = None
@@ -96,6 +100,11 @@ class Fill:
                 return max(limit, offset)
             await self._change()
 
+    @property
+    def is_deserted(self) -> bool:
+        """Return whether no reader is left."""
+        return self._users == 1
+
     def retain(self) -> None:
         """Add a user. The file stays open until every user has called `release`."""
         self._users += 1
@@ -103,6 +112,8 @@ class Fill:
     def release(self) -> None:
         """Remove a user. The last one closes the file."""
         self._users -= 1
+        if self._users == 1 and not self.ended.is_set() and self.on_deserted is not None:
+            self.on_deserted()
         if self._users == 0 and self.file is not None:
             self.file.close()
 
