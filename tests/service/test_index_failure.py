@@ -132,3 +132,26 @@ def test_a_stop_in_the_middle_ends_it(program: Program) -> None:
         use_until(program, "all workers end")
     program.signal(signal.SIGTERM)
     assert program.daemon.process.wait(60) == 0
+
+
+def test_an_index_that_can_only_not_be_opened_leaves_the_other_worker_alone(program: Program) -> None:
+    def set_schema(version: int) -> None:
+        with contextlib.closing(sqlite3.connect(program.store / "index.db", timeout=30)) as db:
+            db.execute(f"PRAGMA user_version = {version}")
+
+    assert program.get(MANIFEST)[0] == 200
+    with contextlib.closing(sqlite3.connect(program.store / "index.db")) as db:
+        (schema,) = db.execute("PRAGMA user_version").fetchone()
+    with on_both_workers(program) as clients:
+        (victim, _), (survivor, kept) = clients.items()
+        set_schema(schema + 90)
+        os.kill(victim, signal.SIGKILL)
+        program.wait_for_log("cannot start")
+        assert kept.get(MANIFEST) == (200, IMAGE.raw)
+        set_schema(schema)
+        program.wait_until(lambda: len(program.workers()) == 2)
+        assert survivor in program.workers()
+        assert kept.get(MANIFEST) == (200, IMAGE.raw)
+    with on_both_workers(program):
+        pass
+    assert "all workers end" not in program.said()

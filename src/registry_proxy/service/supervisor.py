@@ -17,6 +17,7 @@ from registry_proxy.config import ConfigError
 from registry_proxy.index.base import IndexCheck, IndexFailedError
 from registry_proxy.observe.logs import configure_logs
 from registry_proxy.service.descriptors import raise_descriptor_limit
+from registry_proxy.service.errors import IndexLostError
 from registry_proxy.service.memory import keep_freed_buffers
 from registry_proxy.service.notify import REPORTED, Notifier, Readiness
 from registry_proxy.service.recovery import INDEX_FAILED, IndexRecovery
@@ -187,9 +188,12 @@ class Supervisor:
             report_threads_on_signal()
             asyncio.run(self._serve(number))
             code = 0
-        except IndexFailedError as error:
+        except IndexLostError as error:
             log.error("worker %d ended: %s", number, error)  # noqa: TRY400
             code = INDEX_FAILED
+        except (StoreError, IndexFailedError) as error:
+            # The other workers may still be able to use it: on a full disk it can be used, but not opened.
+            log.error("worker %d cannot start: %s", number, error)  # noqa: TRY400
         except Exception:
             log.exception("worker %d failed", number)
         finally:

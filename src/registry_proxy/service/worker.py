@@ -29,6 +29,7 @@ from registry_proxy.server.https_redirect import HttpsRedirect
 from registry_proxy.server.responses import Dates
 from registry_proxy.server.server import Server
 from registry_proxy.service.descriptors import most_connections
+from registry_proxy.service.errors import IndexLostError
 from registry_proxy.service.memory import return_freed_memory
 from registry_proxy.service.reload import merged_settings
 from registry_proxy.service.site import boot_mark, open_site
@@ -120,7 +121,7 @@ class Worker:
     async def run(self) -> None:
         """Serve, then drain. Incomplete fills stay in the store and are resumed later.
 
-        Raise IndexFailedError if the index cannot be used any more.
+        Raise IndexFailedError if the index cannot be opened, IndexLostError if it cannot be used any more.
         """
         async with open_site(self._settings.storage.path, create=True) as site:
             try:
@@ -131,7 +132,7 @@ class Worker:
                     await upstream.close()
                 await finish_storing()
         if self._failure is not None:
-            raise IndexFailedError(self._failure)
+            raise IndexLostError(self._failure)
 
     async def _serve(self, site: Site[Index], executor: ThreadPoolExecutor) -> None:
         async with asyncio.TaskGroup() as tasks:
