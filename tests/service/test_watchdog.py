@@ -94,5 +94,5 @@ def test_a_worker_prints_what_its_threads_do(program: Program) -> None:
         (worker, client), _ = clients.items()
         os.kill(worker, REPORT_THREADS)
         program.wait_for_log("most recent call first")
-        assert "registry_proxy/service/supervisor.py" in program.said()
+        assert "registry_proxy/service/children.py" in program.said()
         assert client.get(MANIFEST)[0] == 200

@@ -10,32 +10,22 @@ import os
 import signal
 import time
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from registry_proxy.aio.pools import end_threads
 from registry_proxy.config import ConfigError
-from registry_proxy.index.base import IndexCheck, IndexFailedError
 from registry_proxy.observe.logs import configure_logs
+from registry_proxy.service.children import SIGNALS, run_preparation, run_worker
 from registry_proxy.service.descriptors import raise_descriptor_limit
-from registry_proxy.service.errors import IndexLostError
-from registry_proxy.service.memory import keep_freed_buffers
 from registry_proxy.service.notify import REPORTED, Notifier, Readiness
 from registry_proxy.service.recovery import INDEX_FAILED, IndexRecovery
 from registry_proxy.service.reload import merged_settings, waiting_for_restart
 from registry_proxy.service.site import boot_mark
 from registry_proxy.service.sockets import bind
-from registry_proxy.service.watchdog import (
-    INTERVAL,
-    REPORT_THREADS,
-    Heartbeats,
-    State,
-    Watchdog,
-    report_threads_on_signal,
-)
+from registry_proxy.service.watchdog import INTERVAL, REPORT_THREADS, Heartbeats, State, Watchdog
 from registry_proxy.service.wiring.gate import build_gate
 from registry_proxy.service.wiring.preparation import prepare, prepare_tls
 from registry_proxy.service.worker import Supervision, Worker
-from registry_proxy.storage.base import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,8 +37,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
-_AWAITED = {*_SIGNALS, REPORTED}
+_AWAITED = {*SIGNALS, REPORTED}
 # The replacement of a worker that ended sooner than this after its start is delayed. Seconds.
 _QUICK_DEATH = 5.0
 # The longest delay, in seconds.
@@ -149,73 +138,32 @@ class Supervisor:
         self._watchdog.watch(number)
         process = os.fork()
         if process == 0:
-            self._run_worker(number)
+            run_worker(number, partial(self._create_worker, number))
         self._workers[process] = number
 
-    def _start_preparation(self, replace_index: bool) -> int:
-        self._readiness.expect_workers("the index failed, the content is counted again")
-        process = os.fork()
-        if process == 0:
-            self._run_preparation(IndexCheck.REPLACE if replace_index else IndexCheck.FULL)
-        return process
-
-    def _run_preparation(self, index_check: IndexCheck) -> NoReturn:
-        """Prepare the store in this process."""
-        code = 1
-        try:
-            os.close(self._lifeline_writer)
-            for share in self._shares:
-                share.close()
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            asyncio.run(prepare(self._settings, index_check))
-            code = 0
-        except (StoreError, IndexFailedError) as error:
-            log.error("%s", error)  # noqa: TRY400
-        except Exception:
-            log.exception("the preparation of the store failed; please report this")
-        finally:
-            os._exit(code)
-
-    def _run_worker(self, number: int) -> NoReturn:
-        """Run worker `number` in this process."""
-        code = 1
-        try:
-            os.close(self._lifeline_writer)
-            for other, share in enumerate(self._shares):
-                if other != number:
-                    share.close()
-            keep_freed_buffers()
-            report_threads_on_signal()
-            asyncio.run(self._serve(number))
-            code = 0
-        except IndexLostError as error:
-            log.error("worker %d ended: %s", number, error)  # noqa: TRY400
-            code = INDEX_FAILED
-        except (StoreError, IndexFailedError) as error:
-            # The other workers may still be able to use it: on a full disk it can be used, but not opened.
-            log.error("worker %d cannot start: %s", number, error)  # noqa: TRY400
-        except Exception:
-            log.exception("worker %d failed", number)
-        finally:
-            os._exit(code)
-
-    async def _serve(self, number: int) -> None:
+    def _create_worker(self, number: int) -> Worker:
+        """Return worker `number`, in its process."""
+        self._detach(number)
         supervision = Supervision(
             self._lifeline,
             partial(self._readiness.report, number),
             partial(self._heartbeats.keep, number),
         )
-        worker = Worker(
-            self._settings,
-            self._load,
-            self._shares[number],
-            self._tls,
-            self._gate,
-            supervision,
-        )
-        worker.handle_signals()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-        await worker.run()
+        return Worker(self._settings, self._load, self._shares[number], self._tls, self._gate, supervision)
+
+    def _start_preparation(self, replace_index: bool) -> int:
+        self._readiness.expect_workers("the index failed, the content is counted again")
+        process = os.fork()
+        if process == 0:
+            run_preparation(self._settings, self._detach, replace_index=replace_index)
+        return process
+
+    def _detach(self, number: int | None = None) -> None:
+        """Close, in a child process, what belongs to the supervisor and to workers other than `number`."""
+        os.close(self._lifeline_writer)
+        for other, share in enumerate(self._shares):
+            if other != number:
+                share.close()
 
     def _reap(self) -> None:
         while self._workers or self._recovery.process is not None:
