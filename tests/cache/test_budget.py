@@ -7,7 +7,7 @@ import time
 import pytest
 from tests.cache.blobs import MIB, blob, fetch, hold, stored
 from tests.cache.harness import Reading, Site, read, together
-from tests.kit.faults import Corrupt
+from tests.kit.faults import Corrupt, Tamper
 from tests.kit.pauses import measured_pauses
 from tests.kit.waiting import until
 
@@ -111,6 +111,45 @@ class TestBudget:
             assert stored(worker, small, large) == [True, False]
             assert not site.files("ingest")
             assert not worker.index.reserved()
+
+    async def test_the_end_of_a_blob_that_passes_through_is_no_whole_transfer_each_time(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("registry_proxy.cache.blobs.checkpoints._LEAST_DISTANCE", MIB // 2)
+        large = blob(2, 8 * MIB)
+        hold(site, large)
+        async with site.worker(max_size=2 * MIB) as worker:
+            for _ in range(3):
+                site.simulated.requests.clear()
+                served = await worker.blob(large.digest)
+                assert await read(served.body, large.size - 10) == large.raw[-10:]
+            assert sum(each.sent for each in site.simulated.requests[1:]) < 4 * MIB
+            armed = site.simulated.arm("blob", Corrupt(-20), times=None)
+            reading = Reading(await worker.blob(large.digest), large.size - 10)
+            with pytest.raises(RegistryError, match="digest"):
+                await reading.whole()
+            armed.disarm()
+            served = await worker.blob(large.digest)
+            assert await read(served.body, large.size - 10) == large.raw[-10:]
+
+    async def test_a_blob_without_a_length_is_held_to_the_budget(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("registry_proxy.cache.blobs.download._STEP", MIB // 2)
+        old, large, other = blob(1), blob(2, 3 * MIB), blob(3, 8 * MIB)
+        hold(site, old, large, other)
+        async with site.worker(max_size=4 * MIB) as worker:
+            await fetch(worker, old)
+            site.simulated.arm("blob", Tamper(remove=("Content-Length",)), times=None)
+            assert await worker.pull(large.digest) == large.raw
+            await worker.settled(large.digest)
+            assert worker.index.used_bytes() <= 4 * MIB
+            with pytest.raises(RegistryError, match="does not report the size"):
+                await worker.pull(other.digest)
+            await worker.settled(other.digest)
+            assert not site.files("ingest")
+            assert not worker.index.reserved()
+            assert worker.index.used_bytes() <= 4 * MIB
 
     async def test_a_corrupt_blob_that_passes_through_never_completes(self, site: Site) -> None:
         large = blob(2, 3 * MIB)

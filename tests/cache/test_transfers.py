@@ -25,6 +25,8 @@ from tests.kit.waiting import until
 from registry_proxy.cache.results import Outcome
 from registry_proxy.oci.errors import ErrorCode, RegistryError
 from registry_proxy.oci.reference import Digest
+from registry_proxy.upstream.pace import Pace
+from registry_proxy.upstream.response import Timeouts
 
 if TYPE_CHECKING:
     from tests.kit.journal import Request
@@ -51,6 +53,41 @@ def transfers(site: Site) -> list[Request]:
 
 def ranges(site: Site) -> list[str | None]:
     return [request.headers.get("Range") for request in transfers(site)]
+
+
+class TestTrickle:
+    @pytest.fixture(autouse=True)
+    async def demanding(self, site: Site) -> None:
+        """Each 0.1 s of waiting must bring 5 MB per second."""
+        timeouts = Timeouts(period=0.1, least_rate=5_000_000)
+        site.upstream = site.client(site.simulated, timeouts=timeouts)
+
+    async def test_a_slow_transfer_is_resumed_on_another_connection(self, site: Site) -> None:
+        site.simulated.pace.bytes_per_second = 500_000
+        async with site.worker() as worker:
+            reading = Reading(await worker.blob(BLOB.digest))
+            await until(lambda: len(transfers(site)) > 1)
+            site.simulated.pace.bytes_per_second = 0
+            assert await reading.whole() == BLOB.raw
+        assert ranges(site)[0] is None
+        assert all(each is not None for each in ranges(site)[1:])
+
+    async def test_it_is_given_up_although_it_brings_bytes(self, site: Site) -> None:
+        site.simulated.pace.bytes_per_second = 500_000
+        async with site.worker() as worker:
+            reading = Reading(await worker.blob(BLOB.digest))
+            with pytest.raises(RegistryError, match="least_rate") as given_up:
+                await reading.whole()
+            assert given_up.value.code is ErrorCode.UPSTREAM_TIMEOUT
+            assert 0 < len(reading.received) < BLOB.size
+        assert len(transfers(site)) == 5
+
+    async def test_the_time_in_which_nobody_waits_for_it_does_not_count(self) -> None:
+        pace = Pace(least=1000, period=30)
+        assert not any(pace.is_too_slow(100, 0.05) for _ in range(599))
+        assert not pace.is_too_slow(100, 0.05)
+        assert not any(pace.is_too_slow(10, 1.0) for _ in range(29))
+        assert pace.is_too_slow(10, 1.0)
 
 
 @pytest.mark.usefixtures("hasty")

@@ -59,7 +59,12 @@ def test_every_key_of_the_file_is_read(configuration: Configuration) -> None:
         120,
     )
     assert (settings.storage.path, settings.storage.max_size) == (Path("/srv/cache"), 10**12)
-    assert settings.cache.model_dump() == {"tag_ttl": 0, "deleted_upstream": "drop", "access_ttl": 86400}
+    assert settings.cache.model_dump() == {
+        "tag_ttl": 0,
+        "deleted_upstream": "drop",
+        "access_ttl": 86400,
+        "least_rate": 1024,
+    }
     assert settings.log.model_dump() == {"level": "debug", "format": "json"}
     own = settings.upstreams["own"]
     assert (own.registry, own.url) == ("registry.example.com:5000", "http://10.0.0.7:5000")

@@ -51,6 +51,7 @@ class Evictor:
         self._access_times = access_times
         self._max_size = max_size
         self._clock = clock
+        self._growing: dict[Digest, int] = {}  # sizes in bytes
 
     async def reserve(self, digest: Digest, size: int, source: Source | None = None) -> bool:
         """Reserve `size` bytes for `digest`, evicting other content. Return False if they cannot fit.
@@ -67,6 +68,25 @@ class Evictor:
                 return False
             await self._index.reserve(digest, size, self._clock(), source)
         return True
+
+    async def grow(self, digest: Digest, size: int) -> bool:
+        """Make room for a fill of unknown size that has `size` bytes by now. Return False if they cannot fit.
+
+        Other processes would read the size of the blob from a reservation. Call `end_growth` at the end.
+        """
+        if not self._max_size:
+            return True
+        if size > self._max_size:
+            return False
+        async with self._locks.hold(EVICTION):
+            if not await self._make_room(digest, size):
+                return False
+            self._growing[digest] = size
+        return True
+
+    def end_growth(self, digest: Digest) -> None:
+        """End what `grow` has begun, if it has."""
+        self._growing.pop(digest, None)
 
     async def free(self, size: int) -> bool:
         """Evict `size` bytes, because the disk is full before the budget is. Return False if less can be evicted."""

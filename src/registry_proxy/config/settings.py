@@ -59,11 +59,12 @@ class StorageSettings(_Section):
 
 
 class CacheSettings(_Section):
-    """`[cache]`. Durations are seconds."""
+    """`[cache]`. Durations are seconds, `least_rate` is bytes per second."""
 
     tag_ttl: Duration = 60.0
     deleted_upstream: Literal["keep", "drop"] = "keep"
     access_ttl: Duration = 7 * 86400.0
+    least_rate: ByteSize = 1024
 
 
 class AccessSettings(_Section):

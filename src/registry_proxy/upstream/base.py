@@ -61,6 +61,10 @@ class UpstreamTimeoutError(UpstreamError):
     """No connection, no response or no more bytes within the timeout."""
 
 
+class UpstreamSlowError(UpstreamTimeoutError):
+    """A transfer below the least rate. The bytes that it brought do not count as progress."""
+
+
 @dataclass(frozen=True, slots=True)
 class FetchedManifest:
     """A manifest's bytes (at most 4 MiB) as the upstream sent them, not yet verified.

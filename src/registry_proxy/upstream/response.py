@@ -10,10 +10,16 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from registry_proxy.aio.pools import parse
-from registry_proxy.upstream.base import UpstreamBrokenError, UpstreamError, UpstreamTimeoutError
+from registry_proxy.upstream.base import (
+    UpstreamBrokenError,
+    UpstreamError,
+    UpstreamSlowError,
+    UpstreamTimeoutError,
+)
 from registry_proxy.upstream.bulk import LARGE, set_low_water, take_over
 from registry_proxy.upstream.coding import gunzip_document, is_gzip
 from registry_proxy.upstream.failures import describe, error_code, excerpt, reason, refusal, retry_after
+from registry_proxy.upstream.pace import Pace
 from registry_proxy.upstream.ratelimit import is_account_limit
 
 if TYPE_CHECKING:
@@ -37,13 +43,16 @@ class Timeouts:
     """Timeouts of an upstream, in seconds.
 
     `connect` is for the connection, `headers` for a response's head, `stall` for the time between two pieces of a body.
-    `total` is for a small body, and for a response with all redirects and the authentication.
+    `total` is for a small body, and for a response with all redirects and the authentication. Each `period` of waiting
+    for the pieces of a large body must bring `least_rate` bytes per second.
     """
 
     connect: float = 5
     headers: float = 15
     stall: float = 20
     total: float = 60
+    period: float = 30
+    least_rate: int = 1024
 
 
 class UpstreamResponse:
@@ -76,17 +85,18 @@ class UpstreamResponse:
         return ", ".join(self.headers.getall("WWW-Authenticate", ()))
 
     async def chunks(self) -> AsyncIterator[Chunk]:
-        """Yield the body as it arrives, not decompressed. Raise UpstreamError if it is incomplete or stalls."""
+        """Yield the body as it arrives, not decompressed. Raise UpstreamError if it breaks off, stalls or is slow."""
+        pace = Pace(self._timeouts.least_rate, self._timeouts.period)
         is_large = self.length is not None and self.length >= LARGE
         if is_large and (large := take_over(self._response, self._timeouts.stall)):
             with closing(large):
-                while chunk := await self._read(large):
+                while chunk := await self._read_in_time(large, pace):
                     yield chunk
             return
-        while chunk := await self._read(self._response.content):
+        gather = False
+        while chunk := await self._read_in_time(self._response.content, pace, gather=gather):
             yield chunk
-            if len(chunk) < _SMALL_CHUNK:
-                await self._let_more_arrive()
+            gather = len(chunk) < _SMALL_CHUNK
 
     async def read(self, limit: int) -> bytes:
         """Return the whole body, decoded. Raise UpstreamError, also if it is longer than `limit` bytes."""
@@ -128,6 +138,21 @@ class UpstreamResponse:
     def close(self) -> None:
         """Return the connection to the pool, or close it if the body was not read completely."""
         self._response.close()
+
+    async def _read_in_time(
+        self, content: LargeBody | aiohttp.StreamReader, pace: Pace, *, gather: bool = False
+    ) -> Chunk:
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        if gather:
+            await self._let_more_arrive()
+        chunk = await self._read(content)
+        if pace.is_too_slow(len(chunk), loop.time() - begun) and chunk:
+            raise UpstreamSlowError(
+                f"{self.request}: less than {self._timeouts.least_rate} bytes per second, "
+                "the least that cache.least_rate accepts"
+            )
+        return chunk
 
     async def _read(self, content: LargeBody | aiohttp.StreamReader) -> Chunk:
         try:

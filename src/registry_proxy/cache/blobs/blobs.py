@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from registry_proxy.aio.fair_limit import FairLimit, QueueFullError
+from registry_proxy.cache.blobs.checkpoints import Checkpoints
 from registry_proxy.cache.blobs.fill import duplicate
 from registry_proxy.cache.blobs.pass_through import pass_through
 from registry_proxy.cache.blobs.resumable import ResumableDownload
@@ -46,6 +47,7 @@ class Blobs:
         self._links = links
         self._fills = fills
         self._pass_throughs = FairLimit(_PASS_THROUGHS, _QUEUE)
+        self._checkpoints = Checkpoints()
 
     async def get(self, remote: RemoteRepository, digest: Digest) -> ServedBlob:
         """Return the blob, which may still be in progress. Raise RegistryError. The caller closes the body."""
@@ -117,7 +119,7 @@ class Blobs:
             await fill.ended.wait()
             return await self.get(remote, digest)
         resumable = partial(ResumableDownload, remote, digest, self._sleep)
-        body = FillBody(fill, resumable, self._pass_throughs)
+        body = FillBody(fill, resumable, self._pass_throughs, self._checkpoints)
         outcome = Outcome.PASS_THROUGH if fill.stopped else Outcome.MISS if is_new else Outcome.COLLAPSED
         return ServedBlob(digest, body, outcome)
 
@@ -131,13 +133,18 @@ class FillBody:
     """A blob in progress. It is a user of the fill, whose size is known, until it is closed."""
 
     def __init__(
-        self, fill: Fill, resumable: Callable[[int], ResumableDownload], pass_throughs: FairLimit
+        self,
+        fill: Fill,
+        resumable: Callable[[int], ResumableDownload],
+        pass_throughs: FairLimit,
+        checkpoints: Checkpoints,
     ) -> None:
         assert fill.size is not None, "the size of a started fill is known"
         self.size = fill.size
         self._fill = fill
         self._resumable = resumable
         self._pass_throughs = pass_throughs
+        self._checkpoints = checkpoints
         self._file: FileIO | None = None
 
     async def pieces(self, start: int, stop: int) -> AsyncGenerator[FilePiece | bytes]:
@@ -171,7 +178,9 @@ class FillBody:
         try:
             async with (
                 self._pass_throughs.admitted(),
-                aclosing(pass_through(download, self._fill.stopped, offset, stop)) as chunks,
+                aclosing(
+                    pass_through(download, self._fill.stopped, self._checkpoints, offset, stop)
+                ) as chunks,
             ):
                 async for chunk in chunks:
                     yield chunk

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# In bytes: the steps in which a blob of unknown size gets room in the budget.
+_STEP = 16 * 1024 * 1024
+
 # Interval of the check whether the process of another registry has ended its fill, in seconds.
 _POLL = 0.05
 
@@ -174,10 +177,13 @@ class Download:
             log.info("%s: %s", self._source, error)
         except (StoreError, IndexFailedError) as error:
             await writer.abandon()
-            await self._stop_storing(StoreStopped(writer.hashed, writer.hasher), error)
-            await self._discard(ingest)
+            try:
+                await self._stop_storing(StoreStopped(writer.hashed, writer.hasher), error)
+            finally:
+                await self._discard(ingest)
             return None
         finally:
+            self._tools.evictor.end_growth(ingest.digest)
             await writer.abandon()
         if writer.hasher.hexdigest() != ingest.digest.hex:
             if self._fill.size is None and self._source.reread():
@@ -202,13 +208,20 @@ class Download:
             # the upstream of this one has responded.
             await self._tools.index.reserve(ingest.digest, 0, self._tools.clock(), self._fill.source)
         async with self._source.open(ingest.size) as chunks:
-            await self._begin(ingest)
+            reserved = await self._begin(ingest)
+            received = ingest.size
             async for chunk in chunks:
+                received += len(chunk)
+                if received > reserved:
+                    reserved = await self._grow(ingest, received)
                 await self._with_room(writer.put(chunk), ingest, writer)
         await self._with_room(writer.flush(), ingest, writer)
 
-    async def _begin(self, ingest: Ingest) -> None:
-        """Reserve the blob's size. A link takes the whole blob: a response alone proves nothing."""
+    async def _begin(self, ingest: Ingest) -> int:
+        """Reserve the blob's size, and return it in bytes, 0 if it is unknown.
+
+        A link takes the whole blob: a response alone proves nothing.
+        """
         size = self._source.expected
         if not await self._tools.evictor.reserve(ingest.digest, size or 0, self._fill.source):
             raise StoreFullError(f"the blob's {size} bytes do not fit into the budget max_size")
@@ -216,6 +229,14 @@ class Download:
             self._fill.expected = size
         else:
             self._fill.start(size)
+        return size or 0
+
+    async def _grow(self, ingest: Ingest, received: int) -> int:
+        """Make room for bytes that were not announced, a step ahead. Return the size in bytes that fits."""
+        for size in (received + _STEP, received):
+            if await self._tools.evictor.grow(ingest.digest, size):
+                return size
+        raise StoreFullError(f"after {received} bytes, the blob does not fit into the budget max_size")
 
     async def _with_room(self, write: Awaitable[None], ingest: Ingest, writer: IngestWriter) -> None:
         try:

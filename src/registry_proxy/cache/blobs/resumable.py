@@ -12,6 +12,7 @@ from registry_proxy.upstream.base import (
     CodingError,
     UpstreamBrokenError,
     UpstreamLimitedError,
+    UpstreamSlowError,
     UpstreamTimeoutError,
 )
 
@@ -122,7 +123,8 @@ class ResumableDownload:
                         f"the transfer of {self} ended after {offset} of {self.expected} bytes"
                     )
             except _RETRIED as error:
-                await self._pause(connection, offset, error, progressed=offset > begin)
+                progressed = offset > begin and not isinstance(error, UpstreamSlowError)
+                await self._pause(connection, offset, error, progressed=progressed)
                 stream = await self._connect(connection, offset)
             else:
                 return

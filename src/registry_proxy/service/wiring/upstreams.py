@@ -14,6 +14,7 @@ from registry_proxy.oci.reference import path_of_registry
 from registry_proxy.server.routes import Router
 from registry_proxy.service.wiring.credentials import build_provider
 from registry_proxy.service.wiring.presets import DEFAULT_REGISTRY, preset_of
+from registry_proxy.upstream.response import Timeouts
 from registry_proxy.upstream.transport import Transport
 from registry_proxy.upstream.upstream import RegistryUpstream
 
@@ -37,7 +38,8 @@ def build_upstreams(
         preset = preset_of(name, upstream)
         credentials = build_provider(name, upstream, background)
         received = partial(observer.fetched, preset.registry)
-        upstreams[name] = build_upstream(preset, background, credentials, received)
+        timeouts = Timeouts(least_rate=settings.cache.least_rate)
+        upstreams[name] = build_upstream(preset, background, credentials, received, timeouts)
     return upstreams
 
 
@@ -46,9 +48,12 @@ def build_upstream(
     background: BackgroundTasks,
     credentials: CredentialProvider | None = None,
     received: Callable[[int], None] = lambda _: None,
+    timeouts: Timeouts | None = None,
 ) -> RegistryUpstream:
     """Return one upstream. `received` is called with the length of each piece of a body."""
-    transport = Transport(URL(preset.url), redirect_networks=preset.redirect_networks, received=received)
+    transport = Transport(
+        URL(preset.url), timeouts=timeouts, redirect_networks=preset.redirect_networks, received=received
+    )
     return RegistryUpstream(preset, transport, background, credentials=credentials)
 
 
