@@ -63,6 +63,11 @@ def test_a_fresh_system_pulls_through_the_service_after_one_command(
             pulled = skopeo.copy("127.0.0.1:5000/library/app:v1", tls_verify=False)
             assert (pulled / image.layers[0].digest[7:]).read_bytes() == image.layers[0].raw
     assert hub.transfers(image.layers[0].digest) == 1
+    # The journal has the time and the priority of each line, so the line has neither.
+    listening = next(line for line in log(system).splitlines() if "listening on" in line)
+    assert listening.startswith("INFO    registry_proxy.service.supervisor[")
+    warnings = system.run("journalctl", "--unit", SERVICE, "--output=cat", "--priority=warning").stdout
+    assert "listening on" not in warnings
 
 
 def test_the_service_has_a_user_of_its_own_and_no_rights(system: BootedSystem) -> None:
