@@ -138,11 +138,13 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         if self._closing or self._ended:
             return
-        data = bytes(self._buffer[:nbytes])
+        data = self._buffer[:nbytes]
         if self._unparsed:
             self._unparsed += data
+        elif nbytes <= _SLICE and not self._waiting:
+            self._feed(data)
         else:
-            self._parse(data)
+            self._parse(bytes(data))
 
     def eof_received(self) -> bool:
         """Handle the end of the requests. The client may wait for responses, or be gone: the next write shows which."""
@@ -181,17 +183,20 @@ class Connection(asyncio.BufferedProtocol):
 
     def _parse(self, data: bytes) -> None:
         """Parse requests until one has to wait. Keep the rest, and receive no more."""
-        was_idle = self._reader.is_idle
         for start in range(0, len(data), _SLICE):
             if self._waiting:
                 self._unparsed = data[start:]
                 self._transport.pause_reading()
                 return
-            try:
-                self._reader.feed(data[start : start + _SLICE])
-            except RefusedRequestError as error:
-                self._refuse(error)
-                return
+            self._feed(data[start : start + _SLICE])
+
+    def _feed(self, data: bytes | memoryview) -> None:
+        was_idle = self._reader.is_idle
+        try:
+            self._reader.feed(data)
+        except RefusedRequestError as error:
+            self._refuse(error)
+            return
         if was_idle and not self._reader.is_idle and self.deadline is not None:
             self.deadline = self._loop.time() + self._limits.header_timeout
 

@@ -63,7 +63,7 @@ class RequestReader:
         self.on_message_begin()
         self.is_idle = True
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | memoryview) -> None:
         """Parse bytes of the connection. Raise RefusedRequestError."""
         if self._ended:
             return
@@ -80,6 +80,7 @@ class RequestReader:
             self._head_bytes += 0 if self._has_just_begun else len(data)
             self._has_just_begun = False
             if self._head_bytes > 2 * _MAX_HEAD:
+                self._ended = True
                 raise self._refused("the request's headers are too large")
 
     def close(self) -> None:
