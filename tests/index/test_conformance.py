@@ -244,6 +244,11 @@ class TestAccounting:
         await index.release(digest("never reserved"))
         assert index.used_bytes() == 10
 
+    async def test_reservations_of_any_size_can_be_counted(self, index: Index) -> None:
+        for number in range(4):
+            await index.reserve(digest(f"{number}"), 2**63 - 1, 1.0)
+        assert index.used_bytes() >= 2**62
+
     async def test_a_reservation_shows_which_repository_delivers(self, index: Index) -> None:
         await index.reserve(digest("a"), 10, 2.0, ALPINE)
         assert index.delivery(digest("a")) == Delivery(ALPINE, 2.0)

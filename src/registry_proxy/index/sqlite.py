@@ -71,9 +71,10 @@ _FILE_BYTES = """
     SELECT (page_count - freelist_count) * page_size
     FROM pragma_page_count, pragma_freelist_count, pragma_page_size
 """
+# Not `sum`, which fails on an overflow: an upstream can announce any size.
 _USED_BYTES = """
     SELECT content_bytes + (
-        SELECT coalesce(sum(size), 0) FROM reservation WHERE digest NOT IN (SELECT digest FROM content)
+        SELECT CAST(total(size) AS INTEGER) FROM reservation WHERE digest NOT IN (SELECT digest FROM content)
     ) FROM state
 """
 _USAGE = """
