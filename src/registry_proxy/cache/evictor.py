@@ -101,7 +101,7 @@ class Evictor:
         """
         async with self._locks.hold(EVICTION):
             await self._remove_abandoned(_ABANDONED_AFTER)
-            await self._settle_reservations()
+            await self._settle_reservations(of_stored=True)
             await self._index.limit_access_times(self._clock() + CLOCK_TOLERANCE)
             if self._max_size:
                 await self._evict(excess(self._used_bytes(), 0, self._max_size), _BUDGET_IS_USED)
@@ -111,7 +111,7 @@ class Evictor:
             return True
         # Reservations of interrupted transfers give way to a transfer that runs now.
         await self._remove_abandoned(0)
-        await self._settle_reservations()
+        await self._settle_reservations(of_stored=False)
         return await self._fit(digest, size)
 
     async def _fit(self, digest: Digest, size: int) -> bool:
@@ -177,10 +177,12 @@ class Evictor:
         for digest in removed:
             await self._index.release(digest)
 
-    async def _settle_reservations(self) -> None:
+    async def _settle_reservations(self, *, of_stored: bool) -> None:
         """End reservations without an ingest, of processes that died between a file and its row, or could not write.
 
-        A process that is between the two at this moment loses its reservation too, which is harmless.
+        With `of_stored`, also those of stored content. A process can be between file and row at this moment. Without a
+        reservation another process could evict the content, and its row would then be recorded without a file. So only
+        the rare maintenance does this: these reservations take no bytes beyond those of the content.
         """
         for digest in list(self._index.reserved()):
             transfer = self._store.follow(digest)
@@ -190,5 +192,7 @@ class Evictor:
             stored = self._store.open(digest)
             if stored is not None:
                 stored.close()
+                if not of_stored:
+                    continue
                 await self._index.adopt([(digest, stored.size)], self._clock())
             await self._index.release(digest)
