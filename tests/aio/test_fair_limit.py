@@ -57,8 +57,8 @@ class Crowd:
 
 
 @asynccontextmanager
-async def crowd(capacity: int, queue: int = 100, patience: float | None = None) -> AsyncIterator[Crowd]:
-    it = Crowd(FairLimit(capacity, queue, patience))
+async def crowd(capacity: int, queue: int = 100, wait_limit: float | None = None) -> AsyncIterator[Crowd]:
+    it = Crowd(FairLimit(capacity, queue, wait_limit))
     try:
         yield it
     finally:
@@ -100,8 +100,8 @@ async def test_in_a_full_queue_the_client_that_waits_for_the_most_gives_way() ->
         assert it.refused == ["a5", "a4", "b2"]
 
 
-async def test_no_wait_is_longer_than_the_patience() -> None:
-    async with crowd(1, patience=0.05) as it:
+async def test_no_wait_is_longer_than_the_wait_limit() -> None:
+    async with crowd(1, wait_limit=0.05) as it:
         await it.start("a1", "a2")
         await until(lambda: it.refused == ["a2"])
         await it.end("a1")

@@ -17,8 +17,8 @@ class Queue:
     turns: Turns = field(default_factory=Turns)
     had: list[str] = field(default_factory=list)
 
-    async def take(self, label: str, *, rank: int = 0, name: str = "ann", patience: float = 60) -> None:
-        async with self.turns.turn(name, (rank,), patience):
+    async def take(self, label: str, *, rank: int = 0, name: str = "ann", wait_limit: float = 60) -> None:
+        async with self.turns.turn(name, (rank,), wait_limit):
             self.had.append(label)
             await asyncio.sleep(0)
 
@@ -46,7 +46,7 @@ async def test_who_waits_too_long_leaves_and_the_others_go_on(queue: Queue) -> N
         patient = tasks.create_task(queue.take("patient"))
         await asyncio.sleep(0)
         with pytest.raises(TimeoutError):
-            await queue.take("impatient", patience=0)
+            await queue.take("impatient", wait_limit=0)
         assert not patient.done()
     assert queue.had == ["patient"]
 

@@ -17,7 +17,7 @@ from tests.kit.waiting import until
 from tests.server.harness import Edge, serving
 
 from registry_proxy.server.connection import Limits
-from registry_proxy.server.patience import FOR_MEMORY, Patience
+from registry_proxy.server.read_floor import FOR_MEMORY, ReadFloor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -109,14 +109,14 @@ async def test_without_descriptors_there_is_one_log_line_a_second(
     assert (await edge.get("/v2/")).status == 200
 
 
-def test_patience_ends_with_a_client_that_accepts_too_little() -> None:
-    patience = Patience(FOR_MEMORY)
+def test_the_wait_ends_with_a_client_that_accepts_too_little() -> None:
+    floor = ReadFloor(FOR_MEMORY)
     for _ in range(6):
-        patience.waited(5.0)
-        patience.accepted(1000)
-    assert patience.left <= 0
-    patience.accepted(1 << 20)
-    assert patience.left == FOR_MEMORY
+        floor.waited(5.0)
+        floor.accepted(1000)
+    assert floor.left <= 0
+    floor.accepted(1 << 20)
+    assert floor.left == FOR_MEMORY
 
 
 async def test_a_client_below_the_floor_is_dropped(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:

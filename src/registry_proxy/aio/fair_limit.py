@@ -42,13 +42,13 @@ class FairLimit:
     """Work up to a total weight of `capacity` at a time. The rest waits, at most `queue` at a time.
 
     The next is that of the client with the least work in progress. If the queue is full, the client that waits for the
-    most gives way. No work waits for longer than `patience` seconds, if it is set.
+    most gives way. No work waits for longer than `wait_limit` seconds, if it is set.
     """
 
-    def __init__(self, capacity: int, queue: int, patience: float | None = None) -> None:
+    def __init__(self, capacity: int, queue: int, wait_limit: float | None = None) -> None:
         self._capacity = capacity
         self._queue = queue
-        self._patience = patience
+        self._wait_limit = wait_limit
         self._used: Counter[Hashable] = Counter()  # by client
         self._waiting: dict[Hashable, deque[_Waiter]] = {}
 
@@ -82,7 +82,7 @@ class FairLimit:
         self._waiting.setdefault(client, deque()).append(waiter)
         self._admit_next()
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._wait_limit):
                 await waiter.admitted
         except BaseException as error:
             if waiter.admitted.done() and not waiter.admitted.cancelled() and not waiter.admitted.exception():

@@ -24,10 +24,10 @@ class Turns:
         self._waiting: dict[Hashable, dict[asyncio.Future[None], Rank]] = {}
 
     @asynccontextmanager
-    async def turn(self, name: Hashable, rank: Rank, patience: float) -> AsyncIterator[None]:
-        """Hold the turn of `name` for the block. Raise TimeoutError if it does not come within `patience` seconds."""
+    async def turn(self, name: Hashable, rank: Rank, wait_limit: float) -> AsyncIterator[None]:
+        """Hold the turn of `name` for the block. Raise TimeoutError if it does not come within `wait_limit` seconds."""
         if name in self._waiting:
-            await self._wait(name, rank, patience)
+            await self._wait(name, rank, wait_limit)
         else:
             self._waiting[name] = {}
         try:
@@ -35,11 +35,11 @@ class Turns:
         finally:
             self._pass_on(name)
 
-    async def _wait(self, name: Hashable, rank: Rank, patience: float) -> None:
+    async def _wait(self, name: Hashable, rank: Rank, wait_limit: float) -> None:
         turn = asyncio.get_running_loop().create_future()
         self._waiting[name][turn] = rank
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(wait_limit):
                 await turn
         except BaseException:
             if turn.cancelled():

@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 # Requests to one registry at a time, those that wait for their turn, and the longest wait in seconds.
 _REQUESTS = 24
 _QUEUE = 256
-_PATIENCE = 15.0
+_WAIT_LIMIT = 15.0
 # Clients choose the names of repositories, so the number of breakers is bounded.
 _MAX_REPOSITORIES = 10_000
 # If so many repositories fail and none responds well, the registry may be failing as a whole.
@@ -71,7 +71,7 @@ class CircuitBreakers:
 
         If the request is not for cached content, its failure says nothing about the cached content of the repository.
         """
-        limit = self._limits.setdefault(source.registry, FairLimit(_REQUESTS, _QUEUE, _PATIENCE))
+        limit = self._limits.setdefault(source.registry, FairLimit(_REQUESTS, _QUEUE, _WAIT_LIMIT))
         try:
             async with limit.admitted():
                 return await self._send(source, request, for_cached=for_cached)

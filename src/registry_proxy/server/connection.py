@@ -15,7 +15,7 @@ from registry_proxy.oci.errors import ErrorCode, RegistryError
 from registry_proxy.policy.access import parse_address
 from registry_proxy.server.body_writer import BodyWriter, ClientSpeed, DamagedFileError, send_bytes
 from registry_proxy.server.failure_log import DAMAGED, log_aborted, log_malformed
-from registry_proxy.server.patience import FOR_FILES, FOR_MEMORY, Patience
+from registry_proxy.server.read_floor import FOR_FILES, FOR_MEMORY, ReadFloor
 from registry_proxy.server.request import Client, RefusedRequestError, Request, RequestReader
 from registry_proxy.server.responses import SMALL_BODY, BlobResponse, Response, encode_head, error_response
 
@@ -98,7 +98,7 @@ class Connection(asyncio.BufferedProtocol):
         self._unparsed = b""
         self._waiting: deque[Request] = deque()
         self._task: asyncio.Task[None] | None = None
-        self._patience = Patience(FOR_FILES)
+        self._read_floor = ReadFloor(FOR_FILES)
         self._speed = ClientSpeed(self._loop.time)
         self._writable: asyncio.Future[None] | None = None
         self._closing = False
@@ -248,7 +248,7 @@ class Connection(asyncio.BufferedProtocol):
         self.deadline = self._loop.time() + self._limits.idle_timeout
 
     async def _respond(self, request: Request) -> None:
-        self._patience = Patience(FOR_FILES)
+        self._read_floor = ReadFloor(FOR_FILES)
         try:
             response = await self._app.respond(request)
             if isinstance(response, BlobResponse):
@@ -304,9 +304,9 @@ class Connection(asyncio.BufferedProtocol):
         if len(body) <= SMALL_BODY:
             self._transport.write(head + body)
         else:
-            self._patience = Patience(FOR_MEMORY)
+            self._read_floor = ReadFloor(FOR_MEMORY)
             self._transport.write(head)
-            await send_bytes(self._transport, body, self._drain, self._patience.accepted)
+            await send_bytes(self._transport, body, self._drain, self._read_floor.accepted)
         await self._drain()
 
     async def _send_blob(self, request: Request, response: BlobResponse) -> None:
@@ -329,7 +329,7 @@ class Connection(asyncio.BufferedProtocol):
             response.body.close()
 
     def _sent(self, registry: str | None, count: int) -> None:
-        self._patience.accepted(count)
+        self._read_floor.accepted(count)
         self._observer.sent(registry, count)
 
     def _head(self, request: Request, response: Response | BlobResponse, length: int | None) -> bytes:
@@ -342,12 +342,12 @@ class Connection(asyncio.BufferedProtocol):
     async def _stalled(self, progress: Awaitable[None]) -> None:
         """Wait for a client that accepts no bytes. The server drops it at the deadline."""
         begun = self._loop.time()
-        self.deadline = begun + self._patience.left
+        self.deadline = begun + self._read_floor.left
         try:
             await progress
         finally:
             self.deadline = None
-            self._patience.waited(self._loop.time() - begun)
+            self._read_floor.waited(self._loop.time() - begun)
             self._speed.resumed()
 
     async def _drain(self) -> None:

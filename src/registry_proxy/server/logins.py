@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 # exists nor whether bcrypt was required, which takes less than a second up to a cost of 13.
 _FAILURE_TIME = 1.0
 # The longest wait for a turn, in seconds. A check takes less up to a cost of 15.
-_PATIENCE = 5.0
+_WAIT_LIMIT = 5.0
 # htpasswd accepts no longer user.
 _MAX_USER = 255
 
@@ -99,7 +99,7 @@ class Logins:
         self._check_throttle(key)
         rank = self._attempt(key), self._attempt(host)
         try:
-            async with self._turns.turn(login.user, rank, _PATIENCE):
+            async with self._turns.turn(login.user, rank, _WAIT_LIMIT):
                 right = await self._check_now(login, key)
         except TimeoutError:
             message = "too many logins of this user are waiting"

@@ -12,8 +12,8 @@ from enum import Enum
 # In seconds: the interval of the workers' beats and of the supervisor's checks.
 INTERVAL = 1.0
 # Checks without a beat after which a worker hangs. A worker that starts may first have to check a large index.
-_PATIENCE = 10
-_START_PATIENCE = 300
+_MAX_MISSED = 10
+_MAX_MISSED_AT_START = 300
 # A worker that receives this signal prints what its threads do, and continues.
 REPORT_THREADS = signal.SIGUSR2
 
@@ -54,13 +54,13 @@ class State(Enum):
 class _Watched:
     seen: int
     missed: int = 0
-    patience: int = _START_PATIENCE
+    max_missed: int = _MAX_MISSED_AT_START
 
     @property
     def state(self) -> State:
-        if self.missed < self.patience:
+        if self.missed < self.max_missed:
             return State.ALIVE
-        return State.HANGS if self.missed == self.patience else State.STILL_HANGS
+        return State.HANGS if self.missed == self.max_missed else State.STILL_HANGS
 
 
 class Watchdog:
@@ -89,7 +89,7 @@ class Watchdog:
             if count == watched.seen:
                 watched.missed += 1
             else:
-                self._watched[number] = _Watched(count, patience=_PATIENCE)
+                self._watched[number] = _Watched(count, max_missed=_MAX_MISSED)
 
     def state(self, number: int) -> State:
         """Return the state of a worker at the last check. One that is not watched is alive."""

@@ -9,7 +9,7 @@ FOR_FILES = 300.0
 FOR_MEMORY = 30.0
 
 
-class Patience:
+class ReadFloor:
     """The time in seconds that is left to wait for a client, during one response."""
 
     def __init__(self, limit: float) -> None:
