@@ -18,6 +18,7 @@ import typer
 from bench.soak.images import Factory
 from bench.soak.injector import FaultInjector
 from bench.soak.inspection import Inspector, inspect_leftovers
+from bench.soak.intruder import Intruder
 from bench.soak.ledger import ActiveFaults, Ledger
 from bench.soak.reader import Reader
 from bench.soak.site import MIB, Site, enter_own_mounts
@@ -30,6 +31,8 @@ _Images = Annotated[
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")]
 
+# Number of clients that attack the server all the time.
+_INTRUDERS = 4
 _TERMINATED = 128 + signal.SIGTERM
 
 
@@ -93,7 +96,11 @@ class Soak:
             async with asyncio.TaskGroup() as tasks:
                 running = [
                     tasks.create_task(work)
-                    for work in (self._inspector.run(), *(each.run() for each in crowd))
+                    for work in (
+                        self._inspector.run(),
+                        *(each.run() for each in crowd),
+                        *(self._intruder().run() for _ in range(_INTRUDERS)),
+                    )
                 ]
                 await self._inject(crowd, seconds)
                 for task in running:
@@ -138,6 +145,10 @@ class Soak:
         if await asyncio.to_thread(self._site.stop):
             self._ledger.lose("bad end", "the server's exit status is not 0")
         await inspect_leftovers(self._site, self._items, self._ledger)
+
+    def _intruder(self) -> Intruder:
+        chance = random.Random(self._chance.random())
+        return Intruder(self._site.port, self._items, self._ledger, chance)
 
     def _reader(self, http: aiohttp.ClientSession) -> Reader:
         return Reader(http, self._items, self._ledger, self._active, random.Random(self._chance.random()))

@@ -45,6 +45,12 @@ _SECONDS = 6.0
 _CROWD = 12
 
 
+# Responses of a registry that means harm.
+_NESTED = b"[" * 100_000
+_CROWDED = b'{"schemaVersion": 2, "manifests": [' + b"{}," * 200_000 + b"{}]}"
+_ENDLESS_CHALLENGE = "Bearer " + "a=b, " * 1_500
+
+
 class FaultInjector:
     """The faults, each a coroutine of some seconds. Between them, and after them, none is active."""
 
@@ -212,12 +218,16 @@ class FaultInjector:
             "manifest": (
                 *anywhere,
                 Body(b"{}"),
+                Body(_NESTED),
+                Body(_CROWDED),
+                Answer(status=401, headers={"WWW-Authenticate": _ENDLESS_CHALLENGE}),
+                Answer(status=429, headers={"Retry-After": "9" * 400}),
                 Corrupt(at % 64),
                 Break(at % 64),
                 Tamper(remove=("Docker-Content-Digest",)),
                 Tamper(headers={"Content-Type": "text/html"}),
             ),
-            "token": (*anywhere, Body(b"{}")),
+            "token": (*anywhere, Body(b"{}"), Body(_NESTED), Body(b'{"token": "x", "expires_in": 1e999}')),
         }
         kind = self._random.choices(list(faults), (6, 3, 1))[0]
         return kind, self._random.choice(faults[kind])
