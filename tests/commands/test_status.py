@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -184,6 +185,10 @@ def test_without_a_store_it_says_where_it_looked(site: Site) -> None:
     assert not site.store.exists()
 
 
+def end_with_interrupt() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_status_is_shown_again_until_it_is_interrupted(site: Site) -> None:
     with site.serving():
         pass
@@ -195,6 +200,8 @@ def test_status_is_shown_again_until_it_is_interrupted(site: Site) -> None:
         timeout=60,
         dimensions=(40, 120),
         cwd=str(site.folder),
+        # A shell starts what runs in its background with Ctrl-C ignored.
+        preexec_fn=end_with_interrupt,
     )
     try:
         for _ in range(2):

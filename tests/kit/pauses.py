@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -31,14 +32,20 @@ class Pauses:
 
 @asynccontextmanager
 async def measured_pauses() -> AsyncIterator[Pauses]:
-    """Measure the running loop during the block."""
+    """Measure the running loop during the block.
+
+    The objects of all tests before are left out of garbage collections: the server does not have them.
+    """
     pauses = Pauses()
+    gc.collect()
+    gc.freeze()
     task = asyncio.create_task(_measure(pauses))
     try:
         yield pauses
     finally:
         task.cancel()
         await asyncio.wait([task])
+        gc.unfreeze()
 
 
 async def _measure(pauses: Pauses) -> None:
