@@ -186,9 +186,10 @@ class FaultInjector:
         for blob in (image.config, image.layers[0]):
             # A request for one byte only checks whether the blob is available.
             transfers = [each for each in requests if each.reference == blob.digest and each.sent > 1]
-            count = sum(each.is_transfer for each in transfers)
-            if count != 1:
-                self._ledger.lose("double transfer", f"{item.name} {blob.digest}: {count} transfers")
+            whole = [each for each in transfers if each.is_transfer]
+            if len(whole) != 1:
+                ranges = [f"{each.headers.get('Range')}: {each.sent} bytes" for each in whole]
+                self._ledger.lose("double transfer", f"{item.name} {blob.digest}: {ranges}")
 
     def _arm(self) -> None:
         kind, fault = self._fault()

@@ -85,6 +85,7 @@ class ActiveFaults:
         self._cached: frozenset[str] = frozenset()
         self._cached_since = 0.0
         self._stopping_since = 0.0
+        self._crashed_until = 0.0
 
     @contextmanager
     def fault(self, name: str) -> Iterator[None]:
@@ -95,6 +96,8 @@ class ActiveFaults:
         finally:
             self._counts[name] -= 1
             self._calm_since = time.monotonic() + _AFTERMATH
+            if name != OUTAGE:
+                self._crashed_until = time.monotonic()
 
     @property
     def names(self) -> set[str]:
@@ -116,7 +119,8 @@ class ActiveFaults:
 
     def must_serve(self, name: str, since: float) -> bool:
         """Return whether a request for this repository, started at `since`, must succeed in spite of the outage."""
-        return name in self._cached and since > self._cached_since and self.names == {OUTAGE}
+        is_undisturbed = since > max(self._cached_since, self._crashed_until) and self.names == {OUTAGE}
+        return name in self._cached and is_undisturbed
 
     @contextmanager
     def graceful_stop(self) -> Iterator[None]:

@@ -69,6 +69,11 @@ class Links:
         """Return whether the link alone grants access."""
         return link is not None and self.is_recent(link.confirmed_at)
 
+    def is_delivered(self, source: Source, digest: Digest) -> bool:
+        """Return whether the repository's own upstream delivers the digest, and no link is recorded yet."""
+        delivery = self._index.delivery(digest)
+        return delivery is not None and delivery.source == source and self.is_recent(delivery.reserved_at)
+
     def is_recent(self, confirmed_at: float) -> bool:
         """Return whether a confirmation at this time still grants access."""
         return access_is_trusted(confirmed_at, self._clock(), self._rules)
@@ -86,7 +91,7 @@ class Links:
         content that the upstream does not have.
         """
         link = self.get(remote.source, digest)
-        if self.is_trusted(link):
+        if self.is_trusted(link) or self.is_delivered(remote.source, digest):
             return Outcome.HIT
         registry = remote.source.registry
         if link is not None and link.is_confirmed and self._breakers.is_open(remote.source):

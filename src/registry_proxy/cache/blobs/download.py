@@ -138,12 +138,7 @@ class Download:
             await self._tools.links.ensure(self._source.remote, self._fill.digest)
 
     def _is_from_this_repository(self) -> bool:
-        delivery = self._tools.index.delivery(self._fill.digest)
-        return (
-            delivery is not None
-            and delivery.source == self._source.remote.source
-            and self._tools.links.is_recent(delivery.reserved_at)
-        )
+        return self._tools.links.is_delivered(self._source.remote.source, self._fill.digest)
 
     def _is_from_this_registry(self) -> bool:
         """Return whether this registry delivers the bytes of the ingest, or has proved that it has the blob."""
