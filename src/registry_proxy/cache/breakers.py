@@ -48,9 +48,8 @@ class CircuitBreakers:
         self._registries: dict[str, Breaker] = {}
         self._repositories: LRUCache[Source, Breaker] = LRUCache(_MAX_REPOSITORIES)
         self._responses: Counter[str] = Counter()  # by registry
-        self._failing: defaultdict[str, set[Source]] = defaultdict(
-            set
-        )  # by registry, since its last good response
+        # By registry, since its last good response.
+        self._failing: defaultdict[str, set[Source]] = defaultdict(set)
         self._limits: dict[str, FairLimit] = {}  # by registry
 
     def is_open(self, source: Source) -> bool:

@@ -126,7 +126,9 @@ class Links:
 
         Raise UpstreamError.
         """
-        if not self.is_trusted(self.get(remote.source, digest)):
+        if not self.is_delivered(remote.source, digest) and not self.is_trusted(
+            self.get(remote.source, digest)
+        ):
             await asyncio.shield(self.probe(remote, digest))
 
     async def add(self, source: Source, digest: Digest, size: int | None = None) -> None:

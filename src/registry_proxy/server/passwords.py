@@ -32,7 +32,7 @@ _CHECK_INTERVAL = 2.0
 _THREADS = 2
 # bcrypt ignores all bytes after these.
 _MAX_PASSWORD = 72
-_HASH = re.compile(rb"(\$2[aby]\$(?:0[4-9]|[12]\d|3[01])\$)[./A-Za-z0-9]{53}")
+_HASH = re.compile(rb"\$2[aby]\$(?:0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}")
 
 
 class PasswordFileError(Exception):

@@ -99,7 +99,7 @@ class Download:
         store, fill = self._tools.store, self._fill
         ingest = await self._wait_for_other_registry()
         if ingest is None:
-            await self._ensure_access()
+            await self._tools.links.ensure(self._source.remote, fill.digest)
             followed = await follow(fill, store, self._known_size)
             if isinstance(followed, StoreStopped):
                 await self._stop_storing(followed, StoreError("another process could not store the blob"))
@@ -116,7 +116,7 @@ class Download:
         # Another process committed the blob after this one checked the store and before it got the lock.
         ingest.discard()
         fill.attach(stored.file)
-        await self._ensure_access()
+        await self._tools.links.ensure(self._source.remote, fill.digest)
         fill.advance(stored.size)
         fill.verify()
         return None
@@ -131,14 +131,6 @@ class Download:
             if ingest is not None or self._is_from_this_registry():
                 return ingest
             await asyncio.sleep(_POLL)
-
-    async def _ensure_access(self) -> None:
-        """Make sure that the repository holds the blob, unless its own upstream delivers it. Raise UpstreamError."""
-        if not self._is_from_this_repository():
-            await self._tools.links.ensure(self._source.remote, self._fill.digest)
-
-    def _is_from_this_repository(self) -> bool:
-        return self._tools.links.is_delivered(self._source.remote.source, self._fill.digest)
 
     def _is_from_this_registry(self) -> bool:
         """Return whether this registry delivers the bytes of the ingest, or has proved that it has the blob."""
@@ -156,7 +148,7 @@ class Download:
         if ingest.size:
             await self._trim(ingest)
         self._fill.attach(ingest.view())
-        if ingest.size and self._is_from_this_repository():
+        if ingest.size and self._tools.links.is_delivered(self._source.remote.source, ingest.digest):
             # Hashing a large leftover takes a while; its readers can begin.
             self._fill.start(self._source.stated)
         writer = IngestWriter(ingest, self._tools.executor, self._fill.advance)
@@ -165,7 +157,7 @@ class Download:
                 await writer.hash_existing()
             if ingest.size and ingest.size == self._source.stated:
                 # A crash came after the last byte: only access has to be confirmed.
-                await self._ensure_access()
+                await self._tools.links.ensure(self._source.remote, ingest.digest)
             else:
                 await self._download(ingest, writer)
         except CodingError as error:
